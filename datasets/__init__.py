@@ -1,0 +1,1 @@
+"""The ground floor: strokes and photos, reveal schedules, rasteriser. Imports no other room of the house."""

@@ -1,0 +1,49 @@
+"""The one error hierarchy of the package.
+
+Every message is one line: the file or record, what is wrong with it, what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SketchlessError(Exception):
+    """Base of all errors raised on purpose. The command line exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class DataError(SketchlessError):
+    """A data set is missing, incomplete or contradicts itself."""
+
+
+class FormatError(DataError):
+    """A file or record cannot be read as what it claims to be."""
+
+
+class UnsafeFileError(SketchlessError):
+    """A file tries to do something that no data file has to do (run code, exhaust the machine)."""
+
+
+class ConfigError(SketchlessError, ValueError):
+    """An option, a name or a combination of them makes no sense."""
+
+
+class CheckpointError(SketchlessError):
+    """A saved bank, encoder or agent is damaged or belongs to something else."""
+
+
+class ResourceError(SketchlessError):
+    """The machine lacks what the work needs (disk, memory, a lock)."""
+
+    exit_code = 3
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
+    """Error for a name that is not among `known`, with the nearest one as the cure."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names)}"
+    return ConfigError(f"unknown {kind} {name!r}: {hint}")

@@ -1,0 +1,155 @@
+"""A vector sketch and the schedules that reveal it piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ConfigError, FormatError, ResourceError, unknown_name
+
+CANVAS = 256  # side of the square every sketch lives in, pixels
+MAX_STEPS = 254  # a birth map is uint8 and 255 means "never drawn"
+MAX_POINTS = 1_000_000
+MAX_COORDINATE = 1e5  # pixels; beyond this a coordinate is a fault, not a drawing
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """One drawing: where the pen went, and where it was lifted.
+
+    Attributes:
+        points: float32 [P, 2], x and y in pixels of a 256 x 256 canvas, in drawing order.
+        pen_up: bool [P], True on the last point of each stroke.
+        id: unique name within its data set.
+    """
+
+    points: FloatArray
+    pen_up: BoolArray
+    id: str = ""
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def n_strokes(self) -> int:
+        return int(self.pen_up.sum())
+
+    def strokes(self) -> list[FloatArray]:
+        """Points of each stroke, list of float32 [p, 2]."""
+        return np.split(self.points, np.flatnonzero(self.pen_up) + 1)[:-1]
+
+    @classmethod
+    def from_rows(cls, rows: npt.ArrayLike, id: str = "") -> Sketch:
+        """Build a sketch from rows of (x, y, pen-up flag), checking everything.
+
+        Args:
+            rows: [P, 3] of any real dtype, byte order or memory layout. P = 0 gives an empty sketch.
+                A last point without its flag ends its stroke all the same.
+            id: name used in error messages.
+
+        Raises:
+            FormatError: not [P, 3], not real numbers, masked or not finite values, flags other than
+                0 and 1, coordinates beyond 1e5, or nothing inside the canvas.
+            ResourceError: more than 1,000,000 points.
+        """
+        where = f"sketch {id!r}"
+        if isinstance(rows, np.ma.MaskedArray) and np.ma.is_masked(rows):
+            raise FormatError(f"{where}: has masked values; fill or drop them first")
+        try:
+            array = np.asarray(rows)
+        except ValueError as error:
+            raise FormatError(f"{where}: rows differ in length; give (x, y, pen-up) for every point") from error
+        if array.dtype.kind not in "fiub":
+            raise FormatError(f"{where}: dtype {array.dtype} is not a real number; give (x, y, pen-up) as floats")
+        if array.size == 0:
+            array = np.zeros((0, 3))
+        if array.ndim != 2 or array.shape[1] != 3:
+            raise FormatError(f"{where}: shape {array.shape} is not [points, 3]; give (x, y, pen-up) per point")
+        if len(array) > MAX_POINTS:
+            raise ResourceError(f"{where}: {len(array):,} points; at most {MAX_POINTS:,} are accepted, thin it out")
+        array = array.astype(np.float64)
+        faults = np.argwhere(~np.isfinite(array))
+        if len(faults):
+            row, column = faults[0]
+            raise FormatError(f"{where}: point {row} has {array[row, column]} as its {'x y pen-up'.split()[column]}")
+        xy, pen = array[:, :2], array[:, 2]
+        far = np.flatnonzero(np.abs(xy).max(axis=1, initial=0) > MAX_COORDINATE)
+        if len(far):
+            raise FormatError(f"{where}: point {far[0]} lies at {xy[far[0]].tolist()}; limit is {MAX_COORDINATE:g} px")
+        flags = np.flatnonzero((pen != 0) & (pen != 1))
+        if len(flags):
+            raise FormatError(f"{where}: point {flags[0]} has pen-up flag {pen[flags[0]]:g}; it must be 0 or 1")
+        if len(xy) and not ((xy >= 0) & (xy < CANVAS)).all(axis=1).any():
+            low, high = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
+            raise FormatError(
+                f"{where}: all points lie outside the {CANVAS} px canvas (x {low[0]:g}..{high[0]:g}, "
+                f"y {low[1]:g}..{high[1]:g}); rescale it"
+            )
+        pen_up = pen.astype(bool)
+        pen_up[-1:] = True
+        points = xy.astype(np.float32)
+        # Rounding to float32 may carry 100.4999999 to 100.5 and so into the next pixel: step back.
+        pixel = np.rint(xy).astype(np.float32)
+        points = np.where(np.rint(points) == pixel, points, np.nextafter(points, pixel))
+        return cls(points, pen_up, id)
+
+    @classmethod
+    def from_strokes(cls, strokes: Sequence[npt.ArrayLike], id: str = "") -> Sketch:
+        """Build a sketch from strokes [p, 2] each; empty strokes are dropped. Raises as `from_rows`."""
+        rows = []
+        for stroke in strokes:
+            xy = np.asarray(stroke, dtype=np.float64)
+            if xy.size == 0:
+                continue
+            if xy.ndim != 2 or xy.shape[1] != 2:
+                raise FormatError(f"sketch {id!r}: a stroke has shape {xy.shape}, not [points, 2]")
+            pen = np.zeros((len(xy), 1))
+            pen[-1] = 1
+            rows.append(np.hstack([xy, pen]))
+        return cls.from_rows(np.concatenate(rows) if rows else np.zeros((0, 3)), id)
+
+
+def reveal(sketch: Sketch, schedule: str = "points", steps: int = 20) -> IntArray:
+    """Knots of a reveal schedule: frame t (from 0) shows the points before `knots[t]`.
+
+    Args:
+        sketch: the drawing, P points.
+        schedule: `"points"`: equal shares of the points, the paper's protocol, always exactly `steps`
+            frames; `"strokes"`: one stroke a step, at most 254 frames (the last takes the rest);
+            `"ink"`: equal shares of pen travel, always exactly `steps` frames.
+        steps: T, 1 to 254; ignored by `"strokes"`.
+
+    Returns:
+        int64 [T], not decreasing, in 0..P, the last one P.
+
+    Raises:
+        ConfigError: unknown schedule or `steps` out of range.
+    """
+    if schedule not in SCHEDULES:
+        raise unknown_name("reveal schedule", schedule, SCHEDULES)
+    if not 1 <= steps <= MAX_STEPS:
+        raise ConfigError(f"steps={steps}: an episode has 1 to {MAX_STEPS} frames")
+    total = len(sketch)
+    if schedule == "points" or total == 0:
+        return np.round(np.linspace(0, total, steps + 1))[1:].astype(np.int64)
+    if schedule == "strokes":
+        knots = (np.flatnonzero(sketch.pen_up) + 1)[:MAX_STEPS].astype(np.int64)
+        knots[-1] = total
+        return knots
+    # Travel counts the pen on paper only: the move to a new stroke draws nothing.
+    moves = np.linalg.norm(np.diff(sketch.points.astype(np.float64), axis=0), axis=1)
+    travel = np.concatenate([[0.0], np.cumsum(np.where(sketch.pen_up[:-1], 0.0, moves))])
+    shares = travel[-1] * np.arange(1, steps + 1) / steps
+    knots = np.searchsorted(travel, shares, side="right").astype(np.int64)
+    knots[-1] = total
+    return knots
+
+
+SCHEDULES = ("points", "strokes", "ink")
