@@ -1,1 +1,40 @@
 """The ground floor: strokes and photos, reveal schedules, rasteriser. Imports no other room of the house."""
+
+from .dataset import SPLITS, SketchDataset, Split
+from .errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    FormatError,
+    ResourceError,
+    SketchlessError,
+    UnsafeFileError,
+)
+from .loading import load_dataset
+from .photos import read_photo
+from .procedural import procedural
+from .qmul import qmul
+from .raster import birth_map, frames
+from .sketch import SCHEDULES, Sketch, reveal
+
+__all__ = [
+    "SCHEDULES",
+    "SPLITS",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "FormatError",
+    "ResourceError",
+    "Sketch",
+    "SketchDataset",
+    "SketchlessError",
+    "Split",
+    "UnsafeFileError",
+    "birth_map",
+    "frames",
+    "load_dataset",
+    "procedural",
+    "qmul",
+    "read_photo",
+    "reveal",
+]

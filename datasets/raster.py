@@ -19,7 +19,9 @@ NEVER = 255
 ByteArray = npt.NDArray[np.uint8]
 
 
-def birth_map(sketch: Sketch, knots: npt.ArrayLike, size: int = CANVAS, paper_exact: bool = True) -> ByteArray:
+def birth_map(
+    sketch: Sketch, knots: npt.ArrayLike, size: int = CANVAS, paper_exact: bool = True
+) -> ByteArray:
     """First frame in which each pixel has ink.
 
     Args:
@@ -37,7 +39,9 @@ def birth_map(sketch: Sketch, knots: npt.ArrayLike, size: int = CANVAS, paper_ex
     """
     steps = np.asarray(knots, dtype=np.int64)
     if steps.ndim != 1 or not 1 <= len(steps) <= MAX_STEPS or (np.diff(steps) < 0).any():
-        raise ConfigError(f"knots must be 1 to {MAX_STEPS} numbers that do not decrease, not {steps.tolist()[:5]}...")
+        raise ConfigError(
+            f"knots must be 1 to {MAX_STEPS} numbers that do not decrease, not {steps.tolist()[:5]}..."
+        )
     birth = np.full((size, size), NEVER, dtype=np.uint8)
     points = np.rint(sketch.points).astype(np.int64)
     _draw(points, sketch.pen_up, steps, 1 if paper_exact else 0, birth)
@@ -66,13 +70,17 @@ def _draw(points, pen_up, knots, low, birth):  # type: ignore[no-untyped-def]
         dx, dy = abs(x1 - x0), abs(y1 - y0)
         step_x, step_y = (1 if x1 > x0 else -1), (1 if y1 > y0 else -1)
         long, short = max(dx, dy), min(dx, dy)
-        error = 2 * short - long
-        x, y = x0, y0
-        for _ in range(long + 1):
+        # Only the steps whose pixel can lie on the canvas: a point may be 1e5 pixels away.
+        main, way = (x0, step_x) if dx > dy else (y0, step_y)
+        first, last = (-main, size - 1 - main) if way > 0 else (main - size + 1, main)
+        for k in range(max(first, 0), min(last, long) + 1):
+            # Bresenham's error term, solved for the number of side steps after k steps ahead.
+            side = (2 * short * k + long) // (2 * max(long, 1))
+            x = x0 + step_x * (k if dx > dy else side)
+            y = y0 + step_y * (side if dx > dy else k)
             if low <= x < size and low <= y < size:
                 # The ink of one pixel, thickened: the pixel and its four neighbours.
-                if frame < birth[y, x]:
-                    birth[y, x] = frame
+                birth[y, x] = min(birth[y, x], frame)
                 if x > 0 and frame < birth[y, x - 1]:
                     birth[y, x - 1] = frame
                 if x + 1 < size and frame < birth[y, x + 1]:
@@ -81,17 +89,6 @@ def _draw(points, pen_up, knots, low, birth):  # type: ignore[no-untyped-def]
                     birth[y - 1, x] = frame
                 if y + 1 < size and frame < birth[y + 1, x]:
                     birth[y + 1, x] = frame
-            if error >= 0:
-                if dx > dy:
-                    y += step_y
-                else:
-                    x += step_x
-                error -= 2 * long
-            if dx > dy:
-                x += step_x
-            else:
-                y += step_y
-            error += 2 * short
 
 
 @numba.njit(cache=True, nogil=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,32 +61,35 @@ class Sketch:
             ResourceError: more than 1,000,000 points.
         """
         where = f"sketch {id!r}"
-        if isinstance(rows, np.ma.MaskedArray) and np.ma.is_masked(rows):
-            raise FormatError(f"{where}: has masked values; fill or drop them first")
-        try:
-            array = np.asarray(rows)
-        except ValueError as error:
-            raise FormatError(f"{where}: rows differ in length; give (x, y, pen-up) for every point") from error
-        if array.dtype.kind not in "fiub":
-            raise FormatError(f"{where}: dtype {array.dtype} is not a real number; give (x, y, pen-up) as floats")
+        array = _real_numbers(rows, where)
         if array.size == 0:
             array = np.zeros((0, 3))
         if array.ndim != 2 or array.shape[1] != 3:
-            raise FormatError(f"{where}: shape {array.shape} is not [points, 3]; give (x, y, pen-up) per point")
+            raise FormatError(
+                f"{where}: shape {array.shape} is not [points, 3]; give (x, y, pen-up) per point"
+            )
         if len(array) > MAX_POINTS:
-            raise ResourceError(f"{where}: {len(array):,} points; at most {MAX_POINTS:,} are accepted, thin it out")
+            raise ResourceError(
+                f"{where}: {len(array):,} points; at most {MAX_POINTS:,} are accepted, thin it out"
+            )
         array = array.astype(np.float64)
         faults = np.argwhere(~np.isfinite(array))
         if len(faults):
             row, column = faults[0]
-            raise FormatError(f"{where}: point {row} has {array[row, column]} as its {'x y pen-up'.split()[column]}")
+            raise FormatError(
+                f"{where}: point {row} has {array[row, column]} as its {['x', 'y', 'pen-up'][column]}"
+            )
         xy, pen = array[:, :2], array[:, 2]
         far = np.flatnonzero(np.abs(xy).max(axis=1, initial=0) > MAX_COORDINATE)
         if len(far):
-            raise FormatError(f"{where}: point {far[0]} lies at {xy[far[0]].tolist()}; limit is {MAX_COORDINATE:g} px")
+            raise FormatError(
+                f"{where}: point {far[0]} lies at {xy[far[0]].tolist()}; limit is {MAX_COORDINATE:g} px"
+            )
         flags = np.flatnonzero((pen != 0) & (pen != 1))
         if len(flags):
-            raise FormatError(f"{where}: point {flags[0]} has pen-up flag {pen[flags[0]]:g}; it must be 0 or 1")
+            raise FormatError(
+                f"{where}: point {flags[0]} has pen-up flag {pen[flags[0]]:g}; it must be 0 or 1"
+            )
         if len(xy) and not ((xy >= 0) & (xy < CANVAS)).all(axis=1).any():
             low, high = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
             raise FormatError(
@@ -105,7 +109,7 @@ class Sketch:
         """Build a sketch from strokes [p, 2] each; empty strokes are dropped. Raises as `from_rows`."""
         rows = []
         for stroke in strokes:
-            xy = np.asarray(stroke, dtype=np.float64)
+            xy = _real_numbers(stroke, f"sketch {id!r}").astype(np.float64)
             if xy.size == 0:
                 continue
             if xy.ndim != 2 or xy.shape[1] != 2:
@@ -114,6 +118,20 @@ class Sketch:
             pen[-1] = 1
             rows.append(np.hstack([xy, pen]))
         return cls.from_rows(np.concatenate(rows) if rows else np.zeros((0, 3)), id)
+
+
+def _real_numbers(values: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise FormatError(f"{where}: has masked values; fill or drop them first")
+    try:
+        array = np.asarray(values)
+    except (ValueError, OverflowError) as error:
+        raise FormatError(
+            f"{where}: points differ in length or are no numbers; give each the same columns"
+        ) from error
+    if array.dtype.kind not in "fiub":
+        raise FormatError(f"{where}: dtype {array.dtype} is not a real number; give (x, y, pen-up) as floats")
+    return array
 
 
 def reveal(sketch: Sketch, schedule: str = "points", steps: int = 20) -> IntArray:

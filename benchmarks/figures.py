@@ -1,0 +1,175 @@
+"""Figures: the paper's two curves, learning curves, and episodes as animations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import EngFormatter
+from PIL import Image
+
+from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.files import replacing
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+# Told apart by colour-blind readers too (Okabe and Ito, 2008); after these the dashes change.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", ":", "-.")
+_ABREAST = 3  # legend entries on a line
+_TEXT, _RULE = "#333a45", "#e3e6eb"
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """How well one policy retrieves, against how much of the sketch is drawn.
+
+    Attributes:
+        name: for the legend.
+        percent: [T], share of the sketch, 5..100 %.
+        percentile: [T], mean ranking percentile, 0..1.
+        reciprocal: [T], mean of 1/rank, 0..1.
+        percentile_interval, reciprocal_interval: [2, T], lower and upper end of the 95 % interval, or None.
+    """
+
+    name: str
+    percent: FloatArray
+    percentile: FloatArray
+    reciprocal: FloatArray
+    percentile_interval: FloatArray | None = None
+    reciprocal_interval: FloatArray | None = None
+
+
+def curves(path: str | os.PathLike[str], series: Sequence[Curve], title: str = "") -> None:
+    """Draw ranking percentile (left) and 1/rank (right) against percentage of sketch, as PNG.
+
+    The legend gives m@A and m@B: the means of the curves, times 100.
+
+    Args:
+        path: where to; replaced only when the new file is whole.
+        series: at least one.
+        title: above both.
+
+    Raises:
+        ConfigError: nothing to draw, or `path` cannot be written. ResourceError: no room.
+    """
+    if not series:
+        raise ConfigError(f"{path}: no curve to draw; give at least one evaluation")
+    lines = -(-len(series) // _ABREAST)
+    figure, (left, right) = _panels(title, 4 + 0.25 * lines)
+    for index, curve in enumerate(series):
+        look = _look(index)
+        at_a, at_b = 100 * np.mean(curve.percentile), 100 * np.mean(curve.reciprocal)
+        label = f"{curve.name}   m@A {at_a:.1f}   m@B {at_b:.1f}"
+        left.plot(curve.percent, 100 * np.asarray(curve.percentile), label=label, **look)
+        right.plot(curve.percent, curve.reciprocal, **look)
+        bands = (left, 100, curve.percentile_interval), (right, 1, curve.reciprocal_interval)
+        for axes, scale, interval in bands:
+            if interval is not None:
+                low, high = scale * np.asarray(interval)
+                axes.fill_between(curve.percent, low, high, color=look["color"], alpha=0.14, linewidth=0)
+    for axes, label in ((left, "ranking percentile"), (right, "1 / rank")):
+        axes.set(xlabel="percentage of sketch", ylabel=label, xlim=(0, 102), xticks=range(0, 101, 20))
+    figure.legend(loc="outside lower center", ncols=min(len(series), _ABREAST), frameon=False, fontsize=9)
+    _save(path, figure)
+
+
+def learning(path: str | os.PathLike[str], history: Sequence[Mapping[str, Any]], title: str = "") -> None:
+    """Draw validation m@B (left) and mean reward (right) against environment steps, as PNG.
+
+    Args:
+        path: where to; replaced only when the new file is whole.
+        history: entries with `timesteps`, `val_m_at_b` and `reward`; one of the latter two may be missing
+            or None where it was not measured.
+        title: above both.
+
+    Raises:
+        ConfigError: nothing to draw, or `path` cannot be written. ResourceError: no room.
+    """
+    if not history:
+        raise ConfigError(f"{path}: no learning curve to draw; the history is empty")
+    figure, (left, right) = _panels(title)
+    timesteps = np.array([row["timesteps"] for row in history], dtype=float)
+    panels = ((left, "val_m_at_b", "validation m@B"), (right, "reward", "mean reward"))
+    for index, (axes, key, label) in enumerate(panels):
+        values = np.array([row.get(key) for row in history], dtype=float)  # None becomes NaN
+        steps, values = timesteps[np.isfinite(values)], values[np.isfinite(values)]
+        axes.set(xlabel="environment steps", ylabel=label)
+        short = EngFormatter(sep="")  # 250k
+        axes.xaxis.set_major_formatter(short)
+        axes.plot(steps, values, marker="." if len(steps) == 1 else None, **_look(index))
+        if key == "val_m_at_b" and len(steps):
+            best = int(np.argmax(values))
+            axes.plot(steps[best], values[best], "o", color=_look(index)["color"])
+            axes.set_title(f"best {values[best]:.4g} at {short(steps[best])} steps", fontsize=10, color=_TEXT)
+    _save(path, figure)
+
+
+def gif(
+    path: str | os.PathLike[str],
+    frames: Sequence[npt.NDArray[np.uint8]],
+    seconds: float = 0.4,
+    hold: float = 2.0,
+) -> None:
+    """Write frames as an endless animated GIF.
+
+    Args:
+        path: where to; replaced only when the new file is whole.
+        frames: uint8 [H, W, 3] each, all of one size. Equal neighbours are shown as one, for as long.
+        seconds: each frame is shown, to 0.01 s.
+        hold: the last frame is shown.
+
+    Raises:
+        ConfigError: no frames, other shapes, or `path` cannot be written. ResourceError: no room.
+    """
+    shapes = {np.shape(frame) for frame in frames}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 3 or shape[2] != 3:
+        raise ConfigError(f"{path}: an animation needs frames [H, W, 3] of one size")
+    if not (0 < seconds < 600 and 0 < hold < 600):
+        raise ConfigError(f"{path}: frames are shown for 0 to 600 s, not {seconds} and {hold}")
+    # One palette for all keeps unchanged pixels unchanged, so that only what moves takes room. Index 255
+    # stays free: the writer marks with it what a frame leaves as it was.
+    sample = np.concatenate([*frames[:: max(1, len(frames) // 6)], frames[-1]])
+    palette = Image.fromarray(sample).quantize(255, Image.Quantize.MEDIANCUT)
+    images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
+    milliseconds = [round(100 * seconds) * 10] * (len(images) - 1) + [round(100 * hold) * 10]
+    rest = images[1:]
+    with replacing(path) as temporary:
+        images[0].save(temporary, "GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
+
+
+def _panels(title: str, height: float = 4) -> tuple[Figure, tuple[Axes, Axes]]:
+    # Not pyplot: it keeps every figure alive and talks to the screen.
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)
+    figure = Figure(figsize=(10, height), layout=layout, facecolor="white")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color("#9aa2af")
+        axes.grid(color=_RULE, linewidth=0.8)
+        axes.tick_params(colors=_TEXT, labelsize=9, length=0)
+        axes.xaxis.label.set_color(_TEXT)
+        axes.yaxis.label.set_color(_TEXT)
+        axes.set_axisbelow(True)
+    if title:
+        figure.suptitle(title, fontsize=12, color=_TEXT)
+    return figure, (left, right)
+
+
+def _look(index: int) -> dict[str, Any]:
+    dashes, colour = divmod(index, len(_COLOURS))
+    return {"color": _COLOURS[colour], "linestyle": _DASHES[dashes % len(_DASHES)], "linewidth": 1.8}
+
+
+def _save(path: str | os.PathLike[str], figure: Figure) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

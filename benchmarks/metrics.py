@@ -1,0 +1,174 @@
+"""How well a policy retrieves: the paper's metrics, and their uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
+from torch import Tensor
+
+from sketchless.datasets.errors import ConfigError
+from sketchless.encoders.bank import EpisodeBank
+from sketchless.envs.core import Core
+
+FloatArray = npt.NDArray[np.float64]
+POINTS = np.arange(5, 101, 5)  # percent of a sketch at which curves are drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Ranks of every frame of every drawing of a split.
+
+    Attributes:
+        rank: int64 [N, T], 1..G; 0 beyond a drawing's length.
+        lengths: int64 [N].
+        gallery: G.
+        sketch_ids: N names.
+    """
+
+    rank: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    gallery: int
+    sketch_ids: tuple[str, ...]
+
+    @property
+    def m_at_a(self) -> float:
+        """100 * mean ranking percentile (G - r)/(G - 1) over frames and sketches."""
+        return float(self.per_sketch("m@A").mean())
+
+    @property
+    def m_at_b(self) -> float:
+        """100 * mean 1/r over frames and sketches."""
+        return float(self.per_sketch("m@B").mean())
+
+    def acc_at(self, q: int) -> float:
+        """Percentage of complete sketches whose photo is among the first q. Raises ConfigError for q < 1."""
+        return float(self.per_sketch(f"A@{q}").mean())
+
+    @property
+    def weighted_m_at_a(self) -> float:
+        """m@A with frame t (from 1) weighted by exp(-t/T), as later papers report it."""
+        return float(self.per_sketch("w@mA").mean())
+
+    @property
+    def weighted_m_at_b(self) -> float:
+        """m@B with frame t (from 1) weighted by exp(-t/T)."""
+        return float(self.per_sketch("w@mB").mean())
+
+    def per_sketch(self, metric: str) -> FloatArray:
+        """One value per sketch, 0..100: float64 [N]; its mean is the metric.
+
+        Args:
+            metric: `"m@A"`, `"m@B"`, `"w@mA"`, `"w@mB"` or `"A@<q>"`. Frames are averaged within a sketch
+                first, which for equal lengths is the plain mean over all frames.
+
+        Raises:
+            ConfigError: another metric, or q < 1.
+        """
+        step = np.arange(1, self.rank.shape[1] + 1)
+        valid = (step <= self.lengths[:, None]).astype(np.float64)  # [N, T]
+        if metric.startswith("A@") and metric[2:].isdigit() and int(metric[2:]) >= 1:
+            last = self.rank[np.arange(len(self.rank)), self.lengths - 1]
+            return 100.0 * (last <= int(metric[2:]))
+        if metric not in ("m@A", "m@B", "w@mA", "w@mB"):
+            raise ConfigError(f"unknown metric {metric!r}: choose one of m@A, m@B, w@mA, w@mB, A@1, A@5, A@10")
+        value = self._percentile() if metric[-1] == "A" else 1 / np.maximum(self.rank, 1)
+        if metric.startswith("w@"):
+            # the plain product exp(-t/T) * value, averaged over frames as in the later papers
+            value = value * np.exp(-step / self.lengths[:, None])
+        result: FloatArray = 100 * (value * valid).sum(axis=1) / self.lengths
+        return result
+
+    def by_percentage(self) -> tuple[FloatArray, FloatArray]:
+        """Mean ranking percentile and mean 1/rank (0..1) at 5, 10 .. 100 % of the sketches: float64 [20] each."""
+        column = np.ceil(POINTS[None, :] / 100 * self.lengths[:, None] - 1e-9).astype(int) - 1  # [N, 20]
+        rows = np.arange(len(self.rank))[:, None]
+        return self._percentile()[rows, column].mean(axis=0), (1 / self.rank[rows, column]).mean(axis=0)
+
+    def summary(self) -> dict[str, float]:
+        """The metrics of the paper's tables."""
+        return {name: float(self.per_sketch(name).mean()) for name in METRICS}
+
+    def _percentile(self) -> FloatArray:
+        result: FloatArray = (self.gallery - self.rank) / (self.gallery - 1)
+        return result
+
+
+METRICS = ("m@A", "m@B", "A@1", "A@5", "A@10")
+
+
+def evaluate(
+    policy: Any,
+    bank: EpisodeBank,
+    mode: str | None = None,
+    observation: str | None = None,
+    scale: float | None = None,
+) -> Evaluation:
+    """Play every drawing of a bank once, with the policy's mean action.
+
+    Episodes run forward in time and the policy sees one frame after the other, so it cannot use a later one.
+
+    Args:
+        policy: an agent with stable-baselines3's `predict`, a function from observations [N, D] to actions
+            [N, d] (tensors), or None for the baseline B1 (zero refinement).
+        bank: drawings and gallery.
+        mode, observation, scale: of the refinement; by default those of the agent's own environment.
+
+    Raises:
+        DataError: an action that is not finite. ConfigError: actions of another shape.
+    """
+    env_core = getattr(policy, "core", None) or _core_of_env(policy)
+    core = Core(
+        bank,
+        "inv-rank",
+        mode or (env_core.mode if env_core else "residual"),
+        observation or (env_core.observation if env_core else "feature"),
+        (env_core.scale if env_core else 1.0) if scale is None else scale,
+    )
+    if policy is None and core.mode != "residual":
+        raise ConfigError("the baseline B1 is the zero action of residual mode: leave mode out")
+    frames = core.observations(torch.arange(len(bank), device=core.device))  # [N, T, D]
+    actions = torch.stack(list(_play(policy, frames, core)), dim=1)  # [N, T, d]
+    score = core.score(torch.arange(len(bank), device=core.device), actions)
+    return Evaluation(
+        score.rank.cpu().numpy(), bank.lengths.cpu().numpy(), core.n_photos, tuple(bank.sketch_ids)
+    )
+
+
+def _play(policy: Any, frames: Tensor, core: Core) -> Any:
+    state: Any = None
+    start = np.ones(len(frames), dtype=bool)
+    for t in range(frames.shape[1]):
+        if policy is None:
+            yield torch.zeros(len(frames), core.action_dim, device=core.device)
+        elif hasattr(policy, "predict"):
+            action, state = policy.predict(
+                frames[:, t].cpu().numpy(), state=state, episode_start=start, deterministic=True
+            )
+            yield torch.as_tensor(action, device=core.device)
+            start = np.zeros(len(frames), dtype=bool)
+        else:
+            with torch.no_grad():
+                yield policy(frames[:, t])
+
+
+def _core_of_env(policy: Any) -> Core | None:
+    env = policy.get_env() if hasattr(policy, "get_env") else None
+    core = getattr(getattr(env, "unwrapped", env), "core", None)
+    return core if isinstance(core, Core) else None
+
+
+def interval(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Percentile-bootstrap interval of the mean of values [N], resampling them (9,999 times)."""
+    if len(values) < 2 or np.ptp(values) == 0:
+        return float(values.mean()), float(values.mean())
+    found = stats.bootstrap(
+        (values,), np.mean, confidence_level=level, method="percentile", rng=np.random.default_rng(seed), batch=500
+    ).confidence_interval
+    return float(found.low), float(found.high)
+

@@ -1,0 +1,30 @@
+"""From pixels to vectors: backbones, stage-1 training, galleries and episode banks."""
+
+from .backbones import BACKBONES, Backbone, make_backbone
+from .bank import EpisodeBank, bank_splits, save_banks
+from .device import resolve_device
+from .encode import encode_banks
+from .encoder import Encoder, EncoderConfig
+from .frames import Frames
+from .gallery import Gallery
+from .losses import LOSSES
+from .stage1 import Progress, Stage1Config, train_stage1
+
+__all__ = [
+    "BACKBONES",
+    "LOSSES",
+    "Backbone",
+    "Encoder",
+    "EncoderConfig",
+    "EpisodeBank",
+    "Frames",
+    "Gallery",
+    "Progress",
+    "Stage1Config",
+    "bank_splits",
+    "encode_banks",
+    "make_backbone",
+    "resolve_device",
+    "save_banks",
+    "train_stage1",
+]

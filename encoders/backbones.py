@@ -1,0 +1,140 @@
+"""Backbones by name: from an image to a feature map."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sketchless.datasets.errors import CheckpointError, ConfigError, unknown_name
+
+
+class Backbone(nn.Module):
+    """A network from images [B, 3, S, S] in 0..1 to feature maps [B, C, h, w].
+
+    Attributes:
+        channels: C.
+        rebuild: plain JSON values from which `make_backbone(name, rebuild=...)` makes the same network
+            without its pretrained weights.
+    """
+
+    channels: int
+    rebuild: dict[str, Any]
+
+    def stages(self) -> list[nn.Module]:
+        """Blocks from the input on, for freezing the first ones."""
+        return []
+
+
+class SmallCNN(Backbone):
+    """Four strided convolutions for images of about 64 px, on edges instead of colours.
+
+    Photo and sketch share little but their contours, so the first step is fixed: the strength of the
+    luminance gradient (Sobel), which makes an edge map of a photo and leaves a line drawing one.
+    Group normalisation keeps training and evaluation the same function.
+    """
+
+    def __init__(self, channels: int = 128) -> None:
+        super().__init__()
+        self.channels = channels
+        self.rebuild = {}
+        sobel = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 4
+        self.register_buffer("sobel", torch.stack([sobel, sobel.T]).unsqueeze(1), persistent=False)  # [2, 1, 3, 3]
+        widths = [1, 32, 64, 128, channels]
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, o), nn.ReLU())
+                for i, o in zip(widths[:-1], widths[1:], strict=True)
+            )
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        grey = images.mean(dim=1, keepdim=True)  # [B, 1, S, S]
+        gradient = nn.functional.conv2d(nn.functional.pad(grey, (1, 1, 1, 1), mode="replicate"), self.sobel)
+        edges = (gradient.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
+        out: Tensor = self.blocks(edges)
+        return out
+
+    def stages(self) -> list[nn.Module]:
+        return list(self.blocks)
+
+
+class HuggingFace(Backbone):
+    """Any `transformers` vision model, convolutional or transformer, as a feature map.
+
+    Kept in evaluation mode also while training: dropout would blur retrieval, and the statistics of a
+    batch norm mean little on batches that mix sketches and photos.
+    """
+
+    def __init__(self, name: str, rebuild: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        try:
+            import transformers
+        except ImportError as error:
+            raise ConfigError(f"backbone 'hf:{name}' needs transformers: pip install 'sketchless[hf]'") from error
+        if rebuild is not None:
+            config = transformers.AutoConfig.for_model(**rebuild)
+            self.model = transformers.AutoModel.from_config(config)
+        else:
+            try:
+                self.model = transformers.AutoModel.from_pretrained(name)
+            except (OSError, ValueError) as error:
+                raise CheckpointError(
+                    f"hf:{name}: cannot load it ({str(error).splitlines()[0]}); give a folder or a hub name"
+                ) from error
+        self.rebuild = self.model.config.to_dict()
+        with torch.inference_mode():
+            size = getattr(self.model.config, "image_size", 224)
+            self.model.eval()
+            self.channels = self._maps(torch.zeros(1, 3, size, size)).shape[1]
+
+    def _maps(self, images: Tensor) -> Tensor:
+        out: Tensor = self.model(pixel_values=images).last_hidden_state
+        return out if out.dim() == 4 else out.transpose(1, 2).unsqueeze(-1)  # tokens [B, L, C] -> [B, C, L, 1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._maps(images * 2 - 1)
+
+    def train(self, mode: bool = True) -> HuggingFace:
+        super().train(mode)
+        self.model.eval()
+        return self
+
+    def stages(self) -> list[nn.Module]:
+        blocks = []
+        for child in self.model.children():
+            blocks += list(child) if isinstance(child, (nn.ModuleList, nn.Sequential)) else [child]
+        return blocks
+
+
+BACKBONES: dict[str, Callable[[], Backbone]] = {"small-cnn": SmallCNN}
+
+
+def make_backbone(name: str, rebuild: dict[str, Any] | None = None) -> Backbone:
+    """Build a backbone.
+
+    Args:
+        name: `"small-cnn"`, `"hf:<name or folder>"`, or `"module:function"` that returns a `Backbone`.
+        rebuild: the `rebuild` of a saved one: same network, weights left to the caller.
+
+    Raises:
+        ConfigError: unknown name, or transformers is not installed.
+        CheckpointError: the pretrained weights cannot be loaded.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]()
+    if name.startswith("hf:"):
+        return HuggingFace(name[3:], rebuild)
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise unknown_name("backbone", name, [*BACKBONES, "hf:<name or folder>"])
+    try:
+        backbone = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"backbone {name!r} cannot be imported: {error}") from error
+    if not isinstance(backbone, Backbone):
+        raise ConfigError(f"backbone {name!r} gives a {type(backbone).__name__}, not a Backbone")
+    return backbone

@@ -1,0 +1,180 @@
+"""EpisodeBank: everything that episodes on one split need, in tensors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
+
+from .device import resolve_device
+from .gallery import Gallery
+from .tensorfile import load_tensors, read_meta, save_tensors
+
+_TENSORS = ("features", "lengths", "targets", "gallery", "weight", "bias")
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeBank:
+    """The frozen features of every frame of every sketch of one split, and the photos they are ranked against.
+
+    Attributes:
+        features: float32 [N, T, D], rows of length 1; beyond a sketch's length the last frame repeats.
+        lengths: int64 [N], frames of each episode, 1..T.
+        targets: int64 [N], row in the gallery of the photo that each sketch depicts.
+        gallery: float32 [G, d], rows of length 1, G >= 2.
+        weight, bias: [d, D] and [d], the frozen stage-1 head: embedding = normalise(weight x + bias).
+        sketch_ids, photo_ids: N and G names.
+        split: `"train"`, `"validation"` or `"test"`.
+        reveal: name of the reveal schedule.
+        provenance: data set, encoder, hashes; plain JSON values.
+    """
+
+    features: Tensor
+    lengths: Tensor
+    targets: Tensor
+    gallery: Tensor
+    weight: Tensor
+    bias: Tensor
+    sketch_ids: tuple[str, ...]
+    photo_ids: tuple[str, ...]
+    split: str
+    reveal: str = "points"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        fault = self._fault()
+        if fault:
+            raise DataError(f"bank ({self.split}): {fault}; encode it again")
+
+    def _fault(self) -> str | None:
+        if self.features.dim() != 3 or 0 in self.features.shape:
+            return f"features are {tuple(self.features.shape)}, not [N, T, D] with at least one sketch"
+        (n, steps, width), (size, dim) = self.features.shape, self.gallery.shape
+        if size < 2 or len(self.photo_ids) != size:
+            return f"gallery of {size} photos with {len(self.photo_ids)} ids; retrieval needs two photos or more"
+        if (len(self.lengths), len(self.targets), len(self.sketch_ids)) != (n, n, n):
+            return f"{n} sketches but {len(self.lengths)} lengths, {len(self.targets)} targets"
+        if tuple(self.weight.shape) != (dim, width) or tuple(self.bias.shape) != (dim,):
+            return f"head {tuple(self.weight.shape)} does not map {width} features to {dim} dimensions"
+        if not (0 <= int(self.targets.min()) and int(self.targets.max()) < size):
+            return f"a target lies outside the gallery of {size} photos"
+        if not (1 <= int(self.lengths.min()) and int(self.lengths.max()) <= steps):
+            return f"a length lies outside 1..{steps}"
+        for name in ("features", "gallery"):
+            norms = torch.linalg.vector_norm(getattr(self, name), dim=-1)
+            off = ~((norms - 1).abs() < 1e-3)  # also catches NaN
+            if off.any():
+                place = off.nonzero()[0].tolist()
+                return f"{name}{place} has length {float(norms[tuple(place)]):g} instead of 1"
+        if not (torch.isfinite(self.weight).all() and torch.isfinite(self.bias).all()):
+            return "head holds NaN or infinite weights"
+        return None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def photos(self) -> Gallery:
+        """The gallery with its ids."""
+        return Gallery(self.gallery, self.photo_ids)
+
+    def to(self, device: str | torch.device) -> EpisodeBank:
+        """The same bank with its tensors on a device (no copy where they are there already)."""
+        chosen = resolve_device(device)
+        return replace(self, **{name: getattr(self, name).to(chosen) for name in _TENSORS})
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] = "procedural",
+        split: str = "test",
+        device: str | torch.device = "cpu",
+        mmap: bool = False,
+    ) -> EpisodeBank:
+        """Read one split of a bank file.
+
+        Args:
+            path: file written by `save_banks`, or the name of a bank that ships: `"procedural"`.
+            split: `"train"`, `"validation"` or `"test"`.
+            device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"` ...
+            mmap: leave float32 features on disk until they are touched (CPU only).
+
+        Raises:
+            CheckpointError: no such file, damaged, or not a bank. ConfigError: no such split or device.
+            DataError: the content contradicts itself (NaN, vectors not of length 1, targets outside).
+        """
+        where = bank_path(path)
+        meta = read_meta(where, "bank")
+        if split not in meta["splits"]:
+            raise unknown_name("split", split, meta["splits"])
+        tensors, _ = load_tensors(where, "bank", resolve_device(device), prefix=f"{split}/", mmap=mmap)
+        about = meta["splits"][split]
+        if missing := [name for name in _TENSORS[:4] if name not in tensors]:
+            raise CheckpointError(f"{where}: {split} lacks {missing[0]}; encode it again")
+        head, _ = load_tensors(where, "bank", resolve_device(device), prefix="head/")
+        if tensors["features"].dtype != torch.float32:
+            tensors["features"] = normalize(tensors["features"].float(), dim=-1)
+        try:
+            return cls(
+                **tensors,
+                **head,
+                sketch_ids=tuple(about["sketch_ids"]),
+                photo_ids=tuple(about["photo_ids"]),
+                split=split,
+                reveal=meta["reveal"],
+                provenance=meta["provenance"],
+            )
+        except (DataError, TypeError) as error:
+            raise DataError(f"{where}: {error}") from error
+
+
+def save_banks(
+    path: str | os.PathLike[str], banks: Mapping[str, EpisodeBank], feature_dtype: torch.dtype = torch.float32
+) -> None:
+    """Write banks of one encoder, by split, into one file; equal banks give equal bytes.
+
+    Args:
+        path: where to; replaced only when the new file is whole.
+        banks: by split name.
+        feature_dtype: float32, or float16 for half the size (loaded as float32 again, length 1 restored).
+
+    Raises:
+        ConfigError: banks of different encoders, or none. ResourceError: no room.
+    """
+    if not banks:
+        raise ConfigError("no bank to save")
+    first = next(iter(banks.values()))
+    tensors = {"head/weight": first.weight, "head/bias": first.bias}
+    for split, bank in banks.items():
+        if not (torch.equal(bank.weight, first.weight) and torch.equal(bank.bias, first.bias)):
+            raise ConfigError("banks of one file must come from one encoder")
+        for name in _TENSORS[:4]:
+            tensors[f"{split}/{name}"] = getattr(bank, name)
+        tensors[f"{split}/features"] = bank.features.to(feature_dtype)
+    about = {s: {"sketch_ids": list(b.sketch_ids), "photo_ids": list(b.photo_ids)} for s, b in banks.items()}
+    save_tensors(
+        path, "bank", tensors, {"splits": about, "reveal": first.reveal, "provenance": dict(first.provenance)}
+    )
+
+
+def bank_splits(path: str | os.PathLike[str] = "procedural") -> tuple[str, ...]:
+    """Names of the splits in a bank file. Raises as `EpisodeBank.load`."""
+    return tuple(read_meta(bank_path(path), "bank")["splits"])
+
+
+def bank_path(path: str | os.PathLike[str]) -> Path:
+    """Path of a bank file, given its path or the name of one that ships."""
+    shipped = Path(__file__).parent / "banks" / f"{path}.safetensors"
+    if shipped.is_file():
+        return shipped
+    where = Path(path)
+    if not where.exists() and where.suffix == "" and len(where.parts) == 1:
+        raise unknown_name("bank", str(path), [file.stem for file in shipped.parent.glob("*.safetensors")])
+    return where

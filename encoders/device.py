@@ -1,0 +1,26 @@
+"""Choosing the device, never silently another one than asked for."""
+
+from __future__ import annotations
+
+import torch
+
+from sketchless.datasets.errors import ConfigError
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """`"auto"`: the GPU when there is one, else the CPU; anything else is taken at its word.
+
+    Raises:
+        ConfigError: not a device, or a CUDA device that this machine lacks.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"device {device!r} does not exist: use auto, cpu or cuda") from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {str(chosen)!r} asked for, but this machine has {torch.cuda.device_count()} GPUs")
+    if chosen.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {str(chosen)!r} is not supported: use auto, cpu or cuda")
+    return chosen

@@ -1,0 +1,103 @@
+"""From an encoder and a data set to the episode banks of its splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sketchless.datasets.dataset import SketchDataset
+from sketchless.datasets.errors import ConfigError
+
+from .augment import random_affine, warp
+from .bank import EpisodeBank
+from .encoder import Encoder, sketch_images
+from .frames import Frames
+from .gallery import Gallery
+
+
+def encode_banks(
+    encoder: Encoder,
+    dataset: SketchDataset,
+    *,
+    schedule: str = "points",
+    steps: int = 20,
+    variants: int = 0,
+    seed: int = 0,
+    splits: Sequence[str] = ("train", "validation", "test"),
+    provenance: dict[str, Any] | None = None,
+    on_step: Callable[[float], None] | None = None,
+) -> dict[str, EpisodeBank]:
+    """Encode every frame of every sketch, and the photos.
+
+    Args:
+        encoder: trained, on its device.
+        dataset: where sketches and photos come from. Splits without sketches are left out.
+        schedule, steps: reveal schedule of the episodes.
+        variants: further encodings of each training sketch, each through its own random small change of
+            viewpoint, stored as sketches of their own (`<id>~1` ...): a guard against fitting a policy to
+            features that stage 1 has learned by heart.
+        seed: of the changes of viewpoint.
+        splits: which to encode.
+        provenance: added to what the banks say of their origin.
+        on_step: called with the share of the work done, 0..1.
+
+    Raises:
+        ConfigError: negative `variants`, unknown split or schedule.
+    """
+    if variants < 0:
+        raise ConfigError(f"variants={variants}: must be 0 or more")
+    device = next(encoder.parameters()).device
+    origin = {
+        "data": dict(dataset.spec),
+        "encoder": asdict(encoder.config),
+        "steps": steps,
+        "variants": variants,
+        "seed": seed,
+        **(provenance or {}),
+    }
+    todo = {name: dataset.split(name) for name in splits if dataset.split(name).sketches}
+    rounds = {name: 1 + (variants if name == "train" else 0) for name in todo}
+    total, done = sum(len(todo[name].sketches) * rounds[name] for name in todo), 0
+    banks = {}
+    for name, split in todo.items():
+        frames = Frames.of(split.sketches, schedule, steps)
+        generator = torch.Generator().manual_seed(seed)
+        features = []
+        for round_ in range(rounds[name]):
+            for row in range(len(frames)):
+                affine = random_affine(1, 1.0, generator) if round_ else None
+                features.append(_episode(encoder, frames, row, affine, device))
+                done += 1
+                if on_step is not None:
+                    on_step(done / total)
+        ids = [sketch.id for sketch in split.sketches]
+        banks[name] = EpisodeBank(
+            features=torch.stack(features),
+            lengths=frames.lengths.repeat(rounds[name]),
+            targets=torch.from_numpy(split.targets).repeat(rounds[name]),
+            gallery=Gallery.encode(encoder, dataset, split.photos).embeddings,
+            weight=encoder.head.weight.detach().cpu().clone(),
+            bias=encoder.head.bias.detach().cpu().clone(),
+            sketch_ids=tuple(f"{i}~{k}" if k else i for k in range(rounds[name]) for i in ids),
+            photo_ids=split.photos,
+            split=name,
+            reveal=schedule,
+            provenance=origin,
+        )
+    return banks
+
+
+@torch.inference_mode()
+def _episode(encoder: Encoder, frames: Frames, row: int, affine: Tensor | None, device: torch.device) -> Tensor:
+    """Features [T, D] of one sketch, T the longest episode of the split; the last frame repeats."""
+    steps = torch.arange(int(frames.lengths.max()))
+    length = int(frames.lengths[row])
+    images = sketch_images(frames.at(torch.full((length,), row), steps[:length]), encoder.config.size)
+    if affine is not None:
+        images = warp(images, affine.expand(length, -1, -1))
+    features = encoder.features(images.to(device).contiguous(memory_format=torch.channels_last)).float().cpu()
+    return features[steps.clamp_max(length - 1)].clone()

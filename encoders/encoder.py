@@ -1,0 +1,122 @@
+"""The Siamese encoder of stage 1: backbone, attention, pooling, linear head."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, normalize
+
+from sketchless.datasets.errors import CheckpointError, ConfigError
+
+from .backbones import make_backbone
+from .device import resolve_device
+from .tensorfile import load_tensors, save_tensors
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What an encoder is made of."""
+
+    backbone: str = "small-cnn"
+    """`small-cnn`, `hf:<name or folder>` or `module:function`."""
+    size: int = 64
+    """Side of the network's input, pixels."""
+    dim: int = 64
+    """Width d of the embedding."""
+    attention: bool = False
+    """Weight the feature map by spatial attention before pooling."""
+
+    def __post_init__(self) -> None:
+        if self.size < 8 or self.dim < 1:
+            raise ConfigError(f"size={self.size}, dim={self.dim}: need a size of 8 px or more and a dim of 1 or more")
+
+
+class SpatialAttention(nn.Module):
+    """`B + B * softmax(att(B))`, softmax over the positions (Bhunia et al., CVPR 2020)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(channels // 4, 8)
+        self.score = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1), nn.GroupNorm(1, hidden), nn.ReLU(), nn.Conv2d(hidden, 1, 1)
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        mask = self.score(maps).flatten(2).softmax(dim=-1).view(len(maps), 1, *maps.shape[2:])
+        return maps + maps * mask
+
+
+class Encoder(nn.Module):
+    """Sketches and photos through one network: image -> feature [D] -> embedding [d], both of length 1."""
+
+    def __init__(self, config: EncoderConfig, rebuild: dict | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = make_backbone(config.backbone, rebuild)
+        self.attention = SpatialAttention(self.backbone.channels) if config.attention else nn.Identity()
+        self.head = nn.Linear(self.backbone.channels, config.dim)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images [B, 3, S, S] in 0..1 to unit features [B, D]."""
+        maps = self.attention(self.backbone(images))  # [B, D, h, w]
+        return normalize(maps.mean(dim=(2, 3)), dim=-1)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Features [..., D] to unit embeddings [..., d]."""
+        return normalize(self.head(features), dim=-1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.embed(self.features(images))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights and config to one file. Raises ResourceError, ConfigError."""
+        meta = {"config": asdict(self.config), "rebuild": self.backbone.rebuild}
+        save_tensors(path, "encoder", self.state_dict(), meta)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str | torch.device = "auto") -> Encoder:
+        """Read an encoder written by `save`. Raises CheckpointError, ConfigError."""
+        tensors, meta = load_tensors(path, "encoder")
+        encoder = cls(EncoderConfig(**meta["config"]), meta["rebuild"])
+        load_weights(encoder, tensors, path)
+        return encoder.to(resolve_device(device)).eval()
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """`load_state_dict` with one-line errors. Raises CheckpointError: other names, shapes, or NaN."""
+    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise CheckpointError(f"{path}: {bad[0]} holds NaN or infinite weights; use an earlier checkpoint")
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        fault = str(error).replace("\n", " ").replace("\t", "")[:200]
+        raise CheckpointError(f"{path}: weights do not fit the network ({fault})") from error
+
+
+def sketch_images(frames: Tensor, size: int) -> Tensor:
+    """Binary frames uint8 or bool [B, H, W] (ink is non-zero) to network input [B, 3, S, S] in 0..1.
+
+    White ink on black, as in the paper; averaged down to the size, so that thin lines keep their weight.
+    """
+    ink = (frames != 0).float().unsqueeze(1)
+    return _resize(ink, size).expand(-1, 3, -1, -1)
+
+
+def photo_images(photos: list[npt.NDArray[np.uint8]], size: int) -> Tensor:
+    """Photos uint8 [H, W, 3] of any sizes to network input [G, 3, S, S] in 0..1."""
+    resized = [_resize(torch.from_numpy(p).permute(2, 0, 1).unsqueeze(0).float() / 255, size) for p in photos]
+    return torch.cat(resized) if resized else torch.zeros(0, 3, size, size)
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    if images.shape[-1] == size and images.shape[-2] == size:
+        return images
+    if images.shape[-2] % size == 0 and images.shape[-1] % size == 0:
+        return interpolate(images, size=(size, size), mode="area")
+    return interpolate(images, size=(size, size), mode="bilinear", antialias=True).clamp(0, 1)

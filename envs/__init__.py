@@ -1,0 +1,32 @@
+"""Episodes: ranking, rewards, the batched core and its Gymnasium shells. Importing this registers the ids."""
+
+from .core import Core, Score, State, Terms, Transition
+from .gym_env import OnTheFlyEnv, dataset_of
+from .ranking import kendall_tau_distance, percentile, similarity, snap, target_rank
+from .registration import register
+from .rewards import REWARDS, RewardScheme, combined, make_reward, top
+from .vector_env import OnTheFlyVectorEnv
+
+register()
+
+__all__ = [
+    "REWARDS",
+    "Core",
+    "OnTheFlyEnv",
+    "OnTheFlyVectorEnv",
+    "RewardScheme",
+    "Score",
+    "State",
+    "Terms",
+    "Transition",
+    "combined",
+    "dataset_of",
+    "kendall_tau_distance",
+    "make_reward",
+    "percentile",
+    "register",
+    "similarity",
+    "snap",
+    "target_rank",
+    "top",
+]

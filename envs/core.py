@@ -1,0 +1,245 @@
+"""The sketching episode, written once: pure functions on batched tensors.
+
+Every shell (Gymnasium, vector, trainer) calls this and adds no arithmetic of its own.
+
+Letters: B episodes side by side, T steps, G gallery photos, D width of a feature, d width of an embedding.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from sketchless.datasets.errors import ConfigError, DataError, unknown_name
+from sketchless.encoders.bank import EpisodeBank
+
+from .ranking import kendall_tau_distance, similarity, snap, target_rank
+from .rewards import Local, RewardScheme, make_reward
+
+MODES = ("residual", "absolute")
+OBSERVATIONS = ("feature", "embedding")
+
+
+class State(NamedTuple):
+    """Where B episodes stand. `seed` and `episode` name the episode: they alone choose its sketch."""
+
+    seed: Tensor  # int64 [B]
+    episode: Tensor  # int64 [B], from 0
+    sketch: Tensor  # int64 [B], row in the bank
+    step: Tensor  # int64 [B], frame on show, from 0
+    similarity: Tensor  # float64 [B, G] of the previous step; [B, 0] for rewards without a trajectory part
+    tau: Tensor  # float64 [B], distance between the lists of the two steps before
+
+
+class Terms(NamedTuple):
+    """What one step pays, by part."""
+
+    local: Tensor  # float64 [B], for the rank of this step
+    trajectory: Tensor  # float64 [B], for the steadiness around the previous step
+
+
+class Transition(NamedTuple):
+    """What one step gives."""
+
+    state: State
+    reward: Tensor  # float64 [B]
+    terminated: Tensor  # bool [B]
+    rank: Tensor  # int64 [B]
+    terms: Terms
+    similarity: Tensor  # float64 [B, G], how near each photo was in this step
+
+
+class Score(NamedTuple):
+    """What whole episodes give; zero beyond an episode's length."""
+
+    rank: Tensor  # int64 [B, T]
+    tau: Tensor  # float64 [B, T-1], between steps t and t+1
+    reward: Tensor  # float64 [B, T]
+    local: Tensor  # float64 [B, T]
+    trajectory: Tensor  # float64 [B, T]
+    valid: Tensor  # bool [B, T]
+
+
+class Core:
+    """Episodes over one bank.
+
+    Args:
+        bank: features, targets and gallery; its device is the core's.
+        reward: name, function or `RewardScheme`.
+        mode: `"residual"`: embedding = normalise(b + scale * a), with b the frozen stage-1 embedding, so the
+            zero action is the baseline; `"absolute"` (the paper's): embedding = normalise(a).
+        observation: `"feature"` [D] or `"embedding"` [d].
+        scale: of a residual action, in units of the embedding it refines, which has length 1.
+
+    Raises:
+        ConfigError: unknown mode, observation or reward, or a scale that is not above 0.
+    """
+
+    def __init__(
+        self,
+        bank: EpisodeBank,
+        reward: str | Local | RewardScheme = "combined",
+        mode: str = "residual",
+        observation: str = "feature",
+        scale: float = 1.0,
+    ) -> None:
+        if mode not in MODES:
+            raise unknown_name("mode", mode, MODES)
+        if observation not in OBSERVATIONS:
+            raise unknown_name("observation", observation, OBSERVATIONS)
+        self.bank, self.mode, self.observation = bank, mode, observation
+        self.reward = make_reward(reward)
+        self.scale = float(scale)
+        if not 0 < self.scale < float("inf"):
+            raise ConfigError(f"scale={scale}: must be a finite number above 0")
+        self.device = bank.features.device
+        self.gallery = snap(normalize(bank.gallery.double(), dim=-1))  # [G, d]
+        with torch.no_grad():
+            head = torch.nn.functional.linear(bank.features, bank.weight, bank.bias)
+            self.base = normalize(head.double(), dim=-1)  # [N, T, d]
+        self.frames = bank.features if observation == "feature" else self.base.float().clamp(-1, 1)  # [N, T, *]
+
+    @property
+    def n_photos(self) -> int:
+        """G."""
+        return len(self.gallery)
+
+    @property
+    def n_steps(self) -> int:
+        """T, the longest episode."""
+        return self.base.shape[1]
+
+    @property
+    def action_dim(self) -> int:
+        """d."""
+        return self.base.shape[2]
+
+    @property
+    def observation_dim(self) -> int:
+        """D or d."""
+        return self.frames.shape[2]
+
+    # Episodes, step by step ------------------------------------------------------------------------------
+
+    def reset(self, seeds: Tensor, sketch: Tensor | None = None) -> State:
+        """First episode of each seed int64 [B]; `sketch` int64 [B] names its sketch instead of the seed."""
+        zeros = torch.zeros_like(seeds)
+        width = 0 if self.reward.trajectory is None else self.n_photos
+        empty = torch.zeros(len(seeds), width, dtype=torch.float64, device=self.device)
+        state = State(seeds, zeros, zeros, zeros, empty, zeros.double())
+        return state._replace(sketch=self._choose(seeds, zeros) if sketch is None else sketch)
+
+    def next_episode(self, state: State, done: Tensor) -> State:
+        """Begin the next episode where `done` bool [B]; leave the others as they are."""
+        episode = state.episode + done
+        return state._replace(
+            episode=episode,
+            sketch=torch.where(done, self._choose(state.seed, episode), state.sketch),
+            step=state.step.masked_fill(done, 0),
+        )
+
+    def observe(self, state: State) -> Tensor:
+        """The frame on show: float32 [B, D] or [B, d]."""
+        return self.frames[state.sketch, state.step]
+
+    def step(self, state: State, action: Tensor) -> Transition:
+        """Refine, rank, pay, reveal the next frame. `action` [B, d]; after the last frame `terminated`."""
+        embedding = self.refine(self.base[state.sketch, state.step], action)
+        nearness = similarity(embedding, self.gallery)
+        rank = target_rank(nearness, self.bank.targets[state.sketch])
+        terms, tau = self._pay(state, nearness, rank)
+        last = self.bank.lengths[state.sketch] - 1
+        following = state._replace(
+            step=torch.minimum(state.step + 1, last),
+            similarity=nearness if self.reward.trajectory is not None else state.similarity,
+            tau=tau,
+        )
+        return Transition(following, terms.local + terms.trajectory, state.step >= last, rank, terms, nearness)
+
+    # Whole episodes at once ------------------------------------------------------------------------------
+
+    def observations(self, sketches: Tensor) -> Tensor:
+        """All frames of sketches int64 [B]: float32 [B, T, D] or [B, T, d]."""
+        return self.frames[sketches]
+
+    def score(self, sketches: Tensor, actions: Tensor, credit: str = "aligned") -> Score:
+        """Rank and pay whole episodes; equal to stepping through them, as frames do not depend on actions.
+
+        Args:
+            sketches: int64 [B], rows of the bank.
+            actions: [B, T, d].
+            credit: `"aligned"`: the trajectory part goes to the step it is about; `"online"`: to the step
+                after, where stepping can first pay it. An episode's sum is the same.
+
+        Raises:
+            ConfigError: wrong shape or credit. DataError: an action that is not finite.
+        """
+        if credit not in ("aligned", "online"):
+            raise unknown_name("credit", credit, ("aligned", "online"))
+        steps = self.n_steps
+        if actions.shape != (len(sketches), steps, self.action_dim):
+            raise ConfigError(
+                f"actions {tuple(actions.shape)} for {len(sketches)} sketches: want [B, {steps}, {self.action_dim}]"
+            )
+        nearness = similarity(self.refine(self.base[sketches], actions), self.gallery)  # [B, T, G]
+        targets = self.bank.targets[sketches].unsqueeze(1).expand(-1, steps)
+        valid = torch.arange(steps, device=self.device) < self.bank.lengths[sketches].unsqueeze(1)  # [B, T]
+        rank = target_rank(nearness, targets) * valid
+        local = self.reward.local(rank.clamp_min(1), self.n_photos) * valid
+        trajectory = torch.zeros_like(local)
+        tau = torch.zeros(len(sketches), steps - 1, dtype=torch.float64, device=self.device)
+        if self.reward.trajectory is not None and steps > 1:
+            tau = kendall_tau_distance(nearness[:, :-1], nearness[:, 1:], self.reward.tau_normalized)
+            tau = tau * valid[:, 1:]
+            inner = self.reward.trajectory(tau[:, :-1], tau[:, 1:]) * valid[:, 2:]
+            place = slice(1, -1) if credit == "aligned" else slice(2, None)
+            trajectory[:, place] = inner
+        return Score(rank, tau, local + trajectory, local, trajectory, valid)
+
+    # Parts -----------------------------------------------------------------------------------------------
+
+    def refine(self, base: Tensor, action: Tensor) -> Tensor:
+        """Refined embeddings [..., d] of length 1, on the exact grid.
+
+        An action outside the box is scaled into it, never cut off by coordinate: that would turn it. The
+        zero action in absolute mode has no direction and is as far from every photo: all ties, last rank.
+        """
+        if not torch.isfinite(action).all():
+            where = (~torch.isfinite(action)).nonzero()[0].tolist()
+            raise DataError(f"action{where} is {float(action[tuple(where)])}: actions must be finite numbers")
+        action = action.double()
+        action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
+        return snap(normalize(base + self.scale * action if self.mode == "residual" else action, dim=-1))
+
+    def _pay(self, state: State, nearness: Tensor, rank: Tensor) -> tuple[Terms, Tensor]:
+        local = self.reward.local(rank, self.n_photos)
+        if self.reward.trajectory is None:
+            return Terms(local, torch.zeros_like(local)), state.tau
+        tau = kendall_tau_distance(state.similarity, nearness, self.reward.tau_normalized)
+        # The part about step t-1 needs tau(L_{t-2}, L_{t-1}) and tau(L_{t-1}, L_t): first paid at the third step.
+        trajectory = torch.where(state.step >= 2, self.reward.trajectory(state.tau, tau), 0.0)
+        return Terms(local, trajectory), tau
+
+    def _choose(self, seed: Tensor, episode: Tensor) -> Tensor:
+        """Sketch of an episode: uniform, and a function of (seed, episode) alone, whatever the batch."""
+        mixed = _mix(_mix(seed) + episode)
+        return (mixed & 0x7FFF_FFFF_FFFF_FFFF) % len(self.bank)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """splitmix64 (Steele et al., OOPSLA 2014) on int64, which wraps around."""
+    x = x + _signed(0x9E3779B97F4A7C15)
+    x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)  # torch shifts int64 with its sign
+
+
+def _signed(x: int) -> int:
+    return x - (1 << 64)

@@ -1,0 +1,192 @@
+"""The Gymnasium environment: a batch of one around the core, in numpy."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sketchless.datasets.dataset import SketchDataset
+from sketchless.datasets.errors import ConfigError, unknown_name
+from sketchless.datasets.loading import load_dataset
+from sketchless.encoders.bank import EpisodeBank
+
+from .core import Core, State, Transition
+from .ranking import percentile
+from .rendering import Renderer
+from .rewards import Local, RewardScheme
+
+Array = npt.NDArray[np.float32]
+
+
+class OnTheFlyEnv(gym.Env[Array, Array]):
+    """On-the-fly fine-grained sketch-based image retrieval, one drawing per episode.
+
+    Someone draws; at every step a gallery of G photos is ranked by the refined embedding of the drawing so far;
+    the photo that the sketch depicts should come up early (Bhunia et al., "Sketch Less for More", CVPR 2020).
+
+    Observation: float32 [D] in -1..1, the frozen stage-1 feature of the frame on show
+        (`observation="embedding"`: float32 [d], its embedding).
+    Action: float32 [d] in -1..1. `mode="residual"`: embedding = normalise(b + scale * a), so zeros are the
+        baseline B1; `mode="absolute"`: embedding = normalise(a). Longer actions are scaled into the box.
+    Reward: the scheme's local part for the rank of this step plus its trajectory part for the step before
+        (Eq. 4: 1/rank - gamma2 * max(0, rise of the Kendall-tau distance)).
+    Episode: `reset` shows the first frame; each `step` ranks, pays and shows the next. After the last frame
+        `terminated` is True and the complete sketch stays on show. Never truncated.
+    Info: `step` (frames ranked so far, 0..T), `sketch_id`, `photo_id`; after a step also `rank` (1..G, ties
+        against us), `percentile` (0..1), `reciprocal_rank` (0..1], `is_success` (rank 1) and `reward_terms`
+        (`local`, and `trajectory`, which is about the step before).
+    Reset options: `{"sketch_id": "..."}` chooses the drawing.
+
+    Args:
+        bank: an `EpisodeBank`, the path of a bank file, or the name of one that ships.
+        split: of the bank file: `"train"`, `"validation"` or `"test"`.
+        reward: name, function (rank, G) -> reward, or `RewardScheme`.
+        mode, observation, scale: as above.
+        device: where the core computes; observations are numpy all the same.
+        render_mode: `"rgb_array"`: the sketch so far beside the top five photos; `"ansi"`: the same in text.
+        dataset: where drawings and photos for rendering come from; by default what the bank was made from.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: see `EpisodeBank.load` and `Core`.
+
+    >>> import gymnasium as gym, sketchless.envs
+    >>> env = gym.make("sketchless/OnTheFly-v0")
+    >>> observation, info = env.reset(seed=0)
+    >>> ranks = []
+    >>> for _ in range(20):
+    ...     observation, reward, terminated, truncated, info = env.step(0 * env.action_space.sample())
+    ...     ranks.append(info["rank"])
+    >>> terminated, len(ranks), ranks[-1] <= ranks[0]
+    (True, 20, True)
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}
+
+    def __init__(
+        self,
+        bank: EpisodeBank | str | os.PathLike[str] = "procedural",
+        split: str = "train",
+        reward: str | Local | RewardScheme = "combined",
+        mode: str = "residual",
+        observation: str = "feature",
+        scale: float = 1.0,
+        device: str | torch.device = "cpu",
+        render_mode: str | None = None,
+        dataset: SketchDataset | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise unknown_name("render_mode", render_mode, self.metadata["render_modes"])
+        self.core = Core(open_bank(bank, split, device), reward, mode, observation, scale)
+        self.observation_space = gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32)
+        self.action_space = gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32)
+        self.render_mode = render_mode
+        self._dataset = dataset
+        self._renderer: Renderer | None = None
+        self._state: State | None = None
+        self._last: Transition | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        super().reset(seed=seed)
+        sketch = self._sketch(options or {})
+        if seed is not None or self._state is None:
+            key = int(self.np_random.integers(2**63)) if seed is None else seed % 2**63
+            self._state = self.core.reset(torch.tensor([key], device=self.core.device))
+        else:
+            self._state = self.core.next_episode(self._state, torch.ones_like(self._state.seed, dtype=torch.bool))
+        if sketch is not None:
+            self._state = self._state._replace(sketch=torch.full_like(self._state.sketch, sketch))
+        self._last = None
+        return self._observation(), self._info()
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        if self._state is None or (self._last is not None and bool(self._last.terminated)):
+            fault = "before the first reset" if self._state is None else "after the end of the episode"
+            raise ConfigError(f"step called {fault}: call reset first")
+        self._last = self.core.step(self._state, self._action(action))
+        self._state = self._last.state
+        return self._observation(), float(self._last.reward), bool(self._last.terminated), False, self._info()
+
+    def render(self) -> Any:
+        if self.render_mode is None:
+            gym.logger.warn("render() needs a render_mode: make the environment with render_mode='rgb_array'")
+            return None
+        if self._state is None:
+            raise ConfigError("render called before the first reset: call reset first")
+        if self._renderer is None:
+            bank = self.core.bank
+            self._renderer = Renderer(bank, self._dataset or dataset_of(bank))
+        sketch, step = int(self._state.sketch), int(self._state.step)
+        if self._last is None:
+            ranking, rank = None, None
+        else:
+            ranking = self._last.similarity[0].argsort(descending=True, stable=True).tolist()
+            rank = int(self._last.rank)
+            step = step if bool(self._last.terminated) else step - 1  # the frame that was ranked
+        draw = self._renderer.rgb if self.render_mode == "rgb_array" else self._renderer.ansi
+        return draw(sketch, step, ranking, rank)
+
+    def _action(self, action: Any) -> torch.Tensor:
+        array = np.asarray(action)
+        if array.shape != self.action_space.shape or array.dtype.kind not in "fiu":
+            raise ConfigError(
+                f"action is {array.dtype} {array.shape}: want real numbers of shape {self.action_space.shape}"
+            )
+        return torch.as_tensor(array, dtype=torch.float64, device=self.core.device).unsqueeze(0)
+
+    def _sketch(self, options: dict[str, Any]) -> int | None:
+        for name in options:
+            if name != "sketch_id":
+                raise unknown_name("reset option", name, ["sketch_id"])
+        if "sketch_id" not in options:
+            return None
+        ids = self.core.bank.sketch_ids
+        if options["sketch_id"] not in ids:
+            raise unknown_name("sketch_id", options["sketch_id"], ids)
+        return ids.index(options["sketch_id"])
+
+    def _observation(self) -> Array:
+        assert self._state is not None
+        observation: Array = self.core.observe(self._state)[0].cpu().numpy().copy()
+        return observation
+
+    def _info(self) -> dict[str, Any]:
+        assert self._state is not None
+        bank, sketch, step = self.core.bank, int(self._state.sketch), int(self._state.step)
+        info: dict[str, Any] = {
+            "step": 0,
+            "sketch_id": bank.sketch_ids[sketch],
+            "photo_id": bank.photo_ids[int(bank.targets[sketch])],
+        }
+        if self._last is None:
+            return info
+        rank = int(self._last.rank)
+        return info | {
+            "step": step + 1 if bool(self._last.terminated) else step,
+            "rank": rank,
+            "percentile": float(percentile(self._last.rank, self.core.n_photos)),
+            "reciprocal_rank": 1 / rank,
+            "is_success": rank == 1,
+            "reward_terms": {name: float(term) for name, term in self._last.terms._asdict().items()},
+        }
+
+
+def open_bank(
+    bank: EpisodeBank | str | os.PathLike[str], split: str, device: str | torch.device
+) -> EpisodeBank:
+    """A bank on a device, from itself, a path or a name. Raises as `EpisodeBank.load`."""
+    return bank.to(device) if isinstance(bank, EpisodeBank) else EpisodeBank.load(bank, split, device)
+
+
+def dataset_of(bank: EpisodeBank) -> SketchDataset:
+    """The data set a bank was made from. Raises ConfigError where the bank does not say, or as its loader."""
+    spec = bank.provenance.get("data")
+    if not spec:
+        raise ConfigError("this bank does not say what it was made from: pass dataset= to draw it")
+    return load_dataset(**spec)

@@ -1,0 +1,100 @@
+"""Exact ranks and rank distances: the same numbers on every device and in every batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sketchless.datasets.errors import ConfigError, DataError
+
+from .kernels import discordant_pairs
+
+# Coordinates on a grid of 2^-26 have products that are multiples of 2^-52, and the sums of products of two
+# vectors of length 1 stay below 2: float64 holds all of them exactly. So the order of summation, which
+# differs between batch sizes, BLAS libraries and devices, cannot change a similarity, nor break a tie.
+_GRID = 2.0**26
+
+
+def snap(vectors: Tensor) -> Tensor:
+    """Unit vectors [..., d] to float64 on the grid on which similarities are exact (2^-26 a coordinate)."""
+    return (vectors.double() * _GRID).round_() / _GRID
+
+
+def similarity(queries: Tensor, gallery: Tensor) -> Tensor:
+    """Cosine similarities float64 [..., G] of snapped unit vectors [..., d] and [G, d], without rounding.
+
+    Both must come from `snap`. For unit vectors this orders photos as the Euclidean distance does.
+    """
+    return queries @ gallery.T
+
+
+def target_rank(similarity: Tensor, target: Tensor) -> Tensor:
+    """Rank of each query's own photo, ties counted against it.
+
+    rank = 1 + #{photos strictly nearer} + #{other photos exactly as near}
+
+    Args:
+        similarity: [..., G], larger is nearer.
+        target: integer [...], column of the own photo.
+
+    Returns:
+        int64 [...], 1..G.
+
+    Raises:
+        DataError: a row that is not finite; it has no rank.
+        ConfigError: shapes that do not match, or a target outside the gallery.
+    """
+    if similarity.shape[:-1] != target.shape:
+        raise ConfigError(f"target {tuple(target.shape)} does not fit similarity {tuple(similarity.shape)}")
+    if target.numel() and not (target.min() >= 0 and target.max() < similarity.shape[-1]):
+        raise ConfigError(f"a target lies outside the gallery of {similarity.shape[-1]} photos")
+    finite = torch.isfinite(similarity).all(dim=-1)
+    if not finite.all():
+        row = (~finite).nonzero()[0].tolist()
+        raise DataError(f"similarity of query {row} is NaN or infinite: it has no rank; check the action")
+    own = similarity.gather(-1, target.unsqueeze(-1))
+    return (similarity >= own).sum(dim=-1)
+
+
+def kendall_tau_distance(sim_a: Tensor, sim_b: Tensor, normalized: bool = True) -> Tensor:
+    """Kendall-tau distance between the rankings that two lists of similarities induce.
+
+    tau = #{i < j : (a_i - a_j)(b_i - b_j) < 0}, divided by G(G-1)/2 if normalised.
+
+    Exact; a pair tied in either list is not discordant.
+
+    Args:
+        sim_a, sim_b: [..., G] of equal shape.
+        normalized: 0..1 instead of a count of pairs.
+
+    Returns:
+        float64 [...].
+
+    Raises:
+        ConfigError: shapes differ. DataError: NaN in a list.
+    """
+    if sim_a.shape != sim_b.shape:
+        raise ConfigError(f"lists of shapes {tuple(sim_a.shape)} and {tuple(sim_b.shape)} cannot be compared")
+    if sim_a.isnan().any() or sim_b.isnan().any():
+        raise DataError("a list of similarities holds NaN: it has no order")
+    size = sim_a.shape[-1]
+    count = discordant_pairs(sim_a.reshape(-1, size), sim_b.reshape(-1, size)).reshape(sim_a.shape[:-1]).double()
+    return count / max(size * (size - 1) / 2, 1) if normalized else count
+
+
+def percentile(rank: Tensor, size: int) -> Tensor:
+    """Ranking percentile float64 in 0..1: (G - rank) / (G - 1)."""
+    return (size - rank.double()) / (size - 1)
+
+
+def m_at_a(rank: Tensor, valid: Tensor, size: int) -> Tensor:
+    """100 * mean ranking percentile of each episode: float64 [N] of ranks [N, T] where `valid`, among `size` photos.
+
+    Its mean over sketches is the paper's m@A.
+    """
+    return 100 * (percentile(rank, size) * valid).sum(dim=1) / valid.sum(dim=1)
+
+
+def m_at_b(rank: Tensor, valid: Tensor) -> Tensor:
+    """100 * mean 1/rank of each episode: float64 [N]. Its mean over sketches is the paper's m@B."""
+    return 100 * (valid / rank.clamp_min(1).double()).sum(dim=1) / valid.sum(dim=1)

@@ -1,0 +1,101 @@
+"""Reward schemes: what a rank is worth, and what an unsteady ranking costs.
+
+Names and formulas follow the reward ablation and Eq. 4 of Bhunia et al., CVPR 2020.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sketchless.datasets.errors import ConfigError, unknown_name
+
+Local = Callable[[Tensor, int], Tensor]
+Trajectory = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class RewardScheme:
+    """How steps are paid.
+
+    Attributes:
+        name: such as `"combined"`.
+        local: (rank int64 [...], G) -> float64 [...], paid for the rank of a step.
+        trajectory: (tau before, tau after) -> float64 [...], paid for step t given the rank distances
+            tau(L_{t-1}, L_t) and tau(L_t, L_{t+1}); None where a scheme has no such part. The first and the
+            last step of an episode lack a neighbour and are paid none.
+        tau_normalized: whether the tau given to `trajectory` is 0..1 or a count of pairs.
+    """
+
+    name: str
+    local: Local
+    trajectory: Trajectory | None = None
+    tau_normalized: bool = True
+
+
+def combined(gamma1: float = 1.0, gamma2: float = 1e-4, tau_normalized: bool = True) -> RewardScheme:
+    """The paper's reward (Eq. 4).
+
+    R_t = gamma1 / rank_t - gamma2 * max(0, tau(L_t, L_{t+1}) - tau(L_{t-1}, L_t))
+
+    Args:
+        gamma1, gamma2: weights, 0 or more.
+        tau_normalized: tau as a share of all pairs (a rise of 0.04 costs 4e-6 at the default gamma2), or as
+            a count of pairs (0.18 on 300 photos).
+
+    Raises:
+        ConfigError: a negative weight.
+    """
+    if not (gamma1 >= 0 and gamma2 >= 0):
+        raise ConfigError(f"gamma1={gamma1}, gamma2={gamma2}: weights of the reward must be 0 or more")
+    return RewardScheme(
+        "combined",
+        lambda rank, size: gamma1 / rank.double(),
+        lambda before, after: -gamma2 * (after - before).clamp_min(0),
+        tau_normalized,
+    )
+
+
+def top(q: int) -> RewardScheme:
+    """1 if rank <= q, else 0. Raises ConfigError for q < 1."""
+    if q < 1:
+        raise ConfigError(f"top {q}: q must be 1 or more")
+    return RewardScheme(f"top{q}", lambda rank, size: (rank <= q).double())
+
+
+REWARDS: dict[str, Callable[[], RewardScheme]] = {
+    "top1": lambda: top(1),
+    "top5": lambda: top(5),
+    "top10": lambda: top(10),
+    "neg-rank": lambda: RewardScheme("neg-rank", lambda rank, size: -rank.double()),
+    "inv-sqrt-rank": lambda: RewardScheme("inv-sqrt-rank", lambda rank, size: rank.double().rsqrt()),
+    "inv-rank": lambda: RewardScheme("inv-rank", lambda rank, size: 1 / rank.double()),
+    "combined": combined,
+}
+
+
+def make_reward(reward: str | Local | RewardScheme) -> RewardScheme:
+    """A scheme from its name, from `"module:attribute"`, from a function (rank, G) -> reward, or itself.
+
+    Raises:
+        ConfigError: unknown name, or something that is neither a scheme nor callable.
+    """
+    if isinstance(reward, RewardScheme):
+        return reward
+    if callable(reward):
+        return RewardScheme(getattr(reward, "__name__", type(reward).__name__), reward)
+    if reward in REWARDS:
+        return REWARDS[reward]()
+    module, colon, attribute = str(reward).partition(":")
+    if not colon:
+        raise unknown_name("reward", reward, REWARDS)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"reward {reward!r} cannot be imported: {error}") from error
+    if not isinstance(found, RewardScheme) and not callable(found):
+        raise ConfigError(f"reward {reward!r} is neither a RewardScheme nor a function of (rank, G)")
+    return make_reward(found)
