@@ -131,7 +131,7 @@ class PPOAClip:
 
     Args:
         env: an environment of ours (single, vector or wrapped), or a `Core`; training draws on its bank.
-        validation: bank by whose m@B the policy is chosen; without one the last policy is kept.
+        validation: bank by whose m@B the policy is chosen when training ends; without one the last is kept.
         device: must be where the env's core is; `"auto"` takes that.
         config: all settings; keywords override single ones.
 
@@ -175,6 +175,7 @@ class PPOAClip:
         self.n_updates = 0
         self._budget = 0
         self.history: list[dict[str, float]] = []
+        self.last_reward = math.nan
         self._logger: Logger | None = None
 
     # stable-baselines3's shape ---------------------------------------------------------------------------
@@ -204,7 +205,8 @@ class PPOAClip:
         Args:
             total_timesteps: budget; a run that goes on (`reset_num_timesteps=False`) must be given the whole
                 of it again, as the learning rate decays over it.
-            callback: as in stable-baselines3; `on_step` is called once per update, returning False stops.
+            callback: as in stable-baselines3; `on_step` is called once per update, returning False stops and
+                leaves the policy as it is, so that training can go on.
             log_interval: updates between two dumps of the logger.
             reset_num_timesteps: begin counting anew.
 
@@ -234,7 +236,7 @@ class PPOAClip:
             self._log(batch[-1], time.perf_counter() - start, log_interval)
             callback.update_locals(locals())
             going = callback.on_step()
-        if self._validation is not None:
+        if going and self._validation is not None:
             self._look()
             self.policy.load_state_dict(self._best.weights)
         callback.on_training_end()
@@ -386,7 +388,8 @@ class PPOAClip:
             self._best = _Best(area_b, self.num_timesteps, 0, weights)
         else:
             self._best.looks += 1
-        self.history.append({"timesteps": self.num_timesteps, "val_m_at_a": area_a, "val_m_at_b": area_b})
+        look = {"timesteps": self.num_timesteps, "val_m_at_a": area_a, "val_m_at_b": area_b}
+        self.history.append(look if math.isnan(self.last_reward) else look | {"reward": self.last_reward})
         self.logger.record("eval/m_at_a", area_a)
         self.logger.record("eval/m_at_b", area_b)
 
@@ -406,7 +409,8 @@ class PPOAClip:
 
     def _log(self, score: Score, seconds: float, log_interval: int) -> None:
         valid = score.valid
-        self.logger.record("rollout/reward", score.reward[valid].mean().item())
+        self.last_reward = score.reward[valid].mean().item()
+        self.logger.record("rollout/reward", self.last_reward)
         self.logger.record("rollout/reward_local", score.local[valid].mean().item())
         self.logger.record("rollout/reward_trajectory", score.trajectory[valid].mean().item())
         self.logger.record("rollout/rank", score.rank[valid].double().mean().item())

@@ -1,0 +1,117 @@
+"""The command `sketchless`: one subcommand a job, errors in one line, exit codes that scripts can use."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from sketchless.datasets.errors import SketchlessError, unknown_name
+
+# Module, config class, one line of help. Modules are imported only when their command is used.
+COMMANDS = {
+    "train": ("train", "TrainConfig", "train an agent and compare it with the baseline"),
+    "evaluate": ("evaluate", "EvaluateConfig", "repeat the numbers of a run or a bank from files"),
+    "encode": ("encode", "EncodeConfig", "train an encoder on a data set and write its episode bank"),
+    "info": ("info", "InfoConfig", "what is installed, what can be chosen, what is in a data set"),
+}
+
+USAGE = """usage: sketchless COMMAND [OPTIONS]
+
+On-the-fly sketch-based image retrieval as reinforcement learning.
+
+{commands}
+
+sketchless COMMAND --help lists the options of a command; --debug shows the traceback of an error."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. Returns 0, or the exit code: 2 wrong use or data, 3 no resources, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        _keep_freed_memory()
+        _dispatch([a for a in arguments if a != "--debug"])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has gone, as in `sketchless info | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt as interrupt:
+        return _fail(str(interrupt) or "interrupted", 130, debug)
+    except SketchlessError as error:
+        return _fail(str(error), error.exit_code, debug)
+    except MemoryError:
+        return _fail("out of memory; use fewer drawings at a time or a smaller input size", 3, debug)
+    return 0
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        print(USAGE.format(commands="\n".join(f"  {n:<{width}}  {about}" for n, (_, _, about) in COMMANDS.items())))
+        return
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"sketchless {version('sketchless')}")
+        return
+    if arguments[0] not in COMMANDS:
+        raise unknown_name("command", arguments[0], COMMANDS)
+    name, config_class, _ = COMMANDS[arguments[0]]
+    module = importlib.import_module(f"sketchless.benchmarks.{name}")
+    module.run(_parse(arguments[0], getattr(module, config_class), arguments[1:]))
+
+
+def _parse(command: str, config_class: type[Any], arguments: list[str]) -> Any:
+    import tyro
+
+    first = {"evaluate": "target"}.get(command)
+    if first and arguments and not arguments[0].startswith("-"):
+        arguments = [f"--{first}", *arguments]
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(config_class, prog=f"sketchless {command}", args=arguments)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise _UsageError(_one_line(complaint.getvalue(), command)) from None
+
+
+class _UsageError(SketchlessError):
+    pass
+
+
+def _one_line(box: str, command: str) -> str:
+    """The gist of a boxed complaint: its first sentence and the nearest option."""
+    text = [re.sub(r"[╭╮╰╯│─]+", " ", line).strip() for line in box.splitlines()[1:]]
+    text = [line for line in text if line]
+    fault = text[0] if text else "cannot read the options"
+    near = next((text[i + 1].split()[0] for i, t in enumerate(text[:-1]) if t.startswith("Perhaps you meant")), None)
+    hint = f"; did you mean {near}?" if near else ""
+    return f"{fault}{hint} (see sketchless {command} --help)"
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug and code != 130:
+        raise
+    print(f"sketchless: {message}", file=sys.stderr)
+    return code
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc to reuse freed blocks instead of returning them: convolutions on a CPU run up to 3x faster."""
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        trim_threshold, mmap_threshold = -1, -3
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""`sketchless encode`: train (or load) the stage-1 encoder of a data set and write its episode banks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sketchless.datasets.dataset import SketchDataset
+from sketchless.datasets.files import sha256, write_json
+from sketchless.datasets.loading import load_dataset
+from sketchless.encoders.bank import save_banks
+from sketchless.encoders.device import resolve_device
+from sketchless.encoders.encode import encode_banks
+from sketchless.encoders.encoder import Encoder, EncoderConfig
+from sketchless.encoders.stage1 import Progress as Stage1Progress
+from sketchless.encoders.stage1 import Stage1Config, train_stage1
+
+from .metrics import evaluate
+from .runs import Interrupted, StopSignal, Stopwatch, run_folder
+from .tables import scores
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "small-cnn": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
+    "hf": {"size": 128, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
+}
+
+
+@dataclass(frozen=True)
+class EncodeConfig:
+    """Train the stage-1 encoder of a data set (or load one) and write the banks of its splits into one file."""
+
+    dataset: str = "procedural"
+    """`procedural`, or the folder of a QMUL set (Chair-V2, Shoe-V2)."""
+    encoder: str = "small-cnn"
+    """`small-cnn`, `hf:<name or folder>` of a transformers vision model, or `module:function`."""
+    load: str | None = None
+    """Encoder file of an earlier run, instead of training one."""
+    validation: int = 50
+    """Photos carved from the training photos to choose on."""
+    seed: int = 0
+    """Of the carving, the weights, the order and the augmentation."""
+    size: int | None = None
+    """Side of the network's input in pixels; by default 64 for small-cnn, 128 otherwise."""
+    dim: int = 64
+    """Width of the embedding."""
+    attention: bool = False
+    """Spatial attention before pooling."""
+    loss: str = "contrastive"
+    """`contrastive` (in-batch softmax) or `triplet` (margin 0.3)."""
+    frames: str = "complete"
+    """`complete` sketches (baseline B1) or `random` frames as well."""
+    epochs: int | None = None
+    """Passes over the training sketches; by default 30 for small-cnn, 12 otherwise."""
+    batch: int = 64
+    """Pairs per step."""
+    learning_rate: float | None = None
+    """Peak learning rate; by default 2e-3 for small-cnn, 3e-4 otherwise."""
+    freeze: float | None = None
+    """Share of the backbone's blocks that keep their weights; by default 0 for small-cnn, 0.4 otherwise."""
+    patience: int = 0
+    """Stop after so many epochs without a better validation score; 0 runs all."""
+    augment: float = 1.0
+    """Strength of random rotation, scale and shift; 0 turns them off."""
+    precision: str = "auto"
+    """`float32`, `bfloat16`, or `auto`: bfloat16 on a GPU, float32 on a CPU."""
+    reveal: str = "points"
+    """Reveal schedule: `points` (the paper's), `strokes` or `ink`."""
+    steps: int = 20
+    """Frames of an episode (not with `strokes`)."""
+    variants: int = 0
+    """Further encodings of each training sketch under small changes of viewpoint."""
+    half: bool = False
+    """Store features as float16: half the size."""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda`."""
+    out: str | None = None
+    """Folder of the run; an interrupted run of the same settings is taken up again."""
+
+
+def run(config: EncodeConfig, console: Console | None = None) -> Path:
+    """Carry out an encoding run and write its folder: `encoder.safetensors`, `bank.safetensors`, JSON files.
+
+    Returns:
+        Path of the bank file.
+
+    Raises:
+        ConfigError, CheckpointError, DataError, ResourceError: see the parts.
+        Interrupted: SIGINT or SIGTERM came; the epochs done so far are in the folder.
+    """
+    console = console or Console()
+    watch, device = Stopwatch(), resolve_device(config.device)
+    recipe = RECIPES.get(config.encoder, RECIPES["hf"])
+    config = replace(config, **{k: v for k, v in recipe.items() if getattr(config, k) is None})
+    stage1 = _stage1(config)
+    dataset = load_dataset(config.dataset, seed=config.seed, validation=config.validation)
+    encoder = _encoder(config, device)
+    identity = {k: v for k, v in asdict(config).items() if k != "out"}
+    with run_folder(config.out, "encode", identity) as folder, StopSignal() as stop, _progress(console) as bar:
+        history = [] if config.load else _train(encoder, dataset, stage1, config, folder, bar, stop, console)
+        encoder.save(folder / "encoder.safetensors")
+        task = bar.add_task("encode frames", total=1.0, note="")
+
+        def tick(share: float) -> None:
+            bar.update(task, completed=share)
+            if stop.asked:
+                raise Interrupted(f"stopped while encoding; the same command with --out {folder} goes on")
+
+        banks = encode_banks(
+            encoder,
+            dataset,
+            schedule=config.reveal,
+            steps=config.steps,
+            variants=config.variants,
+            seed=config.seed,
+            provenance={"stage1": asdict(stage1), "encoder_sha256": sha256(folder / "encoder.safetensors")},
+            on_step=tick,
+        )
+        bank = folder / "bank.safetensors"
+        save_banks(bank, banks, torch.float16 if config.half else torch.float32)
+        bar.stop()
+        rows = {split: evaluate(None, banks[split]) for split in banks}
+        console.print(scores({f"B1, {split}": e for split, e in rows.items()}))
+        summary = {split: {"sketches": len(e.rank), "photos": e.gallery, **e.summary()} for split, e in rows.items()}
+        write_json(
+            folder / "results.json",
+            {
+                "baseline": summary,
+                "data": dict(dataset.report),
+                "stage1": history,
+                "bank_sha256": sha256(bank),
+                "seconds": float(watch),
+            },
+        )
+        console.print(f"written to [bold]{bank}[/]: use it with  sketchless train --bank {bank}")
+    return bank
+
+
+def _stage1(config: EncodeConfig) -> Stage1Config:
+    shared = ("loss", "frames", "epochs", "batch", "learning_rate", "freeze", "patience", "augment", "precision", "seed")
+    return Stage1Config(**{name: getattr(config, name) for name in shared})
+
+
+def _encoder(config: EncodeConfig, device: torch.device) -> Encoder:
+    if config.load is not None:
+        return Encoder.load(config.load, device).to(memory_format=torch.channels_last)
+    assert config.size is not None
+    shape = EncoderConfig(config.encoder, config.size, config.dim, config.attention)
+    return Encoder(shape).to(device, memory_format=torch.channels_last)
+
+
+def _train(
+    encoder: Encoder,
+    dataset: SketchDataset,
+    stage1: Stage1Config,
+    config: EncodeConfig,
+    folder: Path,
+    bar: Progress,
+    stop: StopSignal,
+    console: Console,
+) -> list[dict[str, float]]:
+    checkpoint = folder / "stage1.part.safetensors"
+    task = bar.add_task("stage 1", total=1.0, note="")
+
+    def epoch(progress: Stage1Progress) -> None:
+        note = f"epoch {progress.epoch}  loss {progress.loss:.3f}  validation 1/rank {progress.score:.3f}"
+        bar.update(task, note=note)
+        if stop.asked:
+            raise Interrupted(f"stopped after epoch {progress.epoch}; the same command with --out {folder} goes on")
+
+    done = train_stage1(
+        encoder,
+        dataset,
+        stage1,
+        schedule=config.reveal,
+        steps=config.steps,
+        checkpoint=checkpoint,
+        on_step=lambda share: bar.update(task, completed=share),
+        on_epoch=epoch,
+    )
+    bar.update(task, completed=1.0)
+    console.print(f"stage 1: best epoch {done.best_epoch} of {done.epoch}, validation 1/rank {done.best_score:.3f}")
+    return done.history
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )

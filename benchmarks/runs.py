@@ -1,0 +1,161 @@
+"""The folder a run writes: one owner, a manifest, nothing half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from sketchless.datasets.errors import CheckpointError, ConfigError, ResourceError
+from sketchless.datasets.files import write_json
+
+_PACKAGES = ("sketchless", "torch", "gymnasium", "stable-baselines3", "numpy", "scipy", "numba")
+
+
+@contextlib.contextmanager
+def run_folder(out: str | None, command: str, config: Mapping[str, Any]) -> Iterator[Path]:
+    """Open `out`, or a new `runs/<command>-<date>`, for one run alone.
+
+    A folder that holds an interrupted run of the same command and settings is taken up again. Temporary
+    files that a killed run left are removed.
+
+    Raises:
+        ConfigError: the folder holds a finished run or one of other settings, another process writes to
+            it, or it cannot be written.
+    """
+    folder = Path(out) if out else Path("runs") / f"{command}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "w")  # noqa: SIM115 (held until the run ends)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"{folder}: another run is writing there; choose another --out") from error
+        except OSError as error:
+            raise ResourceError(f"{folder}: this file system has no locks ({error.strerror}); use another") from error
+        if (folder / "results.json").exists():
+            raise ConfigError(f"{folder}: holds a finished run; choose another --out or remove it")
+        for left in folder.glob("*.tmp-*"):
+            left.unlink()
+        _claim(folder, command, config)
+        yield folder
+
+
+def _claim(folder: Path, command: str, config: Mapping[str, Any]) -> None:
+    mine = json.loads(json.dumps({"command": command, "config": dict(config)}))
+    if not (folder / "manifest.json").exists():
+        write_json(folder / "manifest.json", {**mine, **machine()})
+        return
+    earlier = read_json(folder / "manifest.json")
+    for key in {*mine["config"], *earlier.get("config", {})}:
+        before, now = earlier.get("config", {}).get(key), mine["config"].get(key)
+        if before != now or earlier.get("command") != command:
+            raise ConfigError(
+                f"{folder}: holds a {earlier.get('command')} run with {key}={before!r}, not {now!r}; "
+                "repeat its settings to go on with it, or choose another --out"
+            )
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers of a run may depend on: versions, threads, device; and when it began."""
+    versions = {name: _version(name) for name in _PACKAGES}
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "versions": versions,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises CheckpointError for a missing or damaged file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file; is this the folder of a run?") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); run it again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: is no JSON object; run it again")
+    return content
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`"0-2,7"` -> [0, 1, 2, 7]. Raises ConfigError for anything else, nothing, or a seed twice."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ConfigError(f"seeds {text!r}: give numbers and ranges such as 0-9 or 0,2,5")
+        seeds += range(int(first), int(last or first) + 1)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ConfigError(f"seeds {text!r}: {'a seed stands there twice' if seeds else 'the range is empty'}")
+    return seeds
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was asked to stop, has saved what it had and says so in its message."""
+
+
+class StopSignal:
+    """Turns the first SIGINT or SIGTERM into `asked`, so that work can be saved; the second one kills.
+
+    >>> with StopSignal() as stop:
+    ...     stop.asked
+    False
+    """
+
+    asked = False
+
+    def __enter__(self) -> StopSignal:
+        # Python hands signals to the main thread only.
+        caught = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        self._before = {number: signal.signal(number, self._note) for number in caught}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("stopping: saving what there is (again to stop at once)", file=sys.stderr)
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __float__(self) -> float:
+        return round(time.perf_counter() - self._start, 3)

@@ -1,0 +1,48 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.table import Table
+
+from .metrics import METRICS, Evaluation, interval
+
+
+def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -> Table:
+    """B1 against a refined policy on the same sketches.
+
+    With several evaluations (seeds) their mean is shown with its standard deviation. The interval is that of
+    the change, by bootstrap over sketches (seeds averaged first).
+    """
+    seeds = f", {len(refined)} seeds" if len(refined) > 1 else ""
+    table = Table(title=f"B1 against {name}: {len(baseline.rank)} sketches, {baseline.gallery} photos{seeds}")
+    for column in ("metric", "B1", name, "change", "95 % interval"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for metric in METRICS:
+        values = np.stack([e.per_sketch(metric) for e in refined])  # [seeds, N]
+        change = values.mean(axis=0) - baseline.per_sketch(metric)
+        low, high = interval(change)
+        spread = f" ± {values.mean(axis=1).std(ddof=1):.2f}" if len(refined) > 1 else ""
+        colour = "green" if low > 0 else "red" if high < 0 else "white"
+        table.add_row(
+            metric,
+            f"{baseline.per_sketch(metric).mean():.2f}",
+            f"{values.mean():.2f}{spread}",
+            f"[{colour}]{change.mean():+.2f}[/]",
+            f"{low:+.2f} .. {high:+.2f}",
+        )
+    return table
+
+
+def scores(rows: dict[str, Evaluation]) -> Table:
+    """One row per evaluation: its size and the metrics."""
+    table = Table()
+    table.add_column("")
+    for column in ("sketches", "photos", *METRICS):
+        table.add_column(column, justify="right")
+    for name, evaluation in rows.items():
+        values = [f"{value:.2f}" for value in evaluation.summary().values()]
+        table.add_row(name, str(len(evaluation.rank)), str(evaluation.gallery), *values)
+    return table

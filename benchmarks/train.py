@@ -1,0 +1,277 @@
+"""`sketchless train`: the main job. Train an agent on a bank and set it beside the baseline B1."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sketchless.agents import PRESETS, agent_class
+from sketchless.datasets.errors import ConfigError, DataError, unknown_name
+from sketchless.datasets.files import sha256, write_json
+from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
+from sketchless.encoders.tensorfile import save_tensors
+from sketchless.envs.core import Core
+
+from .figures import Curve, curves, gif, learning
+from .metrics import METRICS, POINTS, Evaluation, evaluate, interval
+from .runs import Interrupted, StopSignal, Stopwatch, parse_seeds, run_folder
+from .tables import comparison
+from .walkthrough import episode_frames
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train an agent on a bank of episodes and compare it with the baseline B1 on the test drawings."""
+
+    bank: str = "procedural"
+    """Bank file written by `sketchless encode`, or the name of one that ships."""
+    agent: str = "ppo-a-clip"
+    """Name of the agent, or `module:Class`."""
+    preset: str = "default"
+    """`default` learns well; `paper` is the paper to the letter (reward as advantage, sigma 1, absolute mode)."""
+    set: tuple[str, ...] = ()
+    """Settings of the agent that differ from the preset, such as `learning_rate=3e-4 samples=16`."""
+    passes: float = 10.0
+    """Budget: how often each training drawing is played, on average."""
+    seeds: str = "0"
+    """Seeds to train with, such as `0-9` or `0,2,5`."""
+    reward: str = "combined"
+    """Reward scheme, or `module:attribute`."""
+    mode: str | None = None
+    """`residual` (refine the baseline's embedding) or `absolute`; by default the preset's."""
+    observation: str = "feature"
+    """What the agent sees: the frame's `feature`, or its `embedding`."""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda`."""
+    gif: bool = True
+    """Draw one test episode as an animation; needs the data set that the bank was made from."""
+    out: str | None = None
+    """Folder of the run; an interrupted run of the same settings is taken up again."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run gave: the baseline, and one evaluation per seed, on the test split."""
+
+    baseline: Evaluation
+    refined: dict[int, Evaluation]
+    folder: Path
+
+
+def run(config: TrainConfig, console: Console | None = None) -> Trained:
+    """Carry out a training run and write its folder.
+
+    The folder gets `manifest.json`, `results.json`, `ranks.safetensors`, an `agent-<seed>.safetensors` and a
+    `learning-<seed>.png` per seed, `curves.png` and, if the data set can be read, `episode.gif`.
+
+    Raises:
+        ConfigError, CheckpointError, DataError, ResourceError: see the parts.
+        Interrupted: SIGINT or SIGTERM came; everything so far is in the folder.
+    """
+    console = console or Console()
+    watch, seeds = Stopwatch(), parse_seeds(config.seeds)
+    if not config.passes > 0:
+        raise ConfigError(f"passes={config.passes}: must be above 0")
+    if config.preset not in PRESETS:
+        raise unknown_name("preset", config.preset, PRESETS)
+    mode = config.mode or ("absolute" if config.preset == "paper" else "residual")
+    settings = PRESETS[config.preset]
+    overrides = parse_settings(config.set, asdict(settings))
+    banks = open_banks(config.bank, config.device)
+    core = Core(banks["train"], config.reward, mode, config.observation)
+    make = agent_class(config.agent)
+    # Settings are checked before any work is done.
+    make(core, banks.get("validation"), settings, **{**overrides, "seed": seeds[0]})
+
+    with run_folder(config.out, "train", _identity(config)) as folder, StopSignal() as stop:
+        baseline = evaluate(None, banks["test"])
+        console.print(f"[bold]B1 on {len(baseline.rank)} test sketches[/]  {_line(baseline)}")
+        agents: dict[int, Any] = {}
+        with _progress(console) as bar:
+            for seed in seeds:
+                agents[seed] = _train(
+                    make, core, banks.get("validation"), settings, {**overrides, "seed": seed}, config, folder, bar, stop
+                )
+        refined = {seed: evaluate(agent, banks["test"]) for seed, agent in agents.items()}
+        trained = Trained(baseline, refined, folder)
+        console.print(comparison(baseline, list(refined.values()), config.agent))
+        _write(trained, agents, config, float(watch), banks["test"].split)
+        if config.gif:
+            _animate(trained, agents[seeds[0]], banks["test"], console)
+        write_json(folder / "results.json", results(trained, agents, config, float(watch)))
+        console.print(f"written to [bold]{folder}[/]: {', '.join(sorted(p.name for p in folder.glob('[!.]*')))}")
+    return trained
+
+
+def open_banks(bank: str, device: str) -> dict[str, EpisodeBank]:
+    """The splits of a bank file, on a device. Raises ConfigError without a train and a test split."""
+    banks = {split: EpisodeBank.load(bank, split, device) for split in bank_splits(bank)}
+    for split in ("train", "test"):
+        if split not in banks:
+            raise ConfigError(f"{bank}: has no {split} split; encode the data set again")
+    return banks
+
+
+def parse_settings(pairs: Sequence[str], known: dict[str, Any]) -> dict[str, Any]:
+    """`["learning_rate=1e-3"]` -> `{"learning_rate": 0.001}`, checked against the types of `known`.
+
+    Raises:
+        ConfigError: no `=`, an unknown name (with the nearest one), or a value of another type.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"setting {pair!r}: write it as name=value")
+        if name not in known:
+            raise unknown_name("setting", name, known)
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        default = known[name]
+        wanted = (float, int) if isinstance(default, float) else type(default)
+        if default is not None and (not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)):
+            raise ConfigError(f"setting {name}={text}: want a {type(default).__name__} such as {default!r}")
+        settings[name] = value
+    return settings
+
+
+def _train(
+    make: type[Any],
+    core: Core,
+    validation: EpisodeBank | None,
+    settings: Any,
+    overrides: dict[str, Any],
+    config: TrainConfig,
+    folder: Path,
+    bar: Progress,
+    stop: StopSignal,
+) -> Any:
+    """Train one seed, or take up where its checkpoint stands."""
+    seed = overrides["seed"]
+    file, part = folder / f"agent-{seed}.safetensors", folder / f"agent-{seed}.part.safetensors"
+    if file.exists():
+        return make.load(file, core, validation)
+    agent = make.load(part, core, validation) if part.exists() else make(core, validation, settings, **overrides)
+    frames = int(core.bank.lengths.sum())
+    budget = max(round(config.passes * frames * agent.config.samples), 1)
+    task = bar.add_task(f"seed {seed}", total=budget, note="")
+
+    def step(inner: dict[str, Any], _: dict[str, Any]) -> bool:
+        best = max((look["val_m_at_b"] for look in agent.history), default=float("nan"))
+        note = f"reward {float(agent.last_reward):+.3f}  validation m@B {best:.2f}" if agent.history else ""
+        bar.update(task, completed=min(agent.num_timesteps, budget), note=note)
+        return not stop.asked
+
+    agent.learn(budget, callback=step, reset_num_timesteps=not part.exists())
+    if stop.asked:
+        agent.save(part)
+        raise Interrupted(f"stopped at {agent.num_timesteps:,} of {budget:,} steps of seed {seed}; {_again(folder)}")
+    bar.update(task, completed=budget)
+    agent.save(file)
+    part.unlink(missing_ok=True)
+    return agent
+
+
+def _again(folder: Path) -> str:
+    return f"the same command with --out {folder} goes on"
+
+
+def _identity(config: TrainConfig) -> dict[str, Any]:
+    path = bank_path(config.bank)
+    file = {"name": path.name, "sha256": sha256(path), "path": _relative(path, config)}
+    return {**{k: v for k, v in asdict(config).items() if k not in ("out", "bank", "gif")}, "bank": file}
+
+
+def _relative(path: Path, config: TrainConfig) -> str:
+    """How `sketchless evaluate` finds the bank again: its name if it ships, else seen from the run's folder."""
+    if path.parent == bank_path("procedural").parent:
+        return config.bank
+    return os.path.relpath(path.resolve(), Path(config.out or "runs/x").resolve())
+
+
+def results(trained: Trained, agents: dict[int, Any], config: TrainConfig, seconds: float) -> dict[str, Any]:
+    """Everything a table or a figure of the run needs; plain JSON values."""
+    evaluations = trained.refined
+    change = {m: _mean(evaluations, m) - trained.baseline.per_sketch(m) for m in METRICS}
+    return {
+        "agent": config.agent,
+        "settings": asdict(next(iter(agents.values())).config) | {"seed": None},
+        "sketches": len(trained.baseline.rank),
+        "gallery": trained.baseline.gallery,
+        "baseline": trained.baseline.summary(),
+        "refined": {str(seed): e.summary() for seed, e in evaluations.items()},
+        "mean": {m: float(_mean(evaluations, m).mean()) for m in METRICS},
+        "change": {
+            m: {"mean": float(values.mean()), "interval95": list(interval(values))} for m, values in change.items()
+        },
+        "validation": {str(seed): agent.history for seed, agent in agents.items()},
+        "curves": {
+            "percent": POINTS.tolist(),
+            "baseline": [c.tolist() for c in trained.baseline.by_percentage()],
+            "refined": [c.tolist() for c in _curves(evaluations)],
+        },
+        "steps": {str(seed): agent.num_timesteps for seed, agent in agents.items()},
+        "seconds": seconds,
+    }
+
+
+def _mean(evaluations: dict[int, Evaluation], metric: str) -> Any:
+    return np.mean([e.per_sketch(metric) for e in evaluations.values()], axis=0)
+
+
+def _curves(evaluations: dict[int, Evaluation]) -> Any:
+    return np.mean([e.by_percentage() for e in evaluations.values()], axis=0)
+
+
+def _write(trained: Trained, agents: dict[int, Any], config: TrainConfig, seconds: float, split: str) -> None:
+    folder = trained.folder
+    ranks = {f"refined/{seed}": torch.from_numpy(e.rank).to(torch.int32) for seed, e in trained.refined.items()}
+    ranks |= {"baseline": torch.from_numpy(trained.baseline.rank).to(torch.int32)}
+    ranks |= {"lengths": torch.from_numpy(trained.baseline.lengths)}
+    about = {"split": split, "gallery": trained.baseline.gallery, "sketch_ids": list(trained.baseline.sketch_ids)}
+    save_tensors(folder / "ranks.safetensors", "ranks", ranks, about)
+    series = [
+        Curve("B1", POINTS, *trained.baseline.by_percentage()),
+        Curve(config.agent, POINTS, *_curves(trained.refined)),
+    ]
+    curves(folder / "curves.png", series, f"{len(trained.baseline.rank)} test sketches, {trained.baseline.gallery} photos")
+    for seed, agent in agents.items():
+        if agent.history:
+            learning(folder / f"learning-{seed}.png", agent.history, f"{config.agent}, seed {seed}")
+
+
+def _animate(trained: Trained, agent: Any, bank: EpisodeBank, console: Console) -> None:
+    """The episode whose gain in mean 1/rank is nearest to the mean gain: neither the best nor the worst."""
+    refined = next(iter(trained.refined.values()))
+    gain = refined.per_sketch("m@B") - trained.baseline.per_sketch("m@B")
+    sketch = int(np.abs(gain - gain.mean()).argmin())
+    try:
+        gif(trained.folder / "episode.gif", episode_frames(agent, bank, sketch))
+    except (DataError, ConfigError) as error:
+        console.print(f"no animation: {error}")
+
+
+def _line(evaluation: Evaluation) -> str:
+    return "  ".join(f"{name} {value:.2f}" for name, value in evaluation.summary().items())
+
+
+@contextlib.contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=console) as bar:
+        yield bar
+
+
