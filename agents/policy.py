@@ -21,7 +21,10 @@ class LinearGaussianPolicy(nn.Module):
 
     def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0) -> None:
         super().__init__()
-        self.mean = nn.Linear(observation_dim, action_dim)
+        # skip_init: nn.Linear would draw from the global random state
+        self.mean = nn.utils.skip_init(nn.Linear, observation_dim, action_dim)
+        nn.init.zeros_(self.mean.weight)
+        nn.init.zeros_(self.mean.bias)
         self.log_std = nn.Parameter(torch.full((action_dim,), float(init_log_std)))
 
     def forward(self, observation: Tensor) -> Tensor:
@@ -37,9 +40,9 @@ class LinearGaussianPolicy(nn.Module):
         they are scaled until the mean action has length `mean_norm` on average (None: left as they are).
         With `observation="embedding"` the head is the identity.
         """
+        nn.init.zeros_(self.mean.weight)
         nn.init.zeros_(self.mean.bias)
         if core.mode == "residual":
-            nn.init.zeros_(self.mean.weight)
             return
         if core.observation == "feature":
             self.mean.weight.copy_(core.bank.weight)

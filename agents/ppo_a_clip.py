@@ -44,7 +44,7 @@ class PPOConfig:
     """`constant`, `linear` or `cosine` decay to 0 over the whole budget."""
     episodes: int = 16
     """Drawings per update."""
-    samples: int = 8
+    samples: int = 16
     """K actions drawn in every state; with `group` they are each other's baseline."""
     advantage: str = "group"
     """`reward`: A = R (the paper); `batch-mean`: A = R - mean over the batch; `group`: A = R - mean over the K
@@ -54,9 +54,9 @@ class PPOConfig:
     epochs: int = 4
     """Gradient steps per update."""
     clip: float = 0.2
-    init_log_std: float = -1.0
-    """Log sigma to begin with. The mean action has length 1 (absolute mode) or adds up to an embedding of
-    length 1 (residual mode, in units of the scale)."""
+    init_log_std: float = -2.0
+    """Log sigma to begin with. In 64 dimensions e^-2 gives noise about as long as the embedding, which has
+    length 1."""
     train_log_std: bool = True
     mean_norm: float | None = 1.0
     """Length of the mean action to begin with, in absolute mode; none: the head as stage 1 left it."""
@@ -221,7 +221,7 @@ class PPOAClip:
             self._best, self.history = _Best(), []
         self._budget = total_timesteps
         callback = _as_callback(callback)
-        callback.init_callback(self)  # type: ignore[arg-type]
+        callback.init_callback(self)
         callback.on_training_start(locals(), globals())
         if self._validation is not None and self.n_updates == 0:
             self._look()
@@ -277,9 +277,11 @@ class PPOAClip:
             tensors |= {f"adam/{i}/{k}": v for k, v in self.optimizer.state[p].items()}
         tensors |= {f"start/{i}": v for i, v in enumerate(self._start)}
         tensors |= {"random": self._generator.get_state(), "queue": self._queue}
-        best = None if not self._best.weights else {
-            "m_at_b": self._best.m_at_b, "timesteps": self._best.timesteps, "looks": self._best.looks
-        }
+        best = (
+            None
+            if not self._best.weights
+            else {"m_at_b": self._best.m_at_b, "timesteps": self._best.timesteps, "looks": self._best.looks}
+        )
         save_tensors(
             path,
             "agent",
@@ -358,7 +360,7 @@ class PPOAClip:
                 pairs = zip(self.policy.mean.parameters(), self._start, strict=True)
                 loss = loss + config.weight_decay * sum((p - p0).square().sum() for p, p0 in pairs)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.max_grad_norm)
             if not torch.isfinite(loss + norm):
                 raise DataError(f"update {self.n_updates + 1}: loss {float(loss):g}, gradient {float(norm):g}; stopped")

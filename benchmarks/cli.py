@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import importlib
 import io
+import itertools
 import os
 import re
 import sys
@@ -42,11 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `sketchless info | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as interrupt:
-        return _fail(str(interrupt) or "interrupted", 130, debug)
-    except SketchlessError as error:
-        return _fail(str(error), error.exit_code, debug)
-    except MemoryError:
-        return _fail("out of memory; use fewer drawings at a time or a smaller input size", 3, debug)
+        return _fail(str(interrupt) or "interrupted", 130)
+    except (SketchlessError, MemoryError) as error:
+        if debug:
+            raise
+        if isinstance(error, SketchlessError):
+            return _fail(str(error), error.exit_code)
+        return _fail("out of memory; use fewer drawings at a time or a smaller input size", 3)
     return 0
 
 
@@ -88,18 +91,16 @@ class _UsageError(SketchlessError):
 
 
 def _one_line(box: str, command: str) -> str:
-    """The gist of a boxed complaint: its first sentence and the nearest option."""
-    text = [re.sub(r"[╭╮╰╯│─]+", " ", line).strip() for line in box.splitlines()[1:]]
-    text = [line for line in text if line]
-    fault = text[0] if text else "cannot read the options"
-    near = next((text[i + 1].split()[0] for i, t in enumerate(text[:-1]) if t.startswith("Perhaps you meant")), None)
+    """The gist of a boxed complaint: its first paragraph and the nearest option."""
+    text = [re.sub(r"[╭╮╰╯│─]+|^[|+]|[|+]$|-{3,}", " ", line.strip()).strip() for line in box.splitlines()[1:]]
+    paragraphs = [" ".join(group) for filled, group in itertools.groupby(text, key=bool) if filled]
+    fault = paragraphs[0] if paragraphs else "cannot read the options"
+    near = next((text[i + 1].split()[0] for i, line in enumerate(text) if line.startswith("Perhaps you meant")), None)
     hint = f"; did you mean {near}?" if near else ""
     return f"{fault}{hint} (see sketchless {command} --help)"
 
 
-def _fail(message: str, code: int, debug: bool) -> int:
-    if debug and code != 130:
-        raise
+def _fail(message: str, code: int) -> int:
     print(f"sketchless: {message}", file=sys.stderr)
     return code
 

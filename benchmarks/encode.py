@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.files import sha256, write_json
@@ -21,7 +21,7 @@ from sketchless.encoders.stage1 import Progress as Stage1Progress
 from sketchless.encoders.stage1 import Stage1Config, train_stage1
 
 from .metrics import evaluate
-from .runs import Interrupted, StopSignal, Stopwatch, run_folder
+from .runs import Interrupted, StopSignal, Stopwatch, progress_bar, run_folder
 from .tables import scores
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -100,7 +100,7 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
     dataset = load_dataset(config.dataset, seed=config.seed, validation=config.validation)
     encoder = _encoder(config, device)
     identity = {k: v for k, v in asdict(config).items() if k != "out"}
-    with run_folder(config.out, "encode", identity) as folder, StopSignal() as stop, _progress(console) as bar:
+    with run_folder(config.out, "encode", identity) as folder, StopSignal() as stop, progress_bar(console) as bar:
         history = [] if config.load else _train(encoder, dataset, stage1, config, folder, bar, stop, console)
         encoder.save(folder / "encoder.safetensors")
         task = bar.add_task("encode frames", total=1.0, note="")
@@ -141,7 +141,18 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
 
 
 def _stage1(config: EncodeConfig) -> Stage1Config:
-    shared = ("loss", "frames", "epochs", "batch", "learning_rate", "freeze", "patience", "augment", "precision", "seed")
+    shared = (
+        "loss",
+        "frames",
+        "epochs",
+        "batch",
+        "learning_rate",
+        "freeze",
+        "patience",
+        "augment",
+        "precision",
+        "seed",
+    )
     return Stage1Config(**{name: getattr(config, name) for name in shared})
 
 
@@ -185,14 +196,3 @@ def _train(
     bar.update(task, completed=1.0)
     console.print(f"stage 1: best epoch {done.best_epoch} of {done.epoch}, validation 1/rank {done.best_score:.3f}")
     return done.history
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +73,8 @@ class Evaluation:
         valid = (step <= self.lengths[:, None]).astype(np.float64)  # [N, T]
         if metric.startswith("A@") and metric[2:].isdigit() and int(metric[2:]) >= 1:
             last = self.rank[np.arange(len(self.rank)), self.lengths - 1]
-            return 100.0 * (last <= int(metric[2:]))
+            hit: FloatArray = 100.0 * (last <= int(metric[2:]))
+            return hit
         if metric not in ("m@A", "m@B", "w@mA", "w@mB"):
             raise ConfigError(f"unknown metric {metric!r}: choose one of m@A, m@B, w@mA, w@mB, A@1, A@5, A@10")
         value = self._percentile() if metric[-1] == "A" else 1 / np.maximum(self.rank, 1)
@@ -135,9 +135,7 @@ def evaluate(
     frames = core.observations(torch.arange(len(bank), device=core.device))  # [N, T, D]
     actions = torch.stack(list(_play(policy, frames, core)), dim=1)  # [N, T, d]
     score = core.score(torch.arange(len(bank), device=core.device), actions)
-    return Evaluation(
-        score.rank.cpu().numpy(), bank.lengths.cpu().numpy(), core.n_photos, tuple(bank.sketch_ids)
-    )
+    return Evaluation(score.rank.cpu().numpy(), bank.lengths.cpu().numpy(), core.n_photos, tuple(bank.sketch_ids))
 
 
 def _play(policy: Any, frames: Tensor, core: Core) -> Any:
@@ -171,4 +169,3 @@ def interval(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[fl
         (values,), np.mean, confidence_level=level, method="percentile", rng=np.random.default_rng(seed), batch=500
     ).confidence_interval
     return float(found.low), float(found.high)
-

@@ -19,6 +19,8 @@ from types import FrameType
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, ResourceError
 from sketchless.datasets.files import write_json
@@ -159,3 +161,15 @@ class Stopwatch:
 
     def __float__(self) -> float:
         return round(time.perf_counter() - self._start, 3)
+
+
+def progress_bar(console: Console) -> Progress:
+    """A progress display whose tasks carry a `note` behind the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from sketchless.agents import PRESETS, agent_class
 from sketchless.datasets.errors import ConfigError, DataError, unknown_name
@@ -24,7 +23,7 @@ from sketchless.envs.core import Core
 
 from .figures import Curve, curves, gif, learning
 from .metrics import METRICS, POINTS, Evaluation, evaluate, interval
-from .runs import Interrupted, StopSignal, Stopwatch, parse_seeds, run_folder
+from .runs import Interrupted, StopSignal, Stopwatch, parse_seeds, progress_bar, run_folder
 from .tables import comparison
 from .walkthrough import episode_frames
 
@@ -68,6 +67,22 @@ class Trained:
     folder: Path
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What all seeds of a run share."""
+
+    make: type[Any]
+    core: Core
+    validation: EpisodeBank | None
+    settings: Any
+    overrides: dict[str, Any]
+    passes: float
+    folder: Path
+
+    def fresh(self, seed: int) -> Any:
+        return self.make(self.core, self.validation, self.settings, **{**self.overrides, "seed": seed})
+
+
 def run(config: TrainConfig, console: Console | None = None) -> Trained:
     """Carry out a training run and write its folder.
 
@@ -89,23 +104,27 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     overrides = parse_settings(config.set, asdict(settings))
     banks = open_banks(config.bank, config.device)
     core = Core(banks["train"], config.reward, mode, config.observation)
-    make = agent_class(config.agent)
-    # Settings are checked before any work is done.
-    make(core, banks.get("validation"), settings, **{**overrides, "seed": seeds[0]})
+    job = _Job(
+        agent_class(config.agent),
+        core,
+        banks.get("validation"),
+        settings,
+        overrides,
+        config.passes,
+        Path(config.out or ""),
+    )
+    job.fresh(seeds[0])  # settings are checked before any work is done
 
     with run_folder(config.out, "train", _identity(config)) as folder, StopSignal() as stop:
+        job = replace(job, folder=folder)
         baseline = evaluate(None, banks["test"])
         console.print(f"[bold]B1 on {len(baseline.rank)} test sketches[/]  {_line(baseline)}")
-        agents: dict[int, Any] = {}
-        with _progress(console) as bar:
-            for seed in seeds:
-                agents[seed] = _train(
-                    make, core, banks.get("validation"), settings, {**overrides, "seed": seed}, config, folder, bar, stop
-                )
+        with progress_bar(console) as bar:
+            agents = {seed: _train(job, seed, bar, stop) for seed in seeds}
         refined = {seed: evaluate(agent, banks["test"]) for seed, agent in agents.items()}
         trained = Trained(baseline, refined, folder)
         console.print(comparison(baseline, list(refined.values()), config.agent))
-        _write(trained, agents, config, float(watch), banks["test"].split)
+        _write(trained, agents, config, banks["test"].split)
         if config.gif:
             _animate(trained, agents[seeds[0]], banks["test"], console)
         write_json(folder / "results.json", results(trained, agents, config, float(watch)))
@@ -141,51 +160,40 @@ def parse_settings(pairs: Sequence[str], known: dict[str, Any]) -> dict[str, Any
             value = text
         default = known[name]
         wanted = (float, int) if isinstance(default, float) else type(default)
-        if default is not None and (not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)):
+        if default is not None and (
+            not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
+        ):
             raise ConfigError(f"setting {name}={text}: want a {type(default).__name__} such as {default!r}")
         settings[name] = value
     return settings
 
 
-def _train(
-    make: type[Any],
-    core: Core,
-    validation: EpisodeBank | None,
-    settings: Any,
-    overrides: dict[str, Any],
-    config: TrainConfig,
-    folder: Path,
-    bar: Progress,
-    stop: StopSignal,
-) -> Any:
+def _train(job: _Job, seed: int, bar: Progress, stop: StopSignal) -> Any:
     """Train one seed, or take up where its checkpoint stands."""
-    seed = overrides["seed"]
-    file, part = folder / f"agent-{seed}.safetensors", folder / f"agent-{seed}.part.safetensors"
+    file, part = job.folder / f"agent-{seed}.safetensors", job.folder / f"agent-{seed}.part.safetensors"
     if file.exists():
-        return make.load(file, core, validation)
-    agent = make.load(part, core, validation) if part.exists() else make(core, validation, settings, **overrides)
-    frames = int(core.bank.lengths.sum())
-    budget = max(round(config.passes * frames * agent.config.samples), 1)
+        return job.make.load(file, job.core, job.validation)
+    agent = job.make.load(part, job.core, job.validation) if part.exists() else job.fresh(seed)
+    budget = max(round(job.passes * int(job.core.bank.lengths.sum()) * agent.config.samples), 1)
     task = bar.add_task(f"seed {seed}", total=budget, note="")
 
     def step(inner: dict[str, Any], _: dict[str, Any]) -> bool:
         best = max((look["val_m_at_b"] for look in agent.history), default=float("nan"))
-        note = f"reward {float(agent.last_reward):+.3f}  validation m@B {best:.2f}" if agent.history else ""
+        note = f"reward {agent.last_reward:+.3f}  validation m@B {best:.2f}"
         bar.update(task, completed=min(agent.num_timesteps, budget), note=note)
         return not stop.asked
 
     agent.learn(budget, callback=step, reset_num_timesteps=not part.exists())
-    if stop.asked:
+    if stop.asked and agent.num_timesteps < budget:
         agent.save(part)
-        raise Interrupted(f"stopped at {agent.num_timesteps:,} of {budget:,} steps of seed {seed}; {_again(folder)}")
+        raise Interrupted(
+            f"stopped at {agent.num_timesteps:,} of {budget:,} steps of seed {seed}; "
+            f"the same command with --out {job.folder} goes on"
+        )
     bar.update(task, completed=budget)
     agent.save(file)
     part.unlink(missing_ok=True)
     return agent
-
-
-def _again(folder: Path) -> str:
-    return f"the same command with --out {folder} goes on"
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:
@@ -235,18 +243,21 @@ def _curves(evaluations: dict[int, Evaluation]) -> Any:
     return np.mean([e.by_percentage() for e in evaluations.values()], axis=0)
 
 
-def _write(trained: Trained, agents: dict[int, Any], config: TrainConfig, seconds: float, split: str) -> None:
+def _write(trained: Trained, agents: dict[int, Any], config: TrainConfig, split: str) -> None:
     folder = trained.folder
     ranks = {f"refined/{seed}": torch.from_numpy(e.rank).to(torch.int32) for seed, e in trained.refined.items()}
     ranks |= {"baseline": torch.from_numpy(trained.baseline.rank).to(torch.int32)}
     ranks |= {"lengths": torch.from_numpy(trained.baseline.lengths)}
     about = {"split": split, "gallery": trained.baseline.gallery, "sketch_ids": list(trained.baseline.sketch_ids)}
     save_tensors(folder / "ranks.safetensors", "ranks", ranks, about)
+    percent = POINTS.astype(np.float64)
     series = [
-        Curve("B1", POINTS, *trained.baseline.by_percentage()),
-        Curve(config.agent, POINTS, *_curves(trained.refined)),
+        Curve("B1", percent, *trained.baseline.by_percentage()),
+        Curve(config.agent, percent, *_curves(trained.refined)),
     ]
-    curves(folder / "curves.png", series, f"{len(trained.baseline.rank)} test sketches, {trained.baseline.gallery} photos")
+    curves(
+        folder / "curves.png", series, f"{len(trained.baseline.rank)} test sketches, {trained.baseline.gallery} photos"
+    )
     for seed, agent in agents.items():
         if agent.history:
             learning(folder / f"learning-{seed}.png", agent.history, f"{config.agent}, seed {seed}")
@@ -265,13 +276,3 @@ def _animate(trained: Trained, agent: Any, bank: EpisodeBank, console: Console) 
 
 def _line(evaluation: Evaluation) -> str:
     return "  ".join(f"{name} {value:.2f}" for name, value in evaluation.summary().items())
-
-
-@contextlib.contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, console=console) as bar:
-        yield bar
-
-

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -37,17 +39,24 @@ class SmallCNN(Backbone):
     Group normalisation keeps training and evaluation the same function.
     """
 
+    sobel: Tensor
+
     def __init__(self, channels: int = 128) -> None:
         super().__init__()
         self.channels = channels
         self.rebuild = {}
         sobel = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 4
-        self.register_buffer("sobel", torch.stack([sobel, sobel.T]).unsqueeze(1), persistent=False)  # [2, 1, 3, 3]
+        kernels = torch.stack([sobel, sobel.T]).unsqueeze(1)  # [2, 1, 3, 3]
+        self.register_buffer("sobel", kernels, persistent=False)
         widths = [1, 32, 64, 128, channels]
         self.blocks = nn.Sequential(
             *(
-                nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, o), nn.ReLU())
-                for i, o in zip(widths[:-1], widths[1:], strict=True)
+                nn.Sequential(
+                    nn.Conv2d(fan_in, width, 3, stride=2, padding=1, bias=False),
+                    nn.GroupNorm(8, width),
+                    nn.ReLU(),
+                )
+                for fan_in, width in itertools.pairwise(widths)
             )
         )
 
@@ -63,7 +72,9 @@ class SmallCNN(Backbone):
 
 
 class HuggingFace(Backbone):
-    """Any `transformers` vision model, convolutional or transformer, as a feature map.
+    """Any `transformers` vision model, convolutional or transformer, as a feature map, in float32.
+
+    The tokens of a transformer, its class token too, become the L positions of a map [B, C, L, 1].
 
     Kept in evaluation mode also while training: dropout would blur retrieval, and the statistics of a
     batch norm mean little on batches that mix sketches and photos.
@@ -75,28 +86,32 @@ class HuggingFace(Backbone):
             import transformers
         except ImportError as error:
             raise ConfigError(f"backbone 'hf:{name}' needs transformers: pip install 'sketchless[hf]'") from error
-        if rebuild is not None:
-            config = transformers.AutoConfig.for_model(**rebuild)
-            self.model = transformers.AutoModel.from_config(config)
-        else:
-            try:
-                self.model = transformers.AutoModel.from_pretrained(name)
-            except (OSError, ValueError) as error:
-                raise CheckpointError(
-                    f"hf:{name}: cannot load it ({str(error).splitlines()[0]}); give a folder or a hub name"
-                ) from error
-        self.rebuild = self.model.config.to_dict()
-        with torch.inference_mode():
-            size = getattr(self.model.config, "image_size", 224)
-            self.model.eval()
-            self.channels = self._maps(torch.zeros(1, 3, size, size)).shape[1]
-
-    def _maps(self, images: Tensor) -> Tensor:
-        out: Tensor = self.model(pixel_values=images).last_hidden_state
-        return out if out.dim() == 4 else out.transpose(1, 2).unsqueeze(-1)  # tokens [B, L, C] -> [B, C, L, 1]
+        try:
+            if rebuild is None:
+                model = transformers.AutoModel.from_pretrained(name)
+            else:
+                model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**rebuild))
+        except Exception as error:  # damaged folders raise nearly anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CheckpointError(f"hf:{name}: cannot load it ({reason}); give a folder or a hub name") from error
+        self.rebuild = model.config.to_dict()
+        self.model = model.float().eval()
+        # Vision transformers have positions for one image size and stretch them only when told to.
+        stretches = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
+        self.options = {"interpolate_pos_encoding": True} if stretches else {}
+        size = getattr(model.config, "image_size", 224)
+        height, width = size if isinstance(size, (list, tuple)) else (size, size)
+        try:
+            with torch.inference_mode():
+                self.channels = self(torch.zeros(1, 3, height, width)).shape[1]
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"hf:{name}: {type(model).__name__} is no vision model with a feature map") from error
 
     def forward(self, images: Tensor) -> Tensor:
-        return self._maps(images * 2 - 1)
+        out: Tensor = self.model(pixel_values=images * 2 - 1, **self.options).last_hidden_state
+        if out.dim() == 3:  # tokens [B, L, C]
+            out = out.transpose(1, 2).unsqueeze(-1)  # [B, C, L, 1]
+        return out
 
     def train(self, mode: bool = True) -> HuggingFace:
         super().train(mode)
@@ -104,9 +119,12 @@ class HuggingFace(Backbone):
         return self
 
     def stages(self) -> list[nn.Module]:
-        blocks = []
+        blocks: list[nn.Module] = []
         for child in self.model.children():
-            blocks += list(child) if isinstance(child, (nn.ModuleList, nn.Sequential)) else [child]
+            # the first list of blocks in it, if that list is all it has
+            inner = next((m for m in child.modules() if isinstance(m, (nn.ModuleList, nn.Sequential))), None)
+            whole = inner is not None and len(list(inner.parameters())) == len(list(child.parameters()))
+            blocks += list(inner) if inner is not None and whole else [child]
         return blocks
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
 
 from .device import resolve_device
-from .gallery import Gallery
+from .gallery import Gallery, not_unit
 from .tensorfile import load_tensors, read_meta, save_tensors
 
 _TENSORS = ("features", "lengths", "targets", "gallery", "weight", "bias")
@@ -23,7 +23,7 @@ _TENSORS = ("features", "lengths", "targets", "gallery", "weight", "bias")
 
 @dataclass(frozen=True, eq=False)
 class EpisodeBank:
-    """The frozen features of every frame of every sketch of one split, and the photos they are ranked against.
+    """The frozen features of every frame of every sketch of one split, and the photos to rank.
 
     Attributes:
         features: float32 [N, T, D], rows of length 1; beyond a sketch's length the last frame repeats.
@@ -50,33 +50,47 @@ class EpisodeBank:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        fault = self._fault()
+        fault = next(self._faults(), None)
         if fault:
             raise DataError(f"bank ({self.split}): {fault}; encode it again")
 
-    def _fault(self) -> str | None:
+    def _faults(self) -> Iterator[str]:
+        yield from self._faults_of_shape()  # the other checks rely on the shapes
+        yield from self._faults_of_content()
+
+    def _faults_of_shape(self) -> Iterator[str]:
         if self.features.dim() != 3 or 0 in self.features.shape:
-            return f"features are {tuple(self.features.shape)}, not [N, T, D] with at least one sketch"
-        (n, steps, width), (size, dim) = self.features.shape, self.gallery.shape
+            yield f"features are {tuple(self.features.shape)}, not [N, T, D] with at least one sketch"
+        if self.gallery.dim() != 2:
+            yield f"gallery is {tuple(self.gallery.shape)}, not [G, d]"
+        for name in _TENSORS:
+            wanted = torch.int64 if name in ("lengths", "targets") else torch.float32
+            if getattr(self, name).dtype != wanted:
+                yield f"{name} is {getattr(self, name).dtype}, not {wanted}"
+        (n, _, width), (size, dim) = self.features.shape, self.gallery.shape
         if size < 2 or len(self.photo_ids) != size:
-            return f"gallery of {size} photos with {len(self.photo_ids)} ids; retrieval needs two photos or more"
-        if (len(self.lengths), len(self.targets), len(self.sketch_ids)) != (n, n, n):
-            return f"{n} sketches but {len(self.lengths)} lengths, {len(self.targets)} targets"
+            yield f"gallery of {size} photos with {len(self.photo_ids)} ids; retrieval needs two or more"
+        if (tuple(self.lengths.shape), tuple(self.targets.shape), len(self.sketch_ids)) != ((n,), (n,), n):
+            found = f"lengths {tuple(self.lengths.shape)}, targets {tuple(self.targets.shape)}"
+            yield f"{n} sketches but {found}, {len(self.sketch_ids)} ids"
         if tuple(self.weight.shape) != (dim, width) or tuple(self.bias.shape) != (dim,):
-            return f"head {tuple(self.weight.shape)} does not map {width} features to {dim} dimensions"
-        if not (0 <= int(self.targets.min()) and int(self.targets.max()) < size):
-            return f"a target lies outside the gallery of {size} photos"
-        if not (1 <= int(self.lengths.min()) and int(self.lengths.max()) <= steps):
-            return f"a length lies outside 1..{steps}"
+            yield f"head {tuple(self.weight.shape)} does not map {width} features to {dim} dimensions"
+
+    def _faults_of_content(self) -> Iterator[str]:
+        steps, size = self.features.shape[1], len(self.gallery)
+        if len(set(self.photo_ids)) != size:
+            yield "a photo id stands in the gallery twice"
+        if self.targets.min() < 0 or self.targets.max() >= size:
+            yield f"a target lies outside the gallery of {size} photos"
+        if self.lengths.min() < 1 or self.lengths.max() > steps:
+            yield f"a length lies outside 1..{steps}"
         for name in ("features", "gallery"):
-            norms = torch.linalg.vector_norm(getattr(self, name), dim=-1)
-            off = ~((norms - 1).abs() < 1e-3)  # also catches NaN
-            if off.any():
-                place = off.nonzero()[0].tolist()
-                return f"{name}{place} has length {float(norms[tuple(place)]):g} instead of 1"
+            vectors = getattr(self, name)
+            place = not_unit(vectors)
+            if place is not None:
+                yield f"{name}{list(place)} has length {float(vectors[place].norm()):g} instead of 1"
         if not (torch.isfinite(self.weight).all() and torch.isfinite(self.bias).all()):
-            return "head holds NaN or infinite weights"
-        return None
+            yield "head holds NaN or infinite weights"
 
     def __len__(self) -> int:
         return len(self.features)
@@ -104,7 +118,8 @@ class EpisodeBank:
             path: file written by `save_banks`, or the name of a bank that ships: `"procedural"`.
             split: `"train"`, `"validation"` or `"test"`.
             device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"` ...
-            mmap: leave float32 features on disk until they are touched (CPU only).
+            mmap: map float32 features from the file instead of copying them (CPU only); their content is
+                checked, their checksum is not.
 
         Raises:
             CheckpointError: no such file, damaged, or not a bank. ConfigError: no such split or device.
@@ -146,7 +161,7 @@ def save_banks(
         feature_dtype: float32, or float16 for half the size (loaded as float32 again, length 1 restored).
 
     Raises:
-        ConfigError: banks of different encoders, or none. ResourceError: no room.
+        ConfigError: no banks, or of different encoders or reveal schedules. ResourceError: no room.
     """
     if not banks:
         raise ConfigError("no bank to save")
@@ -155,13 +170,13 @@ def save_banks(
     for split, bank in banks.items():
         if not (torch.equal(bank.weight, first.weight) and torch.equal(bank.bias, first.bias)):
             raise ConfigError("banks of one file must come from one encoder")
+        if bank.reveal != first.reveal:
+            raise ConfigError(f"banks of one file must share a reveal schedule, not {first.reveal} and {bank.reveal}")
         for name in _TENSORS[:4]:
             tensors[f"{split}/{name}"] = getattr(bank, name)
         tensors[f"{split}/features"] = bank.features.to(feature_dtype)
     about = {s: {"sketch_ids": list(b.sketch_ids), "photo_ids": list(b.photo_ids)} for s, b in banks.items()}
-    save_tensors(
-        path, "bank", tensors, {"splits": about, "reveal": first.reveal, "provenance": dict(first.provenance)}
-    )
+    save_tensors(path, "bank", tensors, {"splits": about, "reveal": first.reveal, "provenance": dict(first.provenance)})
 
 
 def bank_splits(path: str | os.PathLike[str] = "procedural") -> tuple[str, ...]:
@@ -171,10 +186,10 @@ def bank_splits(path: str | os.PathLike[str] = "procedural") -> tuple[str, ...]:
 
 def bank_path(path: str | os.PathLike[str]) -> Path:
     """Path of a bank file, given its path or the name of one that ships."""
-    shipped = Path(__file__).parent / "banks" / f"{path}.safetensors"
-    if shipped.is_file():
-        return shipped
+    shipped = {file.stem: file for file in (Path(__file__).parent / "banks").glob("*.safetensors")}
+    if str(path) in shipped:
+        return shipped[str(path)]
     where = Path(path)
     if not where.exists() and where.suffix == "" and len(where.parts) == 1:
-        raise unknown_name("bank", str(path), [file.stem for file in shipped.parent.glob("*.safetensors")])
+        raise unknown_name("bank", str(path), [*shipped, "<path of a bank file>"])
     return where

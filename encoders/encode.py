@@ -14,7 +14,7 @@ from sketchless.datasets.errors import ConfigError
 
 from .augment import random_affine, warp
 from .bank import EpisodeBank
-from .encoder import Encoder, sketch_images
+from .encoder import Encoder, inference, sketch_images
 from .frames import Frames
 from .gallery import Gallery
 
@@ -50,10 +50,10 @@ def encode_banks(
     """
     if variants < 0:
         raise ConfigError(f"variants={variants}: must be 0 or more")
-    device = next(encoder.parameters()).device
     origin = {
         "data": dict(dataset.spec),
         "encoder": asdict(encoder.config),
+        "weights": encoder.digest(),
         "steps": steps,
         "variants": variants,
         "seed": seed,
@@ -70,7 +70,7 @@ def encode_banks(
         for round_ in range(rounds[name]):
             for row in range(len(frames)):
                 affine = random_affine(1, 1.0, generator) if round_ else None
-                features.append(_episode(encoder, frames, row, affine, device))
+                features.append(_episode(encoder, frames, row, affine))
                 done += 1
                 if on_step is not None:
                     on_step(done / total)
@@ -91,13 +91,13 @@ def encode_banks(
     return banks
 
 
-@torch.inference_mode()
-def _episode(encoder: Encoder, frames: Frames, row: int, affine: Tensor | None, device: torch.device) -> Tensor:
+def _episode(encoder: Encoder, frames: Frames, row: int, affine: Tensor | None) -> Tensor:
     """Features [T, D] of one sketch, T the longest episode of the split; the last frame repeats."""
     steps = torch.arange(int(frames.lengths.max()))
     length = int(frames.lengths[row])
     images = sketch_images(frames.at(torch.full((length,), row), steps[:length]), encoder.config.size)
     if affine is not None:
         images = warp(images, affine.expand(length, -1, -1))
-    features = encoder.features(images.to(device).contiguous(memory_format=torch.channels_last)).float().cpu()
-    return features[steps.clamp_max(length - 1)].clone()
+    with inference(encoder):
+        features = encoder.features(images.to(encoder.head.weight.device)).float().cpu()
+    return features[steps.clamp_max(length - 1)]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +18,7 @@ from torch.nn.functional import interpolate, normalize
 from sketchless.datasets.errors import CheckpointError, ConfigError
 
 from .backbones import make_backbone
-from .device import resolve_device
+from .device import resolve_device, tf32
 from .tensorfile import load_tensors, save_tensors
 
 
@@ -30,10 +34,13 @@ class EncoderConfig:
     """Width d of the embedding."""
     attention: bool = False
     """Weight the feature map by spatial attention before pooling."""
+    seed: int = 0
+    """Initial weights, where they are not pretrained, follow from it."""
 
     def __post_init__(self) -> None:
-        if self.size < 8 or self.dim < 1:
-            raise ConfigError(f"size={self.size}, dim={self.dim}: need a size of 8 px or more and a dim of 1 or more")
+        for name, lowest in {"size": 8, "dim": 1, "seed": 0}.items():
+            if getattr(self, name) < lowest:
+                raise ConfigError(f"encoder: {name}={getattr(self, name)}; give {lowest} or more")
 
 
 class SpatialAttention(nn.Module):
@@ -54,15 +61,34 @@ class SpatialAttention(nn.Module):
 class Encoder(nn.Module):
     """Sketches and photos through one network: image -> feature [D] -> embedding [d], both of length 1."""
 
-    def __init__(self, config: EncoderConfig, rebuild: dict | None = None) -> None:
+    def __init__(self, config: EncoderConfig, rebuild: dict[str, Any] | None = None) -> None:
+        """A new encoder on the CPU; equal configs give equal weights, and the global generator is left alone.
+
+        Raises:
+            ConfigError: unknown backbone, or one that does not take images of this size.
+            CheckpointError: pretrained weights that cannot be loaded.
+        """
         super().__init__()
         self.config = config
-        self.backbone = make_backbone(config.backbone, rebuild)
-        self.attention = SpatialAttention(self.backbone.channels) if config.attention else nn.Identity()
-        self.head = nn.Linear(self.backbone.channels, config.dim)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)
+            self.backbone = make_backbone(config.backbone, rebuild)
+            self.attention = SpatialAttention(self.backbone.channels) if config.attention else nn.Identity()
+            self.head = nn.Linear(self.backbone.channels, config.dim)
+            self._try()
+
+    def _try(self) -> None:
+        size = self.config.size
+        try:
+            with inference(self):
+                self(torch.zeros(1, 3, size, size))
+        except (RuntimeError, ValueError, IndexError) as error:
+            fault = f"fails on images of {size} px ({' '.join(str(error).split())[:150]})"
+            raise ConfigError(f"backbone {self.config.backbone!r} {fault}; choose another size") from error
 
     def features(self, images: Tensor) -> Tensor:
         """Images [B, 3, S, S] in 0..1 to unit features [B, D]."""
+        images = images.contiguous(memory_format=torch.channels_last)  # the faster layout for convolutions
         maps = self.attention(self.backbone(images))  # [B, D, h, w]
         return normalize(maps.mean(dim=(2, 3)), dim=-1)
 
@@ -73,6 +99,14 @@ class Encoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.embed(self.features(images))
 
+    def digest(self) -> str:
+        """SHA-256 of the weights, in hex."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights and config to one file. Raises ResourceError, ConfigError."""
         meta = {"config": asdict(self.config), "rebuild": self.backbone.rebuild}
@@ -82,9 +116,24 @@ class Encoder(nn.Module):
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "auto") -> Encoder:
         """Read an encoder written by `save`. Raises CheckpointError, ConfigError."""
         tensors, meta = load_tensors(path, "encoder")
-        encoder = cls(EncoderConfig(**meta["config"]), meta["rebuild"])
+        try:
+            encoder = cls(EncoderConfig(**meta["config"]), meta["rebuild"])
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{path}: describes an encoder unknown here ({error}); train it again") from error
         load_weights(encoder, tensors, path)
         return encoder.to(resolve_device(device)).eval()
+
+
+@contextlib.contextmanager
+def inference(encoder: nn.Module) -> Iterator[None]:
+    """Inside: evaluation mode, no gradients, full float32 also on a GPU. Then the mode is as before."""
+    training = encoder.training
+    encoder.eval()
+    try:
+        with torch.inference_mode(), tf32(False):
+            yield
+    finally:
+        encoder.train(training)
 
 
 def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:

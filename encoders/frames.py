@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sketchless.datasets.raster import birth_map
-from sketchless.datasets.sketch import Sketch, reveal
+from sketchless.datasets.sketch import CANVAS, Sketch, reveal
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +30,13 @@ class Frames:
         """Rasterise sketches under a reveal schedule. Raises ConfigError as `reveal`."""
         knots = [reveal(sketch, schedule, steps) for sketch in sketches]
         maps = [birth_map(sketch, k) for sketch, k in zip(sketches, knots, strict=True)]
-        birth = np.stack(maps) if maps else np.zeros((0, 256, 256), np.uint8)
+        birth = np.stack(maps) if maps else np.zeros((0, CANVAS, CANVAS), np.uint8)
         return cls(torch.from_numpy(birth), torch.tensor([len(k) for k in knots], dtype=torch.int64))
 
     def __len__(self) -> int:
         return len(self.birth)
 
     def at(self, rows: Tensor, step: Tensor) -> Tensor:
-        """Frame `step` [B] (from 0; beyond the end: the whole sketch) of sketches `rows` [B]: bool [B, H, W]."""
+        """Frame `step` [B] of sketches `rows` [B], from 0, the last one beyond the end: bool [B, H, W]."""
         last = torch.minimum(step, self.lengths[rows] - 1)
         return self.birth[rows] <= last.view(-1, 1, 1)

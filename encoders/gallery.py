@@ -11,7 +11,7 @@ from torch import Tensor
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, DataError
 
-from .encoder import Encoder, photo_images
+from .encoder import Encoder, inference, photo_images
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +31,10 @@ class Gallery:
             raise DataError(f"gallery: embeddings {tuple(self.embeddings.shape)} for {len(self.photo_ids)} photos")
         if len(set(self.photo_ids)) != len(self.photo_ids):
             raise DataError("gallery: a photo id stands in it twice; give every photo its own id")
-        if not torch.isfinite(self.embeddings).all():
-            row = int((~torch.isfinite(self.embeddings).all(dim=1)).nonzero()[0])
-            raise DataError(f"gallery: photo {self.photo_ids[row]!r} has a NaN or infinite embedding; encode it again")
+        place = not_unit(self.embeddings)
+        if place is not None:
+            photo, length = self.photo_ids[place[0]], float(self.embeddings[place].norm())
+            raise DataError(f"gallery: photo {photo!r} has an embedding of length {length:g}, not 1; encode it again")
 
     def __len__(self) -> int:
         return len(self.photo_ids)
@@ -42,7 +43,7 @@ class Gallery:
     def encode(cls, encoder: Encoder, dataset: SketchDataset, photo_ids: Sequence[str], batch: int = 64) -> Gallery:
         """Embed photos of a data set with an encoder, on the encoder's device."""
         rows = []
-        with torch.inference_mode():
+        with inference(encoder):
             for start in range(0, len(photo_ids), batch):
                 photos = [dataset.photo(i) for i in photo_ids[start : start + batch]]
                 images = photo_images(photos, encoder.config.size)
@@ -52,10 +53,20 @@ class Gallery:
     def search(self, embedding: Tensor, k: int = 5) -> list[tuple[str, float]]:
         """The k nearest photos of one unit embedding [d]: (id, cosine similarity), nearest first.
 
+        Equally near ones come in gallery order.
+
         Raises:
-            ConfigError: `embedding` is not [d] or not finite.
+            ConfigError: `embedding` is not [d] or not finite, or k is below 1.
         """
+        if k < 1:
+            raise ConfigError(f"search for k={k} photos: k must be 1 or more")
         if embedding.shape != self.embeddings.shape[1:] or not torch.isfinite(embedding).all():
             raise ConfigError(f"search wants a finite embedding [{self.embeddings.shape[1]}]")
-        scores, rows = (self.embeddings @ embedding).topk(min(k, len(self)))
-        return [(self.photo_ids[r], s) for r, s in zip(rows.tolist(), scores.tolist(), strict=True)]
+        scores, rows = (self.embeddings @ embedding).sort(descending=True, stable=True)
+        return [(self.photo_ids[r], s) for r, s in zip(rows[:k].tolist(), scores[:k].tolist(), strict=True)]
+
+
+def not_unit(vectors: Tensor) -> tuple[int, ...] | None:
+    """Index of the first of the vectors [..., d] whose length is not 1 (also NaN); None if all are."""
+    off = ~((torch.linalg.vector_norm(vectors, dim=-1) - 1).abs() < 1e-3)  # also catches NaN
+    return tuple(off.nonzero()[0].tolist()) if off.any() else None

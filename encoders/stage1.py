@@ -7,6 +7,7 @@ uninterrupted one.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -17,16 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sketchless.datasets.dataset import SketchDataset
+from sketchless.datasets.dataset import SketchDataset, Split
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
 
 from .augment import random_affine, warp
+from .device import tf32
 from .encoder import Encoder, load_weights, photo_images, sketch_images
 from .frames import Frames
 from .losses import LOSSES
 from .tensorfile import load_tensors, save_tensors
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Stage1Config:
     patience: int = 0
     """Stop after so many epochs without a better validation score; 0 runs all epochs."""
     precision: str = "auto"
-    """`float32`, `bfloat16` (mixed), or `auto`: bfloat16 on a GPU, float32 on a CPU."""
+    """`float32`, `tf32` (GPU only), `bfloat16` (mixed), or `auto`: bfloat16 on a GPU, float32 on a CPU."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,10 +66,12 @@ class Stage1Config:
             raise unknown_name("loss", self.loss, LOSSES)
         if self.frames not in ("complete", "random"):
             raise unknown_name("frames", self.frames, ("complete", "random"))
-        positive = ("epochs", "batch", "learning_rate")
-        for name in positive:
+        for name in ("epochs", "batch", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be above 0")
+        for name in ("weight_decay", "augment", "patience", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be 0 or more")
         for name in ("complete_share", "freeze"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must lie in 0..1")
@@ -111,8 +115,8 @@ def train_stage1(
         on_epoch: called after every epoch.
 
     Raises:
-        DataError: fewer than two training photos.
-        CheckpointError: the checkpoint is damaged or belongs to other settings.
+        DataError: fewer than two training photos, or the loss is no longer finite.
+        CheckpointError: the checkpoint is damaged or belongs to other settings or another data set.
     """
     return _Stage1(encoder, dataset, config, schedule, steps).run(checkpoint, on_step, on_epoch)
 
@@ -124,13 +128,17 @@ class _Stage1:
         train, validation = dataset.split("train"), dataset.split("validation")
         if len(set(train.targets.tolist())) < 2:
             raise DataError(f"{dataset.name}: stage 1 needs sketches of two training photos or more")
-        self.encoder, self.config, self.steps = encoder, config, steps
+        self.encoder, self.config = encoder, config
         self.device = next(encoder.parameters()).device
         size = encoder.config.size
         self.identity = {
             "config": asdict(config),
             "encoder": asdict(encoder.config),
-            "data": dict(dataset.spec),
+            # not where it lies: the folder may move
+            "data": {
+                **{k: v for k, v in dataset.spec.items() if k != "root"},
+                "sha256": _digest(train, validation),
+            },
             "reveal": [schedule, steps],
         }
         self.frames = Frames.of(train.sketches, schedule, steps)
@@ -140,8 +148,8 @@ class _Stage1:
         self.val_targets = torch.from_numpy(validation.targets)
         self.val_photos = photo_images([dataset.photo(i) for i in validation.photos], size)
         stages = encoder.backbone.stages()
-        for block in stages[: round(config.freeze * len(stages))]:
-            block.requires_grad_(False)
+        for i, block in enumerate(stages):
+            block.requires_grad_(i >= round(config.freeze * len(stages)))
         self.parameters = [p for p in encoder.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -159,10 +167,11 @@ class _Stage1:
         if checkpoint is not None and Path(checkpoint).exists():
             progress = self._resume(checkpoint)
         while progress.epoch < self.config.epochs and not self._stalled(progress):
-            progress.loss = self._epoch(progress.epoch, on_step)
+            with tf32(self.config.precision == "tf32"):
+                progress.loss = self._epoch(progress.epoch, on_step)
+                progress.score = self._score()
             progress.epoch += 1
-            progress.score = self._score()
-            if progress.score >= progress.best_score:
+            if progress.score > progress.best_score or not len(self.val_frames):
                 progress.best_epoch, progress.best_score = progress.epoch, progress.score
                 self.best = {k: v.clone() for k, v in self.encoder.state_dict().items()}
             progress.history.append({"epoch": progress.epoch, "loss": progress.loss, "score": progress.score})
@@ -181,30 +190,31 @@ class _Stage1:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.frames), generator=generator)
         self.encoder.train()
-        total = 0.0
+        total, steps = 0.0, self.batches * self.config.epochs
         for i, rows in enumerate(order.tensor_split(self.batches)):
             step = epoch * self.batches + i
             for group in self.optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * _schedule(step / (self.batches * self.config.epochs))
+                group["lr"] = self.config.learning_rate * _schedule(step / steps)
             loss = self._loss(rows, generator)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.parameters, 5.0)
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.parameters, 5.0)
+            if not math.isfinite(loss.item() + norm.item()):
+                fault = f"loss {loss.item()} with gradient {norm.item()} in epoch {epoch + 1}"
+                raise DataError(f"stage 1: {fault}; lower the learning rate")
             self.optimizer.step()
             total += loss.item()
-            if not math.isfinite(total):
-                raise DataError(f"stage 1: loss is {loss.item()} in epoch {epoch + 1}; lower the learning rate")
             if on_step is not None:
-                on_step((step + 1) / (self.batches * self.config.epochs))
+                on_step((step + 1) / steps)
         return total / self.batches
 
     def _loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         config, size, n = self.config, self.encoder.config.size, len(rows)
-        step = torch.full((n,), self.steps)  # beyond the end: the complete sketch
+        step = self.frames.lengths[rows] - 1  # the complete sketch
         if config.frames == "random":
             partial = torch.rand(n, generator=generator) >= config.complete_share
             share = torch.rand(n, generator=generator)
-            step = torch.where(partial, (share * self.frames.lengths[rows]).long(), step)
+            step = torch.where(partial, (share * (step + 1)).long(), step)
         sketches = sketch_images(self.frames.at(rows, step), size)
         photos = self.photos[self.targets[rows]]
         images = torch.cat([sketches, photos])  # [2B, 3, S, S]
@@ -216,7 +226,7 @@ class _Stage1:
         images = images.to(self.device)
         mixed = config.precision == "bfloat16" or (config.precision == "auto" and self.device.type == "cuda")
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            embeddings = self.encoder(images.contiguous(memory_format=torch.channels_last)).float()
+            embeddings = self.encoder(images).float()
         return LOSSES[config.loss](embeddings[:n], embeddings[n:], self.targets[rows].to(self.device))
 
     @torch.inference_mode()
@@ -234,6 +244,8 @@ class _Stage1:
                 step = (share * self.val_frames.lengths[rows]).long() - 1
                 images = sketch_images(self.val_frames.at(rows, step.clamp_min(0)), size)
                 similarity = self.encoder(images.to(self.device)) @ photos.T
+                if not torch.isfinite(similarity).all():
+                    raise DataError("stage 1: validation images give NaN; lower the learning rate")
                 own = similarity.gather(1, self.val_targets[rows].to(self.device).unsqueeze(1))
                 scores.append(1 / (similarity >= own).sum(dim=1))
         return float(torch.cat(scores).mean())
@@ -265,6 +277,16 @@ class _Stage1:
             state = {k[len(prefix) :]: v for k, v in groups["adam"].items() if k.startswith(prefix)}
             self.optimizer.state[p] = {k: v.to(self.device) for k, v in state.items()}
         return Progress(**meta["progress"])
+
+
+def _digest(*splits: Split) -> str:
+    """SHA-256 of what the splits hold, wherever their files lie."""
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(repr((split.photos, split.targets.tolist())).encode())
+        for sketch in split.sketches:
+            digest.update(sketch.id.encode() + sketch.points.tobytes() + sketch.pen_up.tobytes())
+    return digest.hexdigest()
 
 
 def _schedule(share: float) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from sketchless.datasets.errors import CheckpointError
 from sketchless.datasets.files import replacing
@@ -24,13 +25,20 @@ def save_tensors(
 ) -> None:
     """Write `tensors` and `meta` (plain JSON values) to `path`; equal content gives equal bytes.
 
+    A checksum of every tensor and of the description goes with them: safetensors has none of its own.
+
     Raises:
         ResourceError: no room. ConfigError: the path cannot be written.
     """
-    head = json.dumps({"kind": kind, "version": VERSION, **meta}, sort_keys=True, allow_nan=False)
+    # clone: safetensors refuses tensors that share memory
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    checksums = {name: _checksum(tensor) for name, tensor in plain.items()}
+    about = {**meta, "kind": kind, "version": VERSION, "checksums": checksums}
+    text = json.dumps(about, sort_keys=True, allow_nan=False)
+    head = f"{zlib.crc32(text.encode()):08x} {text}"
     with replacing(path) as temporary:
-        # clone: safetensors refuses tensors that share memory
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, temporary, {_KEY: head})
+        # not `save_file`, which hides that the disk is full
+        temporary.write_bytes(save(plain, {_KEY: head}))
 
 
 def read_meta(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
@@ -39,7 +47,11 @@ def read_meta(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
 
 
 def load_tensors(
-    path: str | os.PathLike[str], kind: str, device: str | torch.device = "cpu", prefix: str = "", mmap: bool = False
+    path: str | os.PathLike[str],
+    kind: str,
+    device: str | torch.device = "cpu",
+    prefix: str = "",
+    mmap: bool = False,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read the tensors whose names begin with `prefix` (cut off in the result), and the description.
 
@@ -48,7 +60,8 @@ def load_tensors(
         kind: what the file must be, such as `"bank"`.
         device: where the tensors go.
         prefix: part of the file to read, such as `"test/"`.
-        mmap: leave CPU tensors on disk until they are touched; they are then read-only.
+        mmap: map CPU tensors from the file instead of copying them. Their checksums are not looked at,
+            which would read the whole file; changes in memory never reach the file.
 
     Raises:
         CheckpointError: no such file, damaged, another kind of file, or written by a newer version.
@@ -56,13 +69,21 @@ def load_tensors(
     file, meta = _open(path, kind)
     tensors = {}
     try:
-        for name in file.keys():  # noqa: SIM118 (a safetensors handle is not a mapping)
+        for name in meta["checksums"]:
             if name.startswith(prefix):
                 tensor = file.get_tensor(name)
+                if not mmap and _checksum(tensor) != meta["checksums"][name]:
+                    raise CheckpointError(f"{path}: damaged (checksum of {name} is wrong); write it again")
                 tensors[name[len(prefix) :]] = tensor.to(device) if mmap else tensor.clone().to(device)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise CheckpointError(f"{path}: damaged ({error}); write it again") from error
     return tensors, meta
+
+
+def _checksum(tensor: torch.Tensor) -> int:
+    """CRC-32 of dtype, shape and bytes."""
+    start = zlib.crc32(f"{tensor.dtype} {list(tensor.shape)}".encode())
+    return zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, start)
 
 
 def _open(path: str | os.PathLike[str], kind: str) -> tuple[Any, dict[str, Any]]:
@@ -73,12 +94,16 @@ def _open(path: str | os.PathLike[str], kind: str) -> tuple[Any, dict[str, Any]]
     try:
         file = safe_open(where, framework="pt")
         head = (file.metadata() or {}).get(_KEY)
-        meta = json.loads(head) if head is not None else {}
+        checksum, _, text = (head or "").partition(" ")
+        if head is not None and checksum != f"{zlib.crc32(text.encode()):08x}":
+            raise ValueError("checksum of the description is wrong")
+        meta = json.loads(text) if head is not None else {}
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(f"{where}: damaged or no safetensors file ({error}); write it again") from error
     if not isinstance(meta, dict) or meta.get("kind") != kind:
-        found = f"a sketchless {meta['kind']} file" if isinstance(meta, dict) and "kind" in meta else "no file of ours"
+        known = isinstance(meta, dict) and "kind" in meta
+        found = f"a sketchless {meta['kind']} file" if known else "no file of ours"
         raise CheckpointError(f"{where}: is {found}, not a sketchless {kind} file")
-    if meta.get("version", 0) > VERSION:
-        raise CheckpointError(f"{where}: format version {meta['version']} is newer than {VERSION}; update sketchless")
+    if (version := meta["version"]) > VERSION:
+        raise CheckpointError(f"{where}: format version {version} is newer than {VERSION}; update sketchless")
     return file, meta

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import linear
 
 from sketchless.datasets.errors import ConfigError, DataError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .ranking import kendall_tau_distance, similarity, snap, target_rank
+from .ranking import kendall_tau_distance, similarity, target_rank, unit
 from .rewards import Local, RewardScheme, make_reward
 
 MODES = ("residual", "absolute")
@@ -75,7 +75,8 @@ class Core:
         scale: of a residual action, in units of the embedding it refines, which has length 1.
 
     Raises:
-        ConfigError: unknown mode, observation or reward, or a scale that is not above 0.
+        ConfigError: unknown mode, observation or reward, a scale that is not above 0, or a reward that is not
+            a finite number for every rank.
     """
 
     def __init__(
@@ -96,11 +97,12 @@ class Core:
         if not 0 < self.scale < float("inf"):
             raise ConfigError(f"scale={scale}: must be a finite number above 0")
         self.device = bank.features.device
-        self.gallery = snap(normalize(bank.gallery.double(), dim=-1))  # [G, d]
-        with torch.no_grad():
-            head = torch.nn.functional.linear(bank.features, bank.weight, bank.bias)
-            self.base = normalize(head.double(), dim=-1)  # [N, T, d]
-        self.frames = bank.features if observation == "feature" else self.base.float().clamp(-1, 1)  # [N, T, *]
+        self.gallery = unit(bank.gallery)  # [G, d]
+        weight, bias = bank.weight.detach().double(), bank.bias.detach().double()
+        parts = bank.features.split(64)  # float64, but not all features at once
+        self.base = torch.cat([unit(linear(part.double(), weight, bias)) for part in parts])  # [N, T, d]
+        self.frames = bank.features if observation == "feature" else self.base.float()  # [N, T, D or d]
+        self._worth = self.reward.table(self.n_photos, self.device)  # of rank r at r - 1
 
     @property
     def n_photos(self) -> int:
@@ -143,10 +145,14 @@ class Core:
 
     def observe(self, state: State) -> Tensor:
         """The frame on show: float32 [B, D] or [B, d]."""
-        return self.frames[state.sketch, state.step]
+        return self.frames[state.sketch, state.step].clamp(-1, 1)
 
     def step(self, state: State, action: Tensor) -> Transition:
-        """Refine, rank, pay, reveal the next frame. `action` [B, d]; after the last frame `terminated`."""
+        """Refine, rank, pay, reveal the next frame. `action` [B, d]; after the last frame `terminated`.
+
+        Raises:
+            ConfigError: a trajectory part that is not finite. DataError: an action that is not finite.
+        """
         embedding = self.refine(self.base[state.sketch, state.step], action)
         nearness = similarity(embedding, self.gallery)
         rank = target_rank(nearness, self.bank.targets[state.sketch])
@@ -163,7 +169,7 @@ class Core:
 
     def observations(self, sketches: Tensor) -> Tensor:
         """All frames of sketches int64 [B]: float32 [B, T, D] or [B, T, d]."""
-        return self.frames[sketches]
+        return self.frames[sketches].clamp(-1, 1)
 
     def score(self, sketches: Tensor, actions: Tensor, credit: str = "aligned") -> Score:
         """Rank and pay whole episodes; equal to stepping through them, as frames do not depend on actions.
@@ -175,7 +181,8 @@ class Core:
                 after, where stepping can first pay it. An episode's sum is the same.
 
         Raises:
-            ConfigError: wrong shape or credit. DataError: an action that is not finite.
+            ConfigError: wrong shape or credit, a trajectory part that is not finite.
+            DataError: an action that is not finite.
         """
         if credit not in ("aligned", "online"):
             raise unknown_name("credit", credit, ("aligned", "online"))
@@ -188,15 +195,14 @@ class Core:
         targets = self.bank.targets[sketches].unsqueeze(1).expand(-1, steps)
         valid = torch.arange(steps, device=self.device) < self.bank.lengths[sketches].unsqueeze(1)  # [B, T]
         rank = target_rank(nearness, targets) * valid
-        local = self.reward.local(rank.clamp_min(1), self.n_photos) * valid
+        local = self._worth[rank.clamp_min(1) - 1] * valid
         trajectory = torch.zeros_like(local)
         tau = torch.zeros(len(sketches), steps - 1, dtype=torch.float64, device=self.device)
         if self.reward.trajectory is not None and steps > 1:
             tau = kendall_tau_distance(nearness[:, :-1], nearness[:, 1:], self.reward.tau_normalized)
             tau = tau * valid[:, 1:]
-            inner = self.reward.trajectory(tau[:, :-1], tau[:, 1:]) * valid[:, 2:]
             place = slice(1, -1) if credit == "aligned" else slice(2, None)
-            trajectory[:, place] = inner
+            trajectory[:, place] = self._steadiness(tau[:, :-1], tau[:, 1:], valid[:, 2:])
         return Score(rank, tau, local + trajectory, local, trajectory, valid)
 
     # Parts -----------------------------------------------------------------------------------------------
@@ -212,16 +218,23 @@ class Core:
             raise DataError(f"action{where} is {float(action[tuple(where)])}: actions must be finite numbers")
         action = action.double()
         action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
-        return snap(normalize(base + self.scale * action if self.mode == "residual" else action, dim=-1))
+        return unit(base + self.scale * action if self.mode == "residual" else action)
 
     def _pay(self, state: State, nearness: Tensor, rank: Tensor) -> tuple[Terms, Tensor]:
-        local = self.reward.local(rank, self.n_photos)
+        local = self._worth[rank - 1]
         if self.reward.trajectory is None:
             return Terms(local, torch.zeros_like(local)), state.tau
         tau = kendall_tau_distance(state.similarity, nearness, self.reward.tau_normalized)
-        # The part about step t-1 needs tau(L_{t-2}, L_{t-1}) and tau(L_{t-1}, L_t): first paid at the third step.
-        trajectory = torch.where(state.step >= 2, self.reward.trajectory(state.tau, tau), 0.0)
-        return Terms(local, trajectory), tau
+        # The part about step t-1 needs tau(L_{t-2}, L_{t-1}) and tau(L_{t-1}, L_t): first paid at step three.
+        return Terms(local, self._steadiness(state.tau, tau, state.step >= 2)), tau
+
+    def _steadiness(self, before: Tensor, after: Tensor, where: Tensor) -> Tensor:
+        """The trajectory part float64 [...] `where` it is due, else 0."""
+        assert self.reward.trajectory is not None
+        paid = torch.where(where, self.reward.trajectory(before, after), 0.0).double()
+        if not torch.isfinite(paid).all():
+            raise ConfigError(f"reward {self.reward.name!r}: its trajectory part is NaN or infinite")
+        return paid
 
     def _choose(self, seed: Tensor, episode: Tensor) -> Tensor:
         """Sketch of an episode: uniform, and a function of (seed, episode) alone, whatever the batch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,6 +16,7 @@ from sketchless.datasets.loading import load_dataset
 from sketchless.encoders.bank import EpisodeBank
 
 from .core import Core, State, Transition
+from .inputs import as_action, as_seed, open_bank
 from .ranking import percentile
 from .rendering import Renderer
 from .rewards import Local, RewardScheme
@@ -26,8 +27,9 @@ Array = npt.NDArray[np.float32]
 class OnTheFlyEnv(gym.Env[Array, Array]):
     """On-the-fly fine-grained sketch-based image retrieval, one drawing per episode.
 
-    Someone draws; at every step a gallery of G photos is ranked by the refined embedding of the drawing so far;
-    the photo that the sketch depicts should come up early (Bhunia et al., "Sketch Less for More", CVPR 2020).
+    Someone draws; at every step a gallery of G photos is ranked by the refined embedding of the drawing so
+    far; the photo that the sketch depicts should come up early (Bhunia et al., "Sketch Less for More", CVPR
+    2020).
 
     Observation: float32 [D] in -1..1, the frozen stage-1 feature of the frame on show
         (`observation="embedding"`: float32 [d], its embedding).
@@ -65,11 +67,15 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
     (True, 20, True)
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}
+    metadata: dict[str, Any] = {  # noqa: RUF012 (the base class declares it so)
+        "render_modes": ["rgb_array", "ansi"],
+        "render_fps": 4,
+    }
 
     def __init__(
         self,
         bank: EpisodeBank | str | os.PathLike[str] = "procedural",
+        *,
         split: str = "train",
         reward: str | Local | RewardScheme = "combined",
         mode: str = "residual",
@@ -90,16 +96,15 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         self._state: State | None = None
         self._last: Transition | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
-        super().reset(seed=seed)
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         sketch = self._sketch(options or {})
-        if seed is not None or self._state is None:
-            key = int(self.np_random.integers(2**63)) if seed is None else seed % 2**63
+        chosen = None if seed is None else as_seed(seed)
+        super().reset(seed=chosen)
+        if chosen is not None or self._state is None:
+            key = int(self.np_random.integers(2**63)) if chosen is None else chosen
             self._state = self.core.reset(torch.tensor([key], device=self.core.device))
         else:
-            self._state = self.core.next_episode(self._state, torch.ones_like(self._state.seed, dtype=torch.bool))
+            self._state = self.core.next_episode(self._state, torch.tensor([True], device=self.core.device))
         if sketch is not None:
             self._state = self._state._replace(sketch=torch.full_like(self._state.sketch, sketch))
         self._last = None
@@ -109,7 +114,8 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         if self._state is None or (self._last is not None and bool(self._last.terminated)):
             fault = "before the first reset" if self._state is None else "after the end of the episode"
             raise ConfigError(f"step called {fault}: call reset first")
-        self._last = self.core.step(self._state, self._action(action))
+        given = as_action(action, (self.core.action_dim,), self.core.device)
+        self._last = self.core.step(self._state, given.unsqueeze(0))
         self._state = self._last.state
         return self._observation(), float(self._last.reward), bool(self._last.terminated), False, self._info()
 
@@ -131,14 +137,6 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
             step = step if bool(self._last.terminated) else step - 1  # the frame that was ranked
         draw = self._renderer.rgb if self.render_mode == "rgb_array" else self._renderer.ansi
         return draw(sketch, step, ranking, rank)
-
-    def _action(self, action: Any) -> torch.Tensor:
-        array = np.asarray(action)
-        if array.shape != self.action_space.shape or array.dtype.kind not in "fiu":
-            raise ConfigError(
-                f"action is {array.dtype} {array.shape}: want real numbers of shape {self.action_space.shape}"
-            )
-        return torch.as_tensor(array, dtype=torch.float64, device=self.core.device).unsqueeze(0)
 
     def _sketch(self, options: dict[str, Any]) -> int | None:
         for name in options:
@@ -175,13 +173,6 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
             "is_success": rank == 1,
             "reward_terms": {name: float(term) for name, term in self._last.terms._asdict().items()},
         }
-
-
-def open_bank(
-    bank: EpisodeBank | str | os.PathLike[str], split: str, device: str | torch.device
-) -> EpisodeBank:
-    """A bank on a device, from itself, a path or a name. Raises as `EpisodeBank.load`."""
-    return bank.to(device) if isinstance(bank, EpisodeBank) else EpisodeBank.load(bank, split, device)
 
 
 def dataset_of(bank: EpisodeBank) -> SketchDataset:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_CHUNK = 1 << 26  # elements of the sign matrix held at a time by the torch version
+_CHUNK = 1 << 26  # pairs held at a time by the torch version
 
 
 def discordant_pairs(a: Tensor, b: Tensor) -> Tensor:
@@ -20,13 +20,13 @@ def discordant_pairs(a: Tensor, b: Tensor) -> Tensor:
 
 
 def discordant_pairs_torch(a: Tensor, b: Tensor) -> Tensor:
-    """The readable version of `discordant_pairs`, for any device: all pairs as sign matrices, in chunks."""
+    """The readable version of `discordant_pairs`, for any device: all pairs at once, in chunks of rows."""
     size = a.shape[-1]
     counts = []
     for x, y in zip(a.split(max(_CHUNK // size**2, 1)), b.split(max(_CHUNK // size**2, 1)), strict=True):
-        sign_x = (x.unsqueeze(2) - x.unsqueeze(1)).sign().to(torch.int8)  # [m, G, G]
-        sign_y = (y.unsqueeze(2) - y.unsqueeze(1)).sign().to(torch.int8)
-        counts.append((sign_x * sign_y < 0).sum(dim=(1, 2)) // 2)
+        # Of (i, j) and (j, i) exactly one has x rising. Comparing, not subtracting: inf - inf has no sign.
+        rises = x.unsqueeze(2) < x.unsqueeze(1)  # [m, G, G]
+        counts.append((rises & (y.unsqueeze(2) > y.unsqueeze(1))).sum(dim=(1, 2)))
     return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64, device=a.device)
 
 

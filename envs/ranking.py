@@ -20,10 +20,27 @@ def snap(vectors: Tensor) -> Tensor:
     return (vectors.double() * _GRID).round_() / _GRID
 
 
+def unit(vectors: Tensor) -> Tensor:
+    """Directions of finite vectors [..., d], `snap`ped; the zero vector has none and stays zero.
+
+    The squared length is a sum of integers. So a row's result depends on its numbers alone: not on the batch
+    it stands in, its layout in memory or the device.
+
+    Raises:
+        ConfigError: d above 8191, where that sum could overflow.
+    """
+    if vectors.shape[-1] > 8191:
+        raise ConfigError(f"vectors of {vectors.shape[-1]} dimensions: the limit is 8191")
+    vectors = vectors.double()
+    longest = vectors.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    whole = (vectors / longest * 2.0**25).round_().long()
+    return snap(whole / (whole * whole).sum(dim=-1, keepdim=True).double().sqrt_().clamp_min(1))
+
+
 def similarity(queries: Tensor, gallery: Tensor) -> Tensor:
     """Cosine similarities float64 [..., G] of snapped unit vectors [..., d] and [G, d], without rounding.
 
-    Both must come from `snap`. For unit vectors this orders photos as the Euclidean distance does.
+    Both must come from `unit` or `snap`. For unit vectors this orders photos as the Euclidean distance does.
     """
     return queries @ gallery.T
 
@@ -51,8 +68,8 @@ def target_rank(similarity: Tensor, target: Tensor) -> Tensor:
     finite = torch.isfinite(similarity).all(dim=-1)
     if not finite.all():
         row = (~finite).nonzero()[0].tolist()
-        raise DataError(f"similarity of query {row} is NaN or infinite: it has no rank; check the action")
-    own = similarity.gather(-1, target.unsqueeze(-1))
+        raise DataError(f"a similarity of query {row} is NaN or infinite: it has no rank; check the action")
+    own = similarity.gather(-1, target.long().unsqueeze(-1))
     return (similarity >= own).sum(dim=-1)
 
 
@@ -88,9 +105,12 @@ def percentile(rank: Tensor, size: int) -> Tensor:
 
 
 def m_at_a(rank: Tensor, valid: Tensor, size: int) -> Tensor:
-    """100 * mean ranking percentile of each episode: float64 [N] of ranks [N, T] where `valid`, among `size` photos.
+    """100 * mean ranking percentile of each episode: float64 [N]. Its mean over sketches is the paper's m@A.
 
-    Its mean over sketches is the paper's m@A.
+    Args:
+        rank: int64 [N, T], among `size` photos.
+        valid: bool [N, T], the steps that count.
+        size: G.
     """
     return 100 * (percentile(rank, size) * valid).sum(dim=1) / valid.sum(dim=1)
 

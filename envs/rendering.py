@@ -86,9 +86,7 @@ class Renderer:
         heading = [(f"{progress}  ·  ", _GREY), (self._standing(rank), _DARK)]
         return self._frame(sketch, step, [(heading, ranking, rank)])
 
-    def compare(
-        self, sketch: int, step: int, rows: Sequence[tuple[str, Sequence[int], int]]
-    ) -> npt.NDArray[np.uint8]:
+    def compare(self, sketch: int, step: int, rows: Sequence[tuple[str, Sequence[int], int]]) -> npt.NDArray[np.uint8]:
         """One frame with several rankings of the same sketch, one under another.
 
         Args:
@@ -99,14 +97,11 @@ class Renderer:
             uint8 [H, W, 3], H and W even and the same for every step and sketch.
         """
         headed: list[Row] = [
-            ([(f"{name}  ·  ", _GREY), (self._standing(rank), _DARK)], ranking, rank)
-            for name, ranking, rank in rows
+            ([(f"{name}  ·  ", _GREY), (self._standing(rank), _DARK)], ranking, rank) for name, ranking, rank in rows
         ]
         return self._frame(sketch, step, headed, caption=self._progress(sketch, step))
 
-    def ansi(
-        self, sketch: int, step: int, ranking: Sequence[int] | None = None, rank: int | None = None
-    ) -> str:
+    def ansi(self, sketch: int, step: int, ranking: Sequence[int] | None = None, rank: int | None = None) -> str:
         """The same in plain text: 32 x 16 braille characters, with the list of photos beside them."""
         # The middle of the pen's line: its whole width would close small gaps at this size.
         ink = np.pad(self._ink(sketch, step), 1, constant_values=True)
@@ -124,9 +119,7 @@ class Renderer:
             places = self._places(sketch, ranking, rank)
             for index, (photo, label, true) in enumerate(places):
                 beside += ["   ..."] if index == TOP else []
-                beside.append(
-                    f"{'>' if true else ' '} {label:>3}  {self.bank.photo_ids[photo]}{' (true)' * true}"
-                )
+                beside.append(f"{'>' if true else ' '} {label:>3}  {self.bank.photo_ids[photo]}{' (true)' * true}")
         beside += [""] * (len(drawing) - len(beside))
         return "\n".join(f"{line}   {text}".rstrip() for line, text in zip(drawing, beside, strict=True))
 

@@ -6,9 +6,11 @@ Names and formulas follow the reward ablation and Eq. 4 of Bhunia et al., CVPR 2
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError, unknown_name
@@ -23,8 +25,8 @@ class RewardScheme:
 
     Attributes:
         name: such as `"combined"`.
-        local: (rank int64 [...], G) -> float64 [...], paid for the rank of a step.
-        trajectory: (tau before, tau after) -> float64 [...], paid for step t given the rank distances
+        local: (rank int64 [...], G) -> real numbers [...], paid for the rank of a step, whatever the others.
+        trajectory: (tau before, tau after) -> real numbers [...], paid for step t given the rank distances
             tau(L_{t-1}, L_t) and tau(L_t, L_{t+1}); None where a scheme has no such part. The first and the
             last step of an episode lack a neighbour and are paid none.
         tau_normalized: whether the tau given to `trajectory` is 0..1 or a count of pairs.
@@ -35,6 +37,21 @@ class RewardScheme:
     trajectory: Trajectory | None = None
     tau_normalized: bool = True
 
+    def table(self, size: int, device: str | torch.device = "cpu") -> Tensor:
+        """The local part for ranks 1..size: float64 [size].
+
+        Raises:
+            ConfigError: it does not give one finite real number for each.
+        """
+        ranks = torch.arange(1, size + 1, device=device)
+        paid = self.local(ranks, size)
+        if not isinstance(paid, Tensor) or paid.shape != ranks.shape or paid.is_complex():
+            got = f"{paid.dtype} {tuple(paid.shape)}" if isinstance(paid, Tensor) else type(paid).__name__
+            raise ConfigError(f"reward {self.name!r} gives {got} for {size} ranks: want a tensor of {size} numbers")
+        if not torch.isfinite(paid).all():
+            raise ConfigError(f"reward {self.name!r} is NaN or infinite for a rank among {size} photos")
+        return paid.detach().double()
+
 
 def combined(gamma1: float = 1.0, gamma2: float = 1e-4, tau_normalized: bool = True) -> RewardScheme:
     """The paper's reward (Eq. 4).
@@ -42,15 +59,15 @@ def combined(gamma1: float = 1.0, gamma2: float = 1e-4, tau_normalized: bool = T
     R_t = gamma1 / rank_t - gamma2 * max(0, tau(L_t, L_{t+1}) - tau(L_{t-1}, L_t))
 
     Args:
-        gamma1, gamma2: weights, 0 or more.
+        gamma1, gamma2: weights, finite, 0 or more.
         tau_normalized: tau as a share of all pairs (a rise of 0.04 costs 4e-6 at the default gamma2), or as
             a count of pairs (0.18 on 300 photos).
 
     Raises:
-        ConfigError: a negative weight.
+        ConfigError: a weight that is negative or not finite.
     """
-    if not (gamma1 >= 0 and gamma2 >= 0):
-        raise ConfigError(f"gamma1={gamma1}, gamma2={gamma2}: weights of the reward must be 0 or more")
+    if not (0 <= gamma1 < math.inf and 0 <= gamma2 < math.inf):
+        raise ConfigError(f"gamma1={gamma1}, gamma2={gamma2}: weights of the reward are finite, 0 or more")
     return RewardScheme(
         "combined",
         lambda rank, size: gamma1 / rank.double(),
@@ -87,14 +104,16 @@ def make_reward(reward: str | Local | RewardScheme) -> RewardScheme:
         return reward
     if callable(reward):
         return RewardScheme(getattr(reward, "__name__", type(reward).__name__), reward)
+    if not isinstance(reward, str):
+        raise ConfigError(f"reward {reward!r} is neither a name, a RewardScheme nor a function of (rank, G)")
     if reward in REWARDS:
         return REWARDS[reward]()
-    module, colon, attribute = str(reward).partition(":")
+    module, colon, attribute = reward.partition(":")
     if not colon:
         raise unknown_name("reward", reward, REWARDS)
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: ".a:b" and ":b"
         raise ConfigError(f"reward {reward!r} cannot be imported: {error}") from error
     if not isinstance(found, RewardScheme) and not callable(found):
         raise ConfigError(f"reward {reward!r} is neither a RewardScheme nor a function of (rank, G)")

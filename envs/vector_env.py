@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 import os
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -13,11 +13,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from sketchless.datasets.errors import ConfigError, unknown_name
+from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 
 from .core import Core, State, Transition
-from .gym_env import open_bank
+from .inputs import as_action, as_seed, open_bank
 from .ranking import percentile
 from .rewards import Local, RewardScheme
 
@@ -25,12 +25,18 @@ from .rewards import Local, RewardScheme
 class OnTheFlyVectorEnv(VectorEnv):
     """`num_envs` sketching episodes side by side; see `OnTheFlyEnv` for what is observed, done and paid.
 
-    Observations, rewards and flags are tensors on `device`: float32 [B, D], float64 [B], bool [B].
-    Sub-environment i of `reset(seed=s)` plays the same episodes as a single environment with seed s + i.
+    Observations, rewards and flags are tensors on `device`: float32 [B, D], float64 [B], bool [B]; actions
+    may be tensors or arrays. `info` holds tensors too: `step`, `sketch` and `photo` (rows of the bank and of
+    its gallery), and after a step `rank`, `percentile`, `reciprocal_rank`, `is_success` and `reward_terms`.
 
-    An episode that ends is followed by the next one within the same step (`SAME_STEP`): the returned observation
-    is the first of the new episode, `info["final_obs"]` [B, D] holds the last of the old one and
-    `info["final_info"]` what it ended with, both valid where `info["_final_obs"]` [B] is True.
+    Sub-environment i plays the same episodes as a single environment with seed s + i after `reset(seed=s)`,
+    or with seed s[i] after `reset(seed=[...])`. `reset()` begins the next episode of each; if it is the very
+    first reset, their seeds come from `np_random`, as in a single environment.
+
+    An episode that ends is followed by the next one within the same step (`SAME_STEP`): the returned
+    observation and `step`, `sketch` and `photo` are of the new episode, all else is about the step just made.
+    `info["final_obs"]` [B, D] holds the last observation of the old one and `info["final_info"]` what it
+    ended with, both valid where `info["_final_obs"]` [B] is True and absent where no episode ended.
 
     Args:
         num_envs: B, 1 or more.
@@ -40,12 +46,16 @@ class OnTheFlyVectorEnv(VectorEnv):
         ConfigError: `num_envs` below 1, an unknown option.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
+    metadata: dict[str, Any] = {  # noqa: RUF012 (the base class declares it so)
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+        "render_modes": [],
+    }
 
     def __init__(
         self,
         num_envs: int = 1,
         bank: EpisodeBank | str | os.PathLike[str] = "procedural",
+        *,
         split: str = "train",
         reward: str | Local | RewardScheme = "combined",
         mode: str = "residual",
@@ -64,24 +74,24 @@ class OnTheFlyVectorEnv(VectorEnv):
         self._state: State | None = None
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
         for name in options or {}:
-            raise unknown_name("reset option", name, [])
+            raise ConfigError(f"unknown reset option {name!r}: a vector environment has none")
         if self._state is not None and seed is None:
-            self._state = self.core.next_episode(self._state, torch.ones_like(self._state.seed, dtype=torch.bool))
+            everywhere = torch.ones_like(self._state.seed, dtype=torch.bool)
+            self._state = self.core.next_episode(self._state, everywhere)
         else:
             self._state = self.core.reset(self._seeds(seed))
-        return self.core.observe(self._state), {"step": torch.zeros_like(self._state.step), **self._names(self._state)}
+        info = {"step": torch.zeros_like(self._state.step)} | self._names(self._state)
+        return self.core.observe(self._state), info
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         if self._state is None:
             raise ConfigError("step called before the first reset: call reset first")
-        actions = torch.as_tensor(actions, device=self.core.device)
-        if actions.shape != (self.num_envs, self.core.action_dim):
-            raise ConfigError(f"actions {tuple(actions.shape)}: want {(self.num_envs, self.core.action_dim)}")
         before = self._state
-        outcome = self.core.step(before, actions)
+        given = as_action(actions, (self.num_envs, self.core.action_dim), self.core.device)
+        outcome = self.core.step(before, given)
         ended = outcome.terminated
         self._state = self.core.next_episode(outcome.state, ended)
         info = self._info(before, outcome)
@@ -92,21 +102,20 @@ class OnTheFlyVectorEnv(VectorEnv):
             info |= {"final_info": final, "_final_info": ended}
         return self.core.observe(self._state), outcome.reward, ended, torch.zeros_like(ended), info
 
-    def _seeds(self, seed: int | list[int | None] | None) -> Tensor:
+    def _seeds(self, seed: int | Sequence[int] | None) -> Tensor:
         if seed is None:
-            fresh = np.random.SeedSequence().generate_state(self.num_envs, np.uint64) >> np.uint64(1)
-            return torch.from_numpy(fresh.astype(np.int64)).to(self.core.device)
-        try:
-            given = [operator.index(s) for s in seed] if isinstance(seed, (list, tuple)) else operator.index(seed)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise ConfigError(f"seed={seed!r}: give a whole number or a list of {self.num_envs}") from error
-        seeds = given if isinstance(given, list) else [given + i for i in range(self.num_envs)]
-        if len(seeds) != self.num_envs or min(seeds) < 0:
-            raise ConfigError(f"seed={seed!r}: give a number of 0 or more, or a list of {self.num_envs} of them")
-        return torch.tensor([s % 2**63 for s in seeds], device=self.core.device)
+            seeds = self.np_random.integers(2**63, size=self.num_envs).tolist()
+        elif np.ndim(seed) == 0:
+            first = as_seed(seed)
+            seeds = [(first + i) % 2**63 for i in range(self.num_envs)]
+        else:
+            seeds = [as_seed(one) for one in cast(Sequence[int], seed)]
+        if len(seeds) != self.num_envs:
+            raise ConfigError(f"{len(seeds)} seeds for {self.num_envs} environments: give one each or just one")
+        return torch.tensor(seeds, device=self.core.device)
 
     def _names(self, state: State) -> dict[str, Any]:
-        return {"sketch": state.sketch, "photo": self.core.bank.targets[state.sketch]}
+        return {"sketch": state.sketch.clone(), "photo": self.core.bank.targets[state.sketch]}
 
     def _info(self, before: State, outcome: Transition) -> dict[str, Any]:
         return {
@@ -118,5 +127,3 @@ class OnTheFlyVectorEnv(VectorEnv):
             "is_success": outcome.rank == 1,
             "reward_terms": outcome.terms._asdict(),
         }
-
-

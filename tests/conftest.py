@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+import torch
+from torch.nn.functional import normalize
+
+from sketchless.encoders.bank import EpisodeBank
 
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
 
@@ -34,3 +38,40 @@ def _refuses(kind: type[Exception], match: str) -> Iterator[None]:
 def refuses() -> Refuses:
     """Context manager: the block must raise exactly this error, in one line that matches."""
     return _refuses
+
+
+MakeBank = Callable[..., EpisodeBank]
+
+
+def _make_bank(
+    *,
+    n: int = 12,
+    steps: int = 20,
+    width: int = 32,
+    dim: int = 8,
+    photos: int = 10,
+    seed: int = 0,
+    lengths: Sequence[int] | None = None,
+) -> EpisodeBank:
+    random = torch.Generator().manual_seed(seed)
+    frames = torch.full((n,), steps) if lengths is None else torch.tensor(list(lengths))
+    shown = torch.minimum(torch.arange(steps), frames.unsqueeze(1) - 1)  # [N, T]
+    features = normalize(torch.randn(n, steps, width, generator=random), dim=-1)
+    return EpisodeBank(
+        features=features.take_along_dim(shown.unsqueeze(2), dim=1),
+        lengths=frames,
+        targets=torch.randint(photos, (n,), generator=random),
+        gallery=normalize(torch.randn(photos, dim, generator=random), dim=-1),
+        weight=torch.randn(dim, width, generator=random),
+        bias=0.1 * torch.randn(dim, generator=random),
+        sketch_ids=tuple(f"sketch-{i}" for i in range(n)),
+        photo_ids=tuple(f"photo-{i}" for i in range(photos)),
+        split="train",
+        provenance={"steps": steps},
+    )
+
+
+@pytest.fixture(scope="session")
+def make_bank() -> MakeBank:
+    """Maker of small banks of random unit vectors: `make_bank(n=, steps=, width=, dim=, photos=, seed=, lengths=)`."""
+    return _make_bank

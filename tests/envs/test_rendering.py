@@ -40,8 +40,7 @@ def paint(id: str) -> Picture:
 def dataset() -> SketchDataset:
     rng = np.random.default_rng(0)
     sketches = tuple(
-        Sketch.from_strokes([rng.uniform(40, 220, (n, 2)) for n in (7, 1, 9, 12)], f"sketch-{i}")
-        for i in range(PHOTOS)
+        Sketch.from_strokes([rng.uniform(40, 220, (n, 2)) for n in (7, 1, 9, 12)], f"sketch-{i}") for i in range(PHOTOS)
     )
     split = Split(sketches, np.arange(PHOTOS), tuple(f"photo-{i}" for i in range(PHOTOS)))
     return SketchDataset("tiny", {}, {"test": split}, paint, {})
@@ -109,9 +108,7 @@ def test_frames_can_be_written_to_and_are_new(renderer: Renderer) -> None:
     assert (renderer.rgb(1, 3, RANKING, 2) == kept).all()
 
 
-def test_another_renderer_draws_the_same(
-    renderer: Renderer, bank: EpisodeBank, dataset: SketchDataset
-) -> None:
+def test_another_renderer_draws_the_same(renderer: Renderer, bank: EpisodeBank, dataset: SketchDataset) -> None:
     other = Renderer(bank, dataset)
     other.rgb(5, 1, RANKING, 5)
     assert (renderer.rgb(2, 7, RANKING, 6) == other.rgb(2, 7, RANKING, 6)).all()
@@ -301,9 +298,7 @@ def test_a_variant_is_drawn_as_its_sketch(bank: EpisodeBank, dataset: SketchData
     assert Renderer(variant, dataset).ansi(0, 9) == Renderer(bank, dataset).ansi(3, 9)
 
 
-def test_an_unknown_sketch_or_photo_is_refused(
-    bank: EpisodeBank, dataset: SketchDataset, refuses: Refuses
-) -> None:
+def test_an_unknown_sketch_or_photo_is_refused(bank: EpisodeBank, dataset: SketchDataset, refuses: Refuses) -> None:
     with refuses(DataError, r"tiny \(test\): no sketch 'other' \(1 of 8"):
         Renderer(replace(bank, sketch_ids=("other~2", *bank.sketch_ids[1:])), dataset)
     with refuses(DataError, r"tiny \(test\): no photo 'elsewhere'"):

@@ -1,0 +1,47 @@
+"""What every shell accepts from its user, checked in one place."""
+
+from __future__ import annotations
+
+import operator
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sketchless.datasets.errors import ConfigError
+from sketchless.encoders.bank import EpisodeBank
+
+
+def open_bank(bank: EpisodeBank | str | os.PathLike[str], split: str, device: str | torch.device) -> EpisodeBank:
+    """A bank on a device, from itself, a path or a name. Raises as `EpisodeBank.load`."""
+    return bank.to(device) if isinstance(bank, EpisodeBank) else EpisodeBank.load(bank, split, device)
+
+
+def as_seed(seed: Any) -> int:
+    """A seed as int in 0..2^63-1, from a whole number of any type. Raises ConfigError for anything else."""
+    try:
+        whole = operator.index(seed)
+    except TypeError:
+        whole = -1
+    if whole < 0:
+        raise ConfigError(f"seed={seed!r}: a seed is a whole number, 0 or more")
+    return whole % 2**63
+
+
+def as_action(action: Any, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """An action of any array type as float64 tensor. Raises ConfigError unless real numbers of that shape."""
+    if isinstance(action, Tensor):
+        real = not (action.is_complex() or action.dtype == torch.bool)
+    else:
+        try:
+            action = np.asarray(action)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"action cannot be read: {error}; want real numbers of shape {shape}") from error
+        real = action.dtype.kind in "fiu"
+    if not real or tuple(action.shape) != shape:
+        raise ConfigError(f"action is {action.dtype} {tuple(action.shape)}: want real numbers of shape {shape}")
+    if not isinstance(action, Tensor):
+        action = torch.from_numpy(action.astype(np.float64))
+    return action.detach().to(device, torch.float64)

@@ -1,0 +1,53 @@
+import math
+
+import pytest
+import torch
+
+from sketchless.agents import LinearGaussianPolicy, gaussian_log_prob
+from sketchless.envs.core import Core
+
+
+def test_log_prob_equals_torch_distributions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mean, action = torch.randn(2, 3, 4, 5, generator=generator)
+    log_std = torch.randn(5, generator=generator)
+    reference = torch.distributions.Normal(mean, log_std.exp()).log_prob(action).sum(-1)
+    torch.testing.assert_close(gaussian_log_prob(action, mean, log_std), reference)
+
+
+def test_log_prob_of_the_mean_by_hand() -> None:
+    # d = 2, sigma = 1: log p = -log(2 pi)
+    value = gaussian_log_prob(torch.ones(2), torch.ones(2), torch.zeros(2))
+    assert float(value) == pytest.approx(-math.log(2 * math.pi))
+
+
+@pytest.mark.parametrize("mode", ["residual", "absolute"])
+@pytest.mark.parametrize("observation", ["feature", "embedding"])
+def test_a_fresh_policy_ranks_as_the_frozen_encoder(make_bank, mode: str, observation: str) -> None:
+    bank = make_bank()
+    core = Core(bank, "inv-rank", mode, observation)
+    policy = LinearGaussianPolicy(core.observation_dim, core.action_dim)
+    policy.start_from_baseline(core)
+    sketches = torch.arange(len(bank))
+    with torch.no_grad():
+        found = core.score(sketches, policy(core.observations(sketches))).rank
+    baseline = Core(bank, "inv-rank", "residual").score(sketches, torch.zeros(len(bank), core.n_steps, core.action_dim))
+    assert (found == baseline.rank).double().mean() > 0.99  # float32 head against float64: near ties may turn
+
+
+def test_mean_norm_sets_the_length_of_the_mean_action(make_bank) -> None:
+    core = Core(make_bank(), "inv-rank", "absolute")
+    policy = LinearGaussianPolicy(core.observation_dim, core.action_dim)
+    policy.start_from_baseline(core, mean_norm=3.0)
+    with torch.no_grad():
+        lengths = policy(core.frames).norm(dim=-1)
+    assert float(lengths.mean()) == pytest.approx(3.0, rel=1e-5)
+
+
+def test_mean_norm_none_leaves_the_head_as_it_is(make_bank) -> None:
+    bank = make_bank()
+    core = Core(bank, "inv-rank", "absolute")
+    policy = LinearGaussianPolicy(core.observation_dim, core.action_dim)
+    policy.start_from_baseline(core, mean_norm=None)
+    assert torch.equal(policy.mean.weight, bank.weight)
+    assert torch.equal(policy.mean.bias, bank.bias)

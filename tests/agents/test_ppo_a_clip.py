@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+
+import sketchless.envs  # noqa: F401 (registers the ids)
+from sketchless.agents import PPOAClip, PPOConfig, gaussian_log_prob, make_agent
+from sketchless.agents.ppo_a_clip import PRESETS, advantages, clipped_loss
+from sketchless.datasets import CheckpointError, ConfigError, DataError
+from sketchless.encoders import EpisodeBank
+from sketchless.envs import Core, RewardScheme
+
+SMALL = {"episodes": 4, "samples": 3, "eval_every": 3}
+
+
+@pytest.fixture
+def core(make_bank) -> Core:
+    return Core(make_bank(n=10, steps=5))
+
+
+def weights(agent: PPOAClip) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in agent.policy.parameters()]
+
+
+def equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+class TestAdvantages:
+    reward = torch.tensor([[[1.0, 2.0]], [[3.0, 6.0]]])  # [K=2, B=1, T=2]
+    every = torch.ones(1, 2)
+
+    def test_reward_is_the_reward(self) -> None:
+        assert torch.equal(advantages(self.reward, self.every, "reward", False), self.reward)
+
+    def test_batch_mean_subtracts_the_mean_of_all(self) -> None:  # (1 + 2 + 3 + 6) / 4 = 3
+        assert advantages(self.reward, self.every, "batch-mean", False).flatten().tolist() == [-2, -1, 0, 3]
+
+    def test_group_subtracts_the_mean_of_the_same_state(self) -> None:  # means 2 and 4
+        assert advantages(self.reward, self.every, "group", False).flatten().tolist() == [-1, -2, 1, 2]
+
+    def test_frames_beyond_the_end_count_for_nothing(self) -> None:
+        found = advantages(self.reward, torch.tensor([[1.0, 0.0]]), "batch-mean", False)
+        assert found.flatten().tolist() == [-1, 0, 1, 0]  # mean of 1 and 3 is 2
+
+    def test_normalised_advantages_have_deviation_one(self) -> None:
+        found = advantages(self.reward, self.every, "group", True)  # squares 1, 4, 1, 4: deviation sqrt(2.5)
+        assert found.flatten().tolist() == pytest.approx([x / 2.5**0.5 for x in (-1, -2, 1, 2)])
+
+    def test_equal_rewards_give_no_advantage(self) -> None:
+        assert advantages(torch.ones(3, 2, 2), torch.ones(2, 2), "group", True).abs().max() == 0
+
+
+class TestClippedLoss:
+    valid = torch.ones(1, 1)
+
+    @pytest.mark.parametrize(
+        ("ratio", "advantage", "gain"),
+        [
+            (1.1, 2.0, 2.2),  # inside the clip
+            (1.5, 2.0, 2.4),  # a gain is cut at 1 + eps
+            (0.5, 2.0, 1.0),  # a loss of probability of a good action is not
+            (0.5, -2.0, -1.6),  # cut at 1 - eps
+            (1.5, -2.0, -3.0),  # a bad action made likelier is not
+        ],
+    )
+    def test_by_hand(self, ratio: float, advantage: float, gain: float) -> None:
+        log_prob = torch.full((1, 1, 1), ratio).log()
+        loss = clipped_loss(log_prob, torch.zeros(1, 1, 1), torch.full((1, 1, 1), advantage), self.valid, 0.2)
+        assert float(loss) == pytest.approx(-gain)
+
+    def test_first_gradient_is_that_of_reinforce(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        mean = torch.randn(4, 5, 3, generator=generator, requires_grad=True)
+        action = torch.randn(2, 4, 5, 3, generator=generator)
+        advantage = torch.randn(2, 4, 5, generator=generator)
+        log_prob = gaussian_log_prob(action, mean, torch.zeros(3))
+        valid = torch.ones(4, 5)
+        (clipped,) = torch.autograd.grad(clipped_loss(log_prob, log_prob.detach(), advantage, valid, 0.2), mean)
+        log_prob = gaussian_log_prob(action, mean, torch.zeros(3))
+        (reinforce,) = torch.autograd.grad(-(log_prob * advantage).mean(), mean)
+        torch.testing.assert_close(clipped, reinforce)
+
+
+def planted(seed: int = 0) -> EpisodeBank:
+    """Features are the photo embeddings turned by a rotation that the frozen head does not know."""
+    generator = torch.Generator().manual_seed(seed)
+    d, photos = 8, 20
+    gallery = torch.nn.functional.normalize(torch.randn(photos, d, generator=generator), dim=-1)
+    rotation, _ = torch.linalg.qr(torch.randn(d, d, generator=generator))
+    features = (gallery @ rotation).unsqueeze(1).repeat(1, 4, 1)
+    return EpisodeBank(
+        features=features,
+        lengths=torch.full((photos,), 4),
+        targets=torch.arange(photos),
+        gallery=gallery,
+        weight=torch.eye(d),
+        bias=torch.zeros(d),
+        sketch_ids=tuple(f"s{i}" for i in range(photos)),
+        photo_ids=tuple(f"p{i}" for i in range(photos)),
+        split="train",
+    )
+
+
+@pytest.mark.parametrize("mode", ["residual", "absolute"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_solves_a_task_with_a_known_optimum(mode: str, seed: int) -> None:
+    """Turning back the rotation ranks every photo first: m@B 100."""
+    bank = planted()
+    agent = PPOAClip(Core(bank, "inv-rank", mode), learning_rate=1e-2, seed=seed)
+    _, before = agent.validate(agent.core)
+    agent.learn(200_000)
+    _, after = agent.validate(agent.core)
+    assert before < 50
+    assert after >= 95
+
+
+def test_paper_preset_is_the_paper_to_the_letter() -> None:
+    paper = PRESETS["paper"]
+    assert (paper.advantage, paper.init_log_std, paper.clip, paper.samples) == ("reward", 0.0, 0.2, 1)
+    assert (paper.normalize_advantage, paper.mean_norm, paper.episodes) == (False, None, 16)
+
+
+def test_actor_only_holds_no_critic(core: Core) -> None:
+    names = [name for name, _ in PPOAClip(core).policy.named_parameters()]
+    assert names == ["log_std", "mean.weight", "mean.bias"]
+
+
+def test_same_seed_same_weights_other_seed_others(core: Core) -> None:
+    runs = [weights(PPOAClip(core, seed=seed, **SMALL).learn(400)) for seed in (0, 0, 1)]
+    assert equal(runs[0], runs[1])
+    assert not equal(runs[0], runs[2])
+
+
+def test_training_leaves_the_global_random_state_alone(core: Core) -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    PPOAClip(core, **SMALL).learn(200)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+
+
+def test_budget_counts_drawings_times_frames_times_samples(core: Core) -> None:
+    agent = PPOAClip(core, **SMALL).learn(61)
+    assert agent.num_timesteps == 2 * 4 * 5 * 3  # the second update passes 61
+    assert agent.n_updates == 2
+
+
+def test_a_pass_plays_every_drawing_once(core: Core) -> None:
+    agent = PPOAClip(core, **SMALL)
+    drawn = torch.cat([agent._draw(4) for _ in range(5)])  # two passes over 10 drawings
+    assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
+
+
+def test_keeps_the_policy_that_validates_best(make_bank) -> None:
+    core, validation = Core(make_bank(n=10, steps=5)), make_bank(n=8, steps=5, seed=1)
+    agent = PPOAClip(core, validation, learning_rate=0.3, **SMALL).learn(2000)
+    scores = [look["val_m_at_b"] for look in agent.history]
+    assert agent.validate(Core(validation, "inv-rank"))[1] == pytest.approx(max(scores))
+    assert max(scores) > scores[-1]  # so that the choice is seen to matter
+
+
+def test_patience_stops_early(make_bank) -> None:
+    validation = make_bank(n=8, steps=5, seed=1)
+    agent = PPOAClip(Core(make_bank(n=10, steps=5)), validation, learning_rate=0.3, patience=2, **SMALL)
+    assert agent.learn(10_000).num_timesteps < 10_000
+
+
+class StopAfter(BaseCallback):
+    def __init__(self, updates: int) -> None:
+        super().__init__()
+        self.updates = updates
+
+    def _on_step(self) -> bool:
+        return self.n_calls < self.updates
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+@pytest.mark.parametrize("stop", [1, 4, 7])
+def test_interrupted_and_resumed_equals_uninterrupted(make_bank, tmp_path: Path, schedule: str, stop: int) -> None:
+    core, validation = Core(make_bank(n=10, steps=5)), make_bank(n=8, steps=5, seed=1)
+    settings: dict[str, Any] = {**SMALL, "lr_schedule": schedule}
+    whole = PPOAClip(core, validation, **settings).learn(600)
+
+    first = PPOAClip(core, validation, **settings).learn(600, callback=StopAfter(stop))
+    first.save(tmp_path / "part.safetensors")
+    second = PPOAClip.load(tmp_path / "part.safetensors", core, validation)
+    second.learn(600, reset_num_timesteps=False)
+
+    assert equal(weights(whole), weights(second))
+    assert whole.history == second.history
+    assert whole.num_timesteps == second.num_timesteps
+
+
+def test_saved_and_loaded_predicts_the_same(core: Core, tmp_path: Path) -> None:
+    agent = PPOAClip(core, **SMALL).learn(200)
+    agent.save(tmp_path / "agent.safetensors")
+    again = PPOAClip.load(tmp_path / "agent.safetensors", core)
+    observation = core.frames[0].numpy()
+    assert (
+        agent.predict(observation, deterministic=True)[0] == again.predict(observation, deterministic=True)[0]
+    ).all()
+    assert (agent.predict(observation)[0] == again.predict(observation)[0]).all()  # the same noise, too
+    assert again.config == agent.config
+
+
+def test_load_refuses_another_kind_of_environment(make_bank, tmp_path: Path, refuses) -> None:
+    PPOAClip(Core(make_bank())).save(tmp_path / "a.safetensors")
+    with refuses(CheckpointError, "made for"):
+        PPOAClip.load(tmp_path / "a.safetensors", Core(make_bank(), mode="absolute"))
+    with refuses(CheckpointError, "do not fit"):
+        PPOAClip.load(tmp_path / "a.safetensors", Core(make_bank(width=48)))
+
+
+def test_load_refuses_damaged_files(core: Core, tmp_path: Path, refuses) -> None:
+    whole = tmp_path / "agent.safetensors"
+    PPOAClip(core, **SMALL).learn(100).save(whole)
+    content, part = whole.read_bytes(), tmp_path / "part.safetensors"
+    for sixteenth in range(16):
+        part.write_bytes(content[: len(content) * sixteenth // 16])
+        with refuses(CheckpointError, "part.safetensors"):
+            PPOAClip.load(part, core)
+    with refuses(CheckpointError, "no such file"):
+        PPOAClip.load(tmp_path / "none.safetensors", core)
+
+
+def test_a_failed_save_keeps_the_old_file(core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "agent.safetensors"
+    agent = PPOAClip(core, **SMALL)
+    agent.save(path)
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(Exception, match="no room"):
+        agent.learn(100).save(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["agent.safetensors"]
+
+
+class TestPredict:
+    def test_shapes_types_and_box(self, core: Core) -> None:
+        agent = PPOAClip(core, init_log_std=2.0)
+        for observation in (core.frames[0, 0].numpy(), core.frames[0].numpy()):
+            action, state = agent.predict(observation)
+            assert action.shape == (*observation.shape[:-1], core.action_dim)
+            assert state is None
+            assert np.abs(action).max() <= 1
+        assert isinstance(agent.predict(core.frames[0])[0], torch.Tensor)
+
+    def test_deterministic_is_the_mean(self, core: Core) -> None:
+        agent = PPOAClip(core)
+        action, _ = agent.predict(core.frames[0].numpy(), deterministic=True)
+        assert (action == 0).all()  # residual mode begins with the baseline
+
+    def test_other_width_is_refused(self, core: Core, refuses) -> None:
+        with refuses(ConfigError, "want"):
+            PPOAClip(core).predict(np.zeros(3, np.float32))
+
+
+class TestStableBaselinesShape:
+    def test_callbacks_and_logger(self, core: Core, tmp_path: Path) -> None:
+        agent = PPOAClip(core, **SMALL)
+        agent.set_logger(configure(str(tmp_path), ["csv"]))
+        seen: list[int] = []
+        agent.learn(180, callback=lambda scope, _: seen.append(scope["self"].num_timesteps) or True)
+        assert seen == [60, 120, 180]
+        header = (tmp_path / "progress.csv").read_text().splitlines()[0].split(",")
+        for key in ("rollout/reward", "rollout/rank", "train/approx_kl", "train/clip_fraction", "train/std"):
+            assert key in header
+
+    def test_environments_of_ours_are_accepted(self, make_bank) -> None:
+        bank = make_bank()
+        for env in (gym.make("sketchless/OnTheFly-v0", bank=bank), Core(bank)):
+            assert make_agent("ppo-a-clip", env).core.bank is not None
+
+    def test_another_environment_is_refused(self, refuses) -> None:
+        with refuses(ConfigError, "no sketchless environment"):
+            make_agent("ppo-a-clip", gym.make("CartPole-v1"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "match"),
+    [
+        ({"learning_rat": 1}, "did you mean 'learning_rate'"),
+        ({"learning_rate": -1.0}, "above 0"),
+        ({"samples": 1}, "two samples"),
+        ({"advantage": "grup"}, "did you mean 'group'"),
+        ({"init_log_std": float("nan")}, "finite"),
+        ({"seed": -1}, "0 or more"),
+    ],
+)
+def test_impossible_settings_are_refused(core: Core, refuses, setting: dict[str, Any], match: str) -> None:
+    with refuses(ConfigError, match):
+        PPOAClip(core, **setting)
+
+
+def test_unknown_agent_names_the_nearest(core: Core, refuses) -> None:
+    with refuses(ConfigError, "did you mean 'ppo-a-clip'"):
+        make_agent("ppo-clip", core)
+
+
+def test_a_nan_reward_stops_before_it_poisons_the_weights(make_bank, refuses) -> None:
+    broken = RewardScheme("broken", lambda rank, size: 1 / rank, lambda before, after: after * float("nan"))
+    agent = PPOAClip(Core(make_bank(), broken))
+    before = weights(agent)
+    with refuses(DataError, "update 1: loss"):
+        agent.learn(1000)
+    assert equal(before, weights(agent))
+
+
+def test_settings_are_plain_json_values() -> None:
+    assert set(asdict(PPOConfig())) == {f.name for f in fields(PPOConfig)}
+    assert all(isinstance(v, (int, float, str, bool, type(None))) for v in asdict(PPOConfig()).values())

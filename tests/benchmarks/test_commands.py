@@ -1,0 +1,216 @@
+"""The command line as a user meets it, on small banks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sketchless.benchmarks.cli import main
+from sketchless.encoders import save_banks
+
+FAST = ["--set", "episodes=4", "samples=2", "eval_every=2"]
+
+
+@pytest.fixture
+def bank(make_bank, tmp_path: Path) -> Path:
+    banks = {split: make_bank(n=9, steps=6, seed=i) for i, split in enumerate(("train", "validation", "test"))}
+    head = banks["train"]
+    for name in ("validation", "test"):
+        object.__setattr__(banks[name], "weight", head.weight)
+        object.__setattr__(banks[name], "bias", head.bias)
+    save_banks(tmp_path / "bank.safetensors", banks)
+    return tmp_path / "bank.safetensors"
+
+
+def train(bank: Path, out: Path, *more: str) -> int:
+    return main(["train", "--bank", str(bank), "--out", str(out), "--passes", "3", *more, *FAST])
+
+
+class TestTrain:
+    def test_writes_a_whole_run_and_evaluate_repeats_it(self, bank: Path, tmp_path: Path, capsys) -> None:
+        out = tmp_path / "run"
+        assert train(bank, out, "--seeds", "0-1") == 0
+        printed = capsys.readouterr().out
+        assert "B1 against ppo-a-clip" in printed
+        assert "no animation" in printed  # this bank does not say what it was made from
+        names = {p.name for p in out.glob("[!.]*")}
+        assert names == {
+            "manifest.json", "results.json", "ranks.safetensors", "curves.png",
+            "agent-0.safetensors", "agent-1.safetensors", "learning-0.png", "learning-1.png",
+        }  # fmt: skip
+        results = json.loads((out / "results.json").read_text())
+        assert results["mean"]["m@B"] == pytest.approx(np.mean([results["refined"][s]["m@B"] for s in "01"]))
+        assert results["change"]["m@B"]["mean"] == pytest.approx(results["mean"]["m@B"] - results["baseline"]["m@B"])
+        assert str(tmp_path) not in (out / "manifest.json").read_text()
+        assert main(["evaluate", str(out)]) == 0
+        assert "equal to results.json" in capsys.readouterr().out
+
+    def test_same_seed_same_results(self, bank: Path, tmp_path: Path) -> None:
+        runs = []
+        for name in ("a", "b"):
+            assert train(bank, tmp_path / name) == 0
+            results = json.loads((tmp_path / name / "results.json").read_text())
+            runs.append({k: v for k, v in results.items() if k != "seconds"})
+        assert runs[0] == runs[1]
+
+    def test_interrupted_and_repeated_ends_as_if_never_stopped(self, bank: Path, tmp_path: Path, capsys) -> None:
+        assert train(bank, tmp_path / "whole", "--passes", "400") == 0
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        code = train(bank, tmp_path / "cut", "--passes", "400")
+        timer.cancel()
+        assert code == 130
+        message = capsys.readouterr().err.strip().splitlines()[-1]
+        assert message.startswith("sketchless: stopped at")
+        assert "goes on" in message
+        assert train(bank, tmp_path / "cut", "--passes", "400") == 0
+        whole, cut = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut"))
+        assert whole["refined"] == cut["refined"]
+        assert whole["validation"] == cut["validation"]
+        assert not list((tmp_path / "cut").glob("*.part.*"))
+
+    def test_paper_preset_runs(self, bank: Path, tmp_path: Path) -> None:
+        assert (
+            main(["train", "--bank", str(bank), "--out", str(tmp_path / "p"), "--preset", "paper", "--passes", "2"])
+            == 0
+        )
+        assert json.loads((tmp_path / "p" / "results.json").read_text())["settings"]["init_log_std"] == 0.0
+
+
+def test_encode_train_evaluate_on_procedural_chairs(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The whole way on a tiny set: pixels to policy, with its pictures."""
+    from sketchless.datasets import loading, procedural
+
+    def few(seed: int = 0, validation: int = 4):
+        return procedural(seed=seed, train=14, test=6, validation=validation, drawers=1)
+
+    monkeypatch.setitem(loading.DATASETS, "procedural", few)
+    monkeypatch.setattr("sketchless.envs.gym_env.dataset_of", lambda bank: few())
+    monkeypatch.setattr("sketchless.benchmarks.walkthrough.dataset_of", lambda bank: few())
+    small = ["--validation", "4", "--epochs", "2", "--steps", "5", "--variants", "1", "--batch", "4"]
+    assert main(["encode", *small, "--out", str(tmp_path / "e")]) == 0
+    bank = tmp_path / "e" / "bank.safetensors"
+    assert main(["evaluate", str(bank)]) == 0
+    assert train(bank, tmp_path / "t") == 0
+    with Image.open(tmp_path / "t" / "episode.gif") as animation:
+        assert animation.n_frames > 1
+    again = [
+        "encode",
+        "--load",
+        str(tmp_path / "e" / "encoder.safetensors"),
+        "--reveal",
+        "strokes",
+        "--half",
+        "--validation",
+        "4",
+    ]
+    assert main([*again, "--out", str(tmp_path / "s")]) == 0
+    assert "validation" in capsys.readouterr().out
+
+
+class TestBadInput:
+    """One line, the right exit code, no traceback."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["trian"], "did you mean 'train'"),
+            (["train", "--sed", "3"], "did you mean --se"),
+            (["train", "--passes", "many"], "--passes"),
+            (["train", "--passes", "-1"], "above 0"),
+            (["train", "--agent", "ppo-b-clip"], "did you mean 'ppo-a-clip'"),
+            (["train", "--preset", "papr"], "did you mean 'paper'"),
+            (["train", "--reward", "inv-rnk"], "did you mean 'inv-rank'"),
+            (["train", "--mode", "residul"], "did you mean 'residual'"),
+            (["train", "--observation", "feat"], "did you mean 'feature'"),
+            (["train", "--seeds", "9-0"], "empty"),
+            (["train", "--set", "learning_rat=1"], "did you mean 'learning_rate'"),
+            (["train", "--set", "learning_rate=fast"], "want a float"),
+            (["train", "--set", "learning_rate"], "name=value"),
+            (["train", "--set", "learning_rate=-1.0"], "above 0"),
+            (["train", "--device", "cuda:99"], "cuda:99"),
+            (["train", "--device", "tpu"], "auto, cpu or cuda"),
+            (["train", "--bank", "no/such.safetensors"], "no such file"),
+            (["evaluate", "no-such-run"], "unknown bank"),
+            (["encode", "--encoder", "small-cn"], "did you mean 'small-cnn'"),
+            (["encode", "--dataset", "procedurl"], "did you mean 'procedural'"),
+            (["encode", "--dataset", "no/such/folder"], "no such folder"),
+            (["encode", "--loss", "tripl"], "did you mean 'triplet'"),
+            (["encode", "--load", "no/such.safetensors"], "no such file"),
+            (["info", "--sheet", "no.png", "--split", "tst"], "did you mean 'test'"),
+        ],
+    )
+    def test_one_line_and_exit_code_two(
+        self, arguments: list[str], match: str, bank: Path, tmp_path: Path, capsys, monkeypatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        if arguments[0] == "train" and "--bank" not in arguments:
+            arguments = [*arguments, "--bank", str(bank)]
+        assert main(arguments) == 2
+        err = capsys.readouterr().err
+        assert match in err
+        assert err.startswith("sketchless: ")
+        assert len(err.strip().splitlines()) == 1
+        assert not Path("runs").exists()  # nothing begun
+
+    def test_finished_run_is_not_overwritten(self, bank: Path, tmp_path: Path, capsys) -> None:
+        assert train(bank, tmp_path / "run") == 0
+        assert train(bank, tmp_path / "run") == 2
+        assert "finished" in capsys.readouterr().err
+
+    def test_evaluate_refuses_another_bank(self, bank: Path, tmp_path: Path, make_bank, capsys) -> None:
+        assert train(bank, tmp_path / "run") == 0
+        other = tmp_path / "other.safetensors"
+        save_banks(other, {"test": make_bank(n=9, steps=6, seed=9)})
+        assert main(["evaluate", str(tmp_path / "run"), "--bank", str(other)]) == 2
+        assert "is not the bank" in capsys.readouterr().err
+
+    def test_evaluate_notices_changed_results(self, bank: Path, tmp_path: Path, capsys) -> None:
+        assert train(bank, tmp_path / "run") == 0
+        file = tmp_path / "run" / "results.json"
+        content = json.loads(file.read_text())
+        content["refined"]["0"]["m@B"] += 0.01
+        file.write_text(json.dumps(content))
+        assert main(["evaluate", str(tmp_path / "run")]) == 2
+        assert "do not belong together" in capsys.readouterr().err
+
+    def test_a_full_disk_is_exit_code_three(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        assert train(bank, tmp_path / "run") == 3
+        assert "no room" in capsys.readouterr().err
+
+    def test_debug_shows_the_traceback(self) -> None:
+        with pytest.raises(Exception, match="unknown command"):
+            main(["trian", "--debug"])
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["encode"], ["info"]])
+def test_help(command: list[str], capsys) -> None:
+    try:
+        code = main([*command, "--help"])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    assert code == 0
+    assert "usage: sketchless" in capsys.readouterr().out
+
+
+def test_info_names_what_can_be_chosen(capsys) -> None:
+    assert main(["info"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("ppo-a-clip", "combined", "small-cnn", "procedural"):
+        assert name in printed
+
+
+def test_version(capsys) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("sketchless 0.1.0")

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sketchless.agents import PPOAClip
+from sketchless.benchmarks.metrics import METRICS, Evaluation, evaluate, interval
+from sketchless.datasets import ConfigError, DataError
+from sketchless.envs import Core
+
+
+def evaluation(rank: list[list[int]], lengths: list[int] | None = None, gallery: int = 5) -> Evaluation:
+    array = np.array(rank)
+    steps = np.array(lengths or [array.shape[1]] * len(array))
+    return Evaluation(array, steps, gallery, tuple(f"s{i}" for i in range(len(array))))
+
+
+def test_metrics_by_hand() -> None:
+    # G = 5: percentiles of ranks 1, 2, 5 are 1, 3/4, 0
+    found = evaluation([[5, 2], [2, 1]])
+    assert found.m_at_a == pytest.approx(100 * (0 + 0.75 + 0.75 + 1) / 4)
+    assert found.m_at_b == pytest.approx(100 * (1 / 5 + 1 / 2 + 1 / 2 + 1) / 4)
+    assert (found.acc_at(1), found.acc_at(2)) == (50.0, 100.0)
+    # frame t weighs exp(-t/2)
+    first, second = math.exp(-1 / 2), math.exp(-1)
+    assert found.weighted_m_at_a == pytest.approx(100 * (0 * first + 0.75 * second + 0.75 * first + second) / 4)
+    assert found.weighted_m_at_b == pytest.approx(100 * (first / 5 + second / 2 + first / 2 + second) / 4)
+
+
+def test_perfect_is_a_hundred_and_chance_is_fifty() -> None:
+    assert set(evaluation([[1, 1, 1]]).summary().values()) == {100.0}
+    every = evaluation([[r] for r in range(1, 101)], gallery=100)
+    assert every.m_at_a == pytest.approx(50.0)
+    assert every.m_at_b == pytest.approx(100 * sum(1 / r for r in range(1, 101)) / 100)  # 5.19
+
+
+def test_frames_beyond_the_end_do_not_count() -> None:
+    short = evaluation([[5, 2, 0, 0], [2, 1, 1, 5]], lengths=[2, 4])
+    assert short.per_sketch("m@B").tolist() == pytest.approx([100 * 0.35, 100 * (0.5 + 1 + 1 + 0.2) / 4])
+    assert short.per_sketch("A@2").tolist() == [100, 0]  # rank of the last frame of each
+
+
+def test_curves_of_twenty_frames_are_the_means_by_frame() -> None:
+    rank = np.random.default_rng(0).integers(1, 6, (7, 20))
+    percentile, reciprocal = evaluation(rank.tolist()).by_percentage()
+    np.testing.assert_allclose(percentile, ((5 - rank) / 4).mean(axis=0))
+    np.testing.assert_allclose(reciprocal, (1 / rank).mean(axis=0))
+
+
+def test_curves_of_few_frames_step_up_when_the_share_is_drawn() -> None:
+    _, reciprocal = evaluation([[4, 2]], lengths=[2]).by_percentage()
+    assert reciprocal.tolist() == [1 / 4] * 10 + [1 / 2] * 10  # frame 1 up to 50 %, frame 2 beyond
+
+
+@given(st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=3), min_size=1, max_size=8))
+def test_metrics_equal_a_plain_loop(rank: list[list[int]]) -> None:
+    found = evaluation(rank, gallery=9)
+    flat = [r for row in rank for r in row]
+    assert found.m_at_a == pytest.approx(100 * sum((9 - r) / 8 for r in flat) / len(flat))
+    assert found.m_at_b == pytest.approx(100 * sum(1 / r for r in flat) / len(flat))
+    assert found.acc_at(3) == pytest.approx(100 * sum(row[-1] <= 3 for row in rank) / len(rank))
+
+
+@pytest.mark.parametrize("metric", ["m@C", "A@0", "A@", "A@x", ""])
+def test_unknown_metrics_are_refused(metric: str, refuses) -> None:
+    with refuses(ConfigError, "unknown metric"):
+        evaluation([[1]]).per_sketch(metric)
+
+
+class TestEvaluate:
+    def test_baseline_is_the_frozen_head(self, make_bank) -> None:
+        bank = make_bank()
+        found = evaluate(None, bank)
+        embedding = bank.features.double() @ bank.weight.double().T + bank.bias
+        near = (embedding / embedding.norm(dim=-1, keepdim=True)) @ bank.gallery.double().T
+        own = near.gather(-1, bank.targets.view(-1, 1, 1).expand(-1, near.shape[1], 1))
+        assert (found.rank == (near >= own).sum(-1).numpy()).mean() > 0.99
+
+    def test_agent_and_function_and_steps_agree(self, make_bank) -> None:
+        bank = make_bank()
+        agent = PPOAClip(Core(bank), episodes=4).learn(2000)
+        by_agent = evaluate(agent, bank)
+        by_function = evaluate(lambda x: agent.predict(x, deterministic=True)[0], bank)
+        assert (by_agent.rank == by_function.rank).all()
+        assert by_agent.m_at_b == pytest.approx(agent.validate(agent.core)[1])
+
+    def test_lengths_are_respected(self, make_bank) -> None:
+        found = evaluate(None, make_bank(n=3, steps=4, lengths=[1, 2, 4]))
+        assert (found.rank > 0).sum(axis=1).tolist() == [1, 2, 4]
+
+    def test_policy_cannot_see_later_frames(self, make_bank) -> None:
+        seen: list[torch.Tensor] = []
+
+        def spy(observation: torch.Tensor) -> torch.Tensor:
+            seen.append(observation)
+            return torch.zeros(len(observation), 8)
+
+        bank = make_bank()
+        evaluate(spy, bank)
+        assert all(torch.equal(x, bank.features[:, t]) for t, x in enumerate(seen))
+
+    def test_nan_actions_are_an_error(self, make_bank, refuses) -> None:
+        with refuses(DataError, "nan"):
+            evaluate(lambda x: torch.full((len(x), 8), float("nan")), make_bank())
+
+    def test_baseline_needs_residual_mode(self, make_bank, refuses) -> None:
+        with refuses(ConfigError, "residual"):
+            evaluate(None, make_bank(), mode="absolute")
+
+
+class TestInterval:
+    def test_covers_the_mean_about_as_often_as_it_says(self) -> None:
+        rng = np.random.default_rng(0)
+        hits = 0
+        for i in range(100):
+            low, high = interval(rng.normal(size=60), seed=i)
+            hits += low <= 0 <= high
+        assert 88 <= hits <= 99  # binomial(100, 0.95), and the bootstrap runs a little narrow
+
+    def test_same_values_same_interval(self) -> None:
+        values = np.arange(20.0)
+        assert interval(values) == interval(values)
+        assert interval(np.full(5, 3.0)) == (3.0, 3.0)
+
+
+def test_summary_names_the_papers_metrics() -> None:
+    assert tuple(evaluation([[1]]).summary()) == METRICS == ("m@A", "m@B", "A@1", "A@5", "A@10")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from sketchless.benchmarks.runs import StopSignal, machine, parse_seeds, read_json, run_folder
+from sketchless.datasets import CheckpointError, ConfigError
+from sketchless.datasets.files import write_json
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0", [0]), ("0-3", [0, 1, 2, 3]), ("0,2,5", [0, 2, 5]), ("7, 0-1", [7, 0, 1])]
+)
+def test_seeds(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "-1", "3-", "1.5", "0,,1", "5-3", "1,0-2"])
+def test_impossible_seeds_are_refused(text: str, refuses) -> None:
+    with refuses(ConfigError, "seeds"):
+        parse_seeds(text)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path, refuses) -> None:
+    with (
+        run_folder(str(tmp_path), "train", {"a": 1}),
+        refuses(ConfigError, "another run"),
+        run_folder(str(tmp_path), "train", {"a": 1}),
+    ):
+        pass
+
+
+def test_an_interrupted_run_is_taken_up_and_stale_files_go(tmp_path: Path) -> None:
+    with run_folder(str(tmp_path), "train", {"a": 1}):
+        pass
+    (tmp_path / "agent.safetensors.tmp-x1").write_text("half")
+    started = read_json(tmp_path / "manifest.json")["started"]
+    with run_folder(str(tmp_path), "train", {"a": 1}) as folder:
+        assert sorted(p.name for p in folder.glob("[!.]*")) == ["manifest.json"]
+        assert read_json(folder / "manifest.json")["started"] == started
+
+
+@pytest.mark.parametrize(("command", "config"), [("train", {"a": 2}), ("encode", {"a": 1}), ("train", {})])
+def test_other_settings_are_refused(tmp_path: Path, refuses, command: str, config: dict[str, int]) -> None:
+    with run_folder(str(tmp_path), "train", {"a": 1}):
+        pass
+    with refuses(ConfigError, "a=1"), run_folder(str(tmp_path), command, config):
+        pass
+
+
+def test_a_finished_run_is_never_overwritten(tmp_path: Path, refuses) -> None:
+    write_json(tmp_path / "results.json", {})
+    with refuses(ConfigError, "finished"), run_folder(str(tmp_path), "train", {}):
+        pass
+
+
+def test_a_file_as_folder_is_refused(tmp_path: Path, refuses) -> None:
+    (tmp_path / "file").write_text("")
+    with refuses(ConfigError, "cannot be written"), run_folder(str(tmp_path / "file"), "train", {}):
+        pass
+
+
+def test_damaged_json_is_refused(tmp_path: Path, refuses) -> None:
+    (tmp_path / "a.json").write_text("{")
+    for name, match in (("a.json", "cannot be read"), ("b.json", "no such file")):
+        with refuses(CheckpointError, match):
+            read_json(tmp_path / name)
+
+
+def test_first_signal_asks_and_second_interrupts() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopSignal() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_manifest_names_versions_and_no_paths() -> None:
+    here = machine()
+    assert here["versions"]["torch"]
+    assert here["threads"] >= 1
+    assert os.getcwd() not in str(here)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sketchless.datasets import ConfigError, Sketch, SketchDataset, birth_map, frames, reveal
+from sketchless.encoders import Encoder, EncoderConfig, Gallery, encode_banks
+from tests.conftest import Refuses
+
+
+def direct(encoder: Encoder, sketch: Sketch, schedule: str, steps: int) -> Tensor:
+    """Features [T, D] of one sketch, frame by frame, averaged down to 32 px with numpy."""
+    knots = reveal(sketch, schedule, steps)
+    ink = frames(birth_map(sketch, knots), len(knots)) / 255
+    small = ink.reshape(len(knots), 32, 8, 32, 8).mean(axis=(2, 4))
+    images = torch.from_numpy(small).float().unsqueeze(1).repeat(1, 3, 1, 1)
+    with torch.no_grad():
+        return torch.cat([encoder.features(image[None]) for image in images])
+
+
+@pytest.mark.parametrize(("schedule", "steps"), [("points", 5), ("strokes", 20), ("ink", 3)])
+def test_features_are_those_of_the_frames(
+    schedule: str, steps: int, encoder: Encoder, polygons: SketchDataset
+) -> None:
+    banks = encode_banks(encoder, polygons, schedule=schedule, steps=steps)
+    assert set(banks) == {"train", "validation", "test"}
+    for name, bank in banks.items():
+        split = polygons.split(name)
+        assert bank.sketch_ids == tuple(sketch.id for sketch in split.sketches)
+        assert np.array_equal(bank.targets.numpy(), split.targets)
+        for row, sketch in enumerate(split.sketches[:3]):
+            expected = direct(encoder, sketch, schedule, steps)
+            assert bank.lengths[row] == len(expected)
+            torch.testing.assert_close(bank.features[row, : len(expected)], expected, rtol=0, atol=1e-5)
+
+
+def test_beyond_its_length_the_last_frame_repeats(encoder: Encoder, polygons: SketchDataset) -> None:
+    bank = encode_banks(encoder, polygons, schedule="strokes", splits=["train"])["train"]
+    assert bank.features.shape[1] == bank.lengths.max() == 7
+    assert bank.lengths.min() == 4
+    for row, length in enumerate(bank.lengths.tolist()):
+        assert (bank.features[row, length:] == bank.features[row, length - 1]).all()
+
+
+def test_gallery_and_head_are_the_encoders(encoder: Encoder, polygons: SketchDataset) -> None:
+    bank = encode_banks(encoder, polygons, steps=2)["test"]
+    expected = Gallery.encode(encoder, polygons, polygons.split("test").photos)
+    assert torch.equal(bank.gallery, expected.embeddings)
+    assert bank.photo_ids == expected.photo_ids
+    embedded = torch.nn.functional.normalize(bank.features @ bank.weight.T + bank.bias, dim=-1)
+    torch.testing.assert_close(embedded, encoder.embed(bank.features).detach())
+
+
+def test_variants_are_training_sketches_of_their_own(encoder: Encoder, polygons: SketchDataset) -> None:
+    banks = encode_banks(encoder, polygons, steps=3, variants=2, seed=4)
+    plain = encode_banks(encoder, polygons, steps=3)
+    bank, base = banks["train"], plain["train"]
+    n = len(base)
+    assert bank.sketch_ids == tuple(f"{i}{k}" for k in ("", "~1", "~2") for i in base.sketch_ids)
+    assert torch.equal(bank.targets, base.targets.repeat(3))
+    assert torch.equal(bank.features[:n], base.features)
+    first, second = bank.features[n : 2 * n], bank.features[2 * n :]
+    for one, other in ((base.features, first), (base.features, second), (first, second)):
+        assert ((one - other).norm(dim=-1).max(dim=1).values > 1e-3).all()  # every sketch changed
+    for name in ("validation", "test"):
+        assert torch.equal(banks[name].features, plain[name].features)
+
+
+def test_encoding_follows_from_the_seed(encoder: Encoder, polygons: SketchDataset) -> None:
+    state = torch.get_rng_state()
+    one, same, other = (
+        encode_banks(encoder, polygons, steps=2, variants=1, seed=seed, splits=["train"])["train"] for seed in (1, 1, 2)
+    )
+    assert torch.equal(one.features, same.features)
+    assert not torch.equal(one.features, other.features)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_encoding_evaluates_also_while_training(noisy_backbone: str, polygons: SketchDataset) -> None:
+    encoder = Encoder(EncoderConfig(noisy_backbone, size=32)).train()
+    one, same = (encode_banks(encoder, polygons, steps=2, splits=["test"])["test"] for _ in range(2))
+    assert torch.equal(one.features, same.features)
+    assert encoder.training
+
+
+def test_a_policy_can_learn_from_the_bank(encoder: Encoder, polygons: SketchDataset) -> None:
+    bank = encode_banks(encoder, polygons, steps=2, splits=["test"])["test"]
+    layer = torch.nn.Linear(bank.features.shape[-1], 2)
+    (layer(bank.features) @ bank.gallery[:, :2].T).sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_provenance_tells_where_the_bank_comes_from(encoder: Encoder, polygons: SketchDataset) -> None:
+    origin = encode_banks(encoder, polygons, steps=2, splits=["test"], provenance={"note": 1})["test"].provenance
+    assert origin["data"] == polygons.spec
+    assert origin["encoder"]["size"] == 32
+    assert origin["weights"] == encoder.digest()
+    assert (origin["steps"], origin["note"]) == (2, 1)
+
+
+def test_progress_ends_at_1(encoder: Encoder, polygons: SketchDataset) -> None:
+    shares: list[float] = []
+    encode_banks(encoder, polygons, steps=1, variants=1, on_step=shares.append)
+    assert len(shares) == 2 * 32 + 16 + 8
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_splits_without_sketches_are_left_out(encoder: Encoder, polygons: SketchDataset) -> None:
+    empty = replace(polygons.split("validation"), sketches=(), targets=np.zeros(0, np.int64))
+    dataset = replace(polygons, splits={**polygons.splits, "validation": empty})
+    assert set(encode_banks(encoder, dataset, steps=1)) == {"train", "test"}
+
+
+def test_nonsense_is_refused(encoder: Encoder, polygons: SketchDataset, refuses: Refuses) -> None:
+    with refuses(ConfigError, "variants=-1"):
+        encode_banks(encoder, polygons, variants=-1)
+    with refuses(ConfigError, "unknown split 'trian': did you mean 'train'"):
+        encode_banks(encoder, polygons, splits=["trian"])
+    with refuses(ConfigError, "unknown reveal schedule"):
+        encode_banks(encoder, polygons, schedule="point")
