@@ -158,10 +158,10 @@ def _stage1(config: EncodeConfig) -> Stage1Config:
 
 def _encoder(config: EncodeConfig, device: torch.device) -> Encoder:
     if config.load is not None:
-        return Encoder.load(config.load, device).to(memory_format=torch.channels_last)
+        return Encoder.load(config.load, device)
     assert config.size is not None
-    shape = EncoderConfig(config.encoder, config.size, config.dim, config.attention)
-    return Encoder(shape).to(device, memory_format=torch.channels_last)
+    shape = EncoderConfig(config.encoder, config.size, config.dim, config.attention, config.seed)
+    return Encoder(shape).to(device)
 
 
 def _train(

@@ -13,7 +13,6 @@ from torch.nn.functional import normalize
 from sketchless.datasets import CheckpointError, ConfigError, DataError
 from sketchless.encoders import EpisodeBank, bank_splits, resolve_device, save_banks
 from sketchless.encoders.bank import bank_path
-from tests.conftest import Refuses
 
 NAMES = ("features", "lengths", "targets", "gallery", "weight", "bias")
 
@@ -94,20 +93,20 @@ FAULTS: dict[str, tuple[Callable[[EpisodeBank], dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_bank_names_its_fault(name: str, bank: EpisodeBank, refuses: Refuses) -> None:
+def test_a_bank_names_its_fault(name: str, bank: EpisodeBank, refuses: Any) -> None:
     change, match = FAULTS[name]
     with refuses(DataError, match):
         replace(bank, **change(bank))
 
 
-def test_a_fault_in_a_file_names_the_file(bank: EpisodeBank, tmp_path: Path, refuses: Refuses) -> None:
+def test_a_fault_in_a_file_names_the_file(bank: EpisodeBank, tmp_path: Path, refuses: Any) -> None:
     bank.features[1, 2] = 0  # behind its back
     save_banks(tmp_path / "bank", {"test": bank})
     with refuses(DataError, r"bank: bank \(test\): features\[1, 2\] has length 0"):
         EpisodeBank.load(tmp_path / "bank")
 
 
-def test_names_that_do_not_exist(bank: EpisodeBank, tmp_path: Path, refuses: Refuses) -> None:
+def test_names_that_do_not_exist(bank: EpisodeBank, tmp_path: Path, refuses: Any) -> None:
     save_banks(tmp_path / "bank", {"test": bank})
     with refuses(ConfigError, "unknown split 'tset': did you mean 'test'"):
         EpisodeBank.load(tmp_path / "bank", "tset")
@@ -126,7 +125,7 @@ def test_a_path_is_never_taken_for_another_file(bank: EpisodeBank, tmp_path: Pat
     assert bank_splits(tmp_path / "bank") == ("test",)
 
 
-def test_banks_of_one_file_belong_together(bank: EpisodeBank, tmp_path: Path, refuses: Refuses) -> None:
+def test_banks_of_one_file_belong_together(bank: EpisodeBank, tmp_path: Path, refuses: Any) -> None:
     with refuses(ConfigError, "no bank"):
         save_banks(tmp_path / "bank", {})
     for change, match in (({"weight": bank.weight + 1}, "one encoder"), ({"reveal": "ink"}, "strokes and ink")):
@@ -136,7 +135,7 @@ def test_banks_of_one_file_belong_together(bank: EpisodeBank, tmp_path: Path, re
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_an_error(bank: EpisodeBank, tmp_path: Path, refuses: Refuses) -> None:
+def test_a_gpu_that_is_not_there_is_an_error(bank: EpisodeBank, tmp_path: Path, refuses: Any) -> None:
     save_banks(tmp_path / "bank", {"test": bank})
     with refuses(ConfigError, "0 GPUs"):
         EpisodeBank.load(tmp_path / "bank", device="cuda")
@@ -146,7 +145,7 @@ def test_a_gpu_that_is_not_there_is_an_error(bank: EpisodeBank, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "meta", "cuda:x", None])
-def test_no_such_device(device: Any, refuses: Refuses) -> None:
+def test_no_such_device(device: Any, refuses: Any) -> None:
     with refuses(ConfigError, "use auto, cpu or cuda"):
         resolve_device(device)
 

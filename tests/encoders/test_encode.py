@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from torch import Tensor
 
 from sketchless.datasets import ConfigError, Sketch, SketchDataset, birth_map, frames, reveal
 from sketchless.encoders import Encoder, EncoderConfig, Gallery, encode_banks
-from tests.conftest import Refuses
 
 
 def direct(encoder: Encoder, sketch: Sketch, schedule: str, steps: int) -> Tensor:
@@ -23,9 +23,7 @@ def direct(encoder: Encoder, sketch: Sketch, schedule: str, steps: int) -> Tenso
 
 
 @pytest.mark.parametrize(("schedule", "steps"), [("points", 5), ("strokes", 20), ("ink", 3)])
-def test_features_are_those_of_the_frames(
-    schedule: str, steps: int, encoder: Encoder, polygons: SketchDataset
-) -> None:
+def test_features_are_those_of_the_frames(schedule: str, steps: int, encoder: Encoder, polygons: SketchDataset) -> None:
     banks = encode_banks(encoder, polygons, schedule=schedule, steps=steps)
     assert set(banks) == {"train", "validation", "test"}
     for name, bank in banks.items():
@@ -116,7 +114,7 @@ def test_splits_without_sketches_are_left_out(encoder: Encoder, polygons: Sketch
     assert set(encode_banks(encoder, dataset, steps=1)) == {"train", "test"}
 
 
-def test_nonsense_is_refused(encoder: Encoder, polygons: SketchDataset, refuses: Refuses) -> None:
+def test_nonsense_is_refused(encoder: Encoder, polygons: SketchDataset, refuses: Any) -> None:
     with refuses(ConfigError, "variants=-1"):
         encode_banks(encoder, polygons, variants=-1)
     with refuses(ConfigError, "unknown split 'trian': did you mean 'train'"):

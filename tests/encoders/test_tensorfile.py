@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,6 @@ from safetensors.torch import load_file, save_file
 
 from sketchless.datasets import CheckpointError, ConfigError, ResourceError
 from sketchless.encoders.tensorfile import load_tensors, read_meta, save_tensors
-from tests.conftest import Refuses
 
 TENSORS = {
     "b/weights": torch.arange(6.0).reshape(2, 3),
@@ -84,7 +84,7 @@ def test_equal_content_gives_equal_bytes_in_any_process(file: Path) -> None:
     assert file.with_name("other").read_bytes() == file.read_bytes()
 
 
-def test_a_full_disk_keeps_the_old_file(file: Path, refuses: Refuses) -> None:
+def test_a_full_disk_keeps_the_old_file(file: Path, refuses: Any) -> None:
     before = file.read_bytes()
     with room_for(1000), refuses(ResourceError, "no room"):
         save_tensors(file, "toy", {"big": torch.zeros(1000)}, {})
@@ -103,7 +103,7 @@ def test_no_temporary_files_stay(file: Path) -> None:
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_folder_is_no_place_to_write(tmp_path: Path, refuses: Refuses) -> None:
+def test_a_folder_is_no_place_to_write(tmp_path: Path, refuses: Any) -> None:
     with refuses(ConfigError, "is a folder"):
         save_tensors(tmp_path, "toy", TENSORS, META)
 
@@ -125,7 +125,7 @@ def test_a_loaded_file_may_be_replaced(file: Path) -> None:
     assert torch.equal(mapped["b/weights"], TENSORS["b/weights"])
 
 
-def test_every_flipped_bit_is_noticed(file: Path, refuses: Refuses) -> None:
+def test_every_flipped_bit_is_noticed(file: Path, refuses: Any) -> None:
     data = file.read_bytes()
     places = torch.randperm(8 * len(data), generator=torch.Generator().manual_seed(0))[:400].tolist()
     for place in places:
@@ -137,14 +137,14 @@ def test_every_flipped_bit_is_noticed(file: Path, refuses: Refuses) -> None:
 
 
 @pytest.mark.parametrize("part", range(16))
-def test_a_truncated_file_is_refused(part: int, file: Path, refuses: Refuses) -> None:
+def test_a_truncated_file_is_refused(part: int, file: Path, refuses: Any) -> None:
     data = file.read_bytes()
     file.write_bytes(data[: len(data) * part // 16])
     with refuses(CheckpointError, "damaged"):
         load_tensors(file, "toy")
 
 
-def test_what_is_no_file_of_this_kind_is_refused(file: Path, refuses: Refuses) -> None:
+def test_what_is_no_file_of_this_kind_is_refused(file: Path, refuses: Any) -> None:
     with refuses(CheckpointError, "is a sketchless toy file, not a sketchless bank file"):
         load_tensors(file, "bank")
     with refuses(CheckpointError, "no such file"):
@@ -159,7 +159,7 @@ def test_what_is_no_file_of_this_kind_is_refused(file: Path, refuses: Refuses) -
         load_tensors(file, "toy")
 
 
-def test_a_newer_version_is_refused(file: Path, refuses: Refuses) -> None:
+def test_a_newer_version_is_refused(file: Path, refuses: Any) -> None:
     text = json.dumps({"kind": "toy", "version": 2})
     save_file(TENSORS, file, {"sketchless": f"{zlib.crc32(text.encode()):08x} {text}"})
     with refuses(CheckpointError, "version 2 is newer than 1; update"):

@@ -1,0 +1,178 @@
+"""The rules of the house, read off its source."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("datasets", "encoders", "envs", "agents", "benchmarks")  # from the ground up
+FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+# What has a generator of its own; everything else in these modules draws from or changes a global one.
+NUMPY_RANDOM = {"default_rng", "Generator", "BitGenerator", "SeedSequence", "PCG64", "Philox"}
+TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
+TORCH_GLOBAL = {
+    *("torch.seed", "torch.manual_seed", "torch.set_rng_state", "torch.random.manual_seed", "torch.random.seed"),
+    *("torch.cuda.manual_seed", "torch.cuda.manual_seed_all", "torch.set_default_dtype", "torch.set_default_device"),
+    *("torch.rand_like", "torch.randn_like", "torch.randint_like", "torch.use_deterministic_algorithms"),
+}
+UNSAFE = {
+    f"{module}.{name}"
+    for module in ("pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve")
+    for name in ("load", "loads", "Unpickler", "open")
+}
+
+
+def imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Full names of all that a module of `package` imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            here = package.split(".")
+            base = [*here[: len(here) - node.level + 1], *([node.module] if node.module else [])] if node.level else []
+            name = ".".join(base) or node.module or ""
+            yield from (f"{name}.{alias.name}" for alias in node.names)
+
+
+def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    """Calls of dotted names, with the names as imported: `np.random.seed` is `numpy.random.seed`."""
+    known: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            known |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            first, dot, rest = ast.unparse(node.func).partition(".")
+            yield known.get(first, first) + dot + rest, node
+
+
+def touches_global_randomness(name: str, call: ast.Call) -> bool:
+    module, _, attribute = name.rpartition(".")
+    if module == "numpy.random":
+        return attribute not in NUMPY_RANDOM
+    if module == "random":
+        return attribute != "Random"
+    drawn = module == "torch" and attribute in TORCH_DRAWS
+    return name in TORCH_GLOBAL or (drawn and all(keyword.arg != "generator" for keyword in call.keywords))
+
+
+def faults(source: str) -> list[str]:
+    """What a source file does that none may do."""
+    tree, found = ast.parse(source), []
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            found.append(f"{line}: star import")
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            for default in [*node.args.defaults, *node.args.kw_defaults]:
+                fresh = isinstance(default, ast.Call) and ast.unparse(default.func) in ("list", "dict", "set")
+                literal = isinstance(default, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp))
+                if fresh or literal:
+                    found.append(f"{line}: mutable default argument")
+        if isinstance(node, ast.keyword) and node.arg == "weights_only" and ast.unparse(node.value) != "True":
+            found.append(f"{node.value.lineno}: weights_only is not True")
+    for name, call in calls(tree):
+        if name in UNSAFE:
+            found.append(f"{call.lineno}: {name} may run code")
+        if name == "torch.load" and all(keyword.arg != "weights_only" for keyword in call.keywords):
+            found.append(f"{call.lineno}: torch.load without weights_only=True")
+        if touches_global_randomness(name, call):
+            found.append(f"{call.lineno}: {name} uses global random state")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_downwards(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0]
+    package = ".".join(["sketchless", *path.relative_to(ROOT).parent.parts])
+    for name in imports(ast.parse(path.read_text(encoding="utf-8")), package):
+        parts = name.split(".")
+        assert parts[0] not in ROOMS, f"{name}: the rooms are sketchless.<room>"
+        if parts[0] == "sketchless":
+            assert ROOMS.index(parts[1]) <= ROOMS.index(room), f"{room} must not import {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_breaks_the_rules(path: Path) -> None:
+    assert faults(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from os import *",
+        "def f(x=[]): ...",
+        "def f(*, x={}): ...",
+        "f = lambda x=set(): x",
+        "import pickle\npickle.load(file)",
+        "from pickle import loads\nloads(data)",
+        "import torch\ntorch.load(path)",
+        "import torch\ntorch.load(path, weights_only=False)",
+        "import numpy as np\nnp.random.seed(0)",
+        "from numpy import random\nrandom.rand(3)",
+        "import random\nrandom.shuffle(x)",
+        "import torch\ntorch.manual_seed(0)",
+        "import torch as t\nt.randn(3)",
+        "from torch import randperm\nrandperm(3)",
+    ],
+)
+def test_a_broken_rule_is_seen(source: str) -> None:
+    assert len(faults(source)) == 1
+
+
+def test_the_lawful_is_let_through() -> None:
+    source = """
+        import random, pickle, torch, numpy as np
+        np.random.default_rng(0).random(3)
+        torch.rand(3, generator=torch.Generator().manual_seed(0))
+        random.Random(0).random()
+        torch.load(path, weights_only=True)
+        pickle.dumps(x)
+        def f(x=(), y=None): ...
+    """
+    assert faults(textwrap.dedent(source)) == []
+
+
+def test_relative_imports_are_resolved() -> None:
+    tree = ast.parse("from . import a\nfrom .b import c\nfrom ..envs.core import Core\nimport torch.nn")
+    assert list(imports(tree, "sketchless.agents")) == [
+        "sketchless.agents.a",
+        "sketchless.agents.b.c",
+        "sketchless.envs.core.Core",
+        "torch.nn",
+    ]
+
+
+def test_every_folder_of_code_is_installed_and_typed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    folders = {".".join(["sketchless", *path.parent.relative_to(ROOT).parts]) for path in FILES}
+    assert set(setup["options"]["packages"].split()) == folders
+    homes = dict(line.split(" = ") for line in setup["options"]["package_dir"].strip().splitlines())
+    assert homes == {f"sketchless.{room}": room for room in ROOMS}
+    for room in ROOMS:
+        assert (ROOT / room / "__init__.py").is_file()
+        assert (ROOT / room / "py.typed").is_file()
+        assert "py.typed" in setup["options.package_data"][f"sketchless.{room}"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_a_room_offers_is_explained(room: str) -> None:
+    module = importlib.import_module(f"sketchless.{room}")
+    for name in getattr(module, "__all__", []):
+        item = getattr(module, name)
+        if inspect.isclass(item) or inspect.isroutine(item):
+            # a dataclass without a docstring gets its signature as one
+            assert item.__doc__, f"sketchless.{room}.{name} has no docstring"
+            assert not item.__doc__.startswith(f"{name}("), f"sketchless.{room}.{name} has no docstring"
