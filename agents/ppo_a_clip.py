@@ -344,6 +344,7 @@ class PPOAClip:
         action = mean + noise * self.policy.log_std.exp()
         score = core.score(sketches.repeat(config.samples), action.flatten(0, 1))
         self.num_timesteps += int(score.valid.sum())
+        self.last_reward = score.reward[score.valid].mean().item()
         return observation, action, gaussian_log_prob(action, mean, self.policy.log_std), score
 
     def _update(self, observation: Tensor, action: Tensor, old_log_prob: Tensor, score: Score) -> None:
@@ -411,7 +412,6 @@ class PPOAClip:
 
     def _log(self, score: Score, seconds: float, log_interval: int) -> None:
         valid = score.valid
-        self.last_reward = score.reward[valid].mean().item()
         self.logger.record("rollout/reward", self.last_reward)
         self.logger.record("rollout/reward_local", score.local[valid].mean().item())
         self.logger.record("rollout/reward_trajectory", score.trajectory[valid].mean().item())

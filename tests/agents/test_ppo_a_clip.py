@@ -183,7 +183,7 @@ class StopAfter(BaseCallback):
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
-@pytest.mark.parametrize("stop", [1, 4, 7])
+@pytest.mark.parametrize("stop", [1, 2, 4, 7])
 def test_interrupted_and_resumed_equals_uninterrupted(make_bank, tmp_path: Path, schedule: str, stop: int) -> None:
     core, validation = Core(make_bank(n=10, steps=5)), make_bank(n=8, steps=5, seed=1)
     settings: dict[str, Any] = {**SMALL, "lr_schedule": schedule}
@@ -313,7 +313,16 @@ def test_a_nan_reward_stops_before_it_poisons_the_weights(make_bank, refuses) ->
     broken = RewardScheme("broken", lambda rank, size: 1 / rank, lambda before, after: after * float("nan"))
     agent = PPOAClip(Core(make_bank(), broken))
     before = weights(agent)
-    with refuses(DataError, "update 1: loss"):
+    with refuses(ConfigError, "NaN or infinite"):
+        agent.learn(1000)
+    assert equal(before, weights(agent))
+
+
+def test_a_nan_loss_stops_before_it_poisons_the_weights(core: Core, refuses, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = PPOAClip(core)
+    before = weights(agent)
+    monkeypatch.setattr("sketchless.agents.ppo_a_clip.clipped_loss", lambda log_prob, *_: log_prob.sum() * float("nan"))
+    with refuses(DataError, "update 1: loss nan"):
         agent.learn(1000)
     assert equal(before, weights(agent))
 

@@ -87,7 +87,7 @@ def complete(polygons: SketchDataset) -> tuple[Tensor, Tensor]:
 def test_training_learns(loss: str, frames: str, train: Train) -> None:
     _, progress = train(Stage1Config(loss=loss, frames=frames, epochs=10, batch=8, augment=0.5))
     losses = [entry["loss"] for entry in progress.history]
-    assert np.mean(losses[-3:]) < 0.7 * losses[0]
+    assert np.mean(losses[-3:]) < 0.8 * losses[0]
     assert progress.best_score > CHANCE + 0.2
 
 
