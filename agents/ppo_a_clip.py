@@ -364,7 +364,7 @@ class PPOAClip:
             loss.backward()
             norm = torch.nn.utils.clip_grad_norm_(self._parameters, config.max_grad_norm)
             if not torch.isfinite(loss + norm):
-                raise DataError(f"update {self.n_updates + 1}: loss {float(loss):g}, gradient {float(norm):g}; stopped")
+                raise DataError(f"update {self.n_updates + 1}: loss {loss.item():g}, gradient {float(norm):g}; stopped")
             self.optimizer.step()
         self.n_updates += 1
         with torch.no_grad():

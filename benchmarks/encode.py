@@ -67,7 +67,7 @@ class EncodeConfig:
     augment: float = 1.0
     """Strength of random rotation, scale and shift; 0 turns them off."""
     precision: str = "auto"
-    """`float32`, `bfloat16`, or `auto`: bfloat16 on a GPU, float32 on a CPU."""
+    """`float32`, `tf32` (GPU), `bfloat16` (mixed), or `auto`: bfloat16 on a GPU, float32 on a CPU."""
     reveal: str = "points"
     """Reveal schedule: `points` (the paper's), `strokes` or `ink`."""
     steps: int = 20

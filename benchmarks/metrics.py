@@ -73,7 +73,7 @@ class Evaluation:
         valid = (step <= self.lengths[:, None]).astype(np.float64)  # [N, T]
         if metric.startswith("A@") and metric[2:].isdigit() and int(metric[2:]) >= 1:
             last = self.rank[np.arange(len(self.rank)), self.lengths - 1]
-            hit: FloatArray = 100.0 * (last <= int(metric[2:]))
+            hit: FloatArray = np.where(last <= int(metric[2:]), 100.0, 0.0)
             return hit
         if metric not in ("m@A", "m@B", "w@mA", "w@mB"):
             raise ConfigError(f"unknown metric {metric!r}: choose one of m@A, m@B, w@mA, w@mB, A@1, A@5, A@10")
