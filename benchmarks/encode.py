@@ -24,6 +24,7 @@ from .metrics import evaluate
 from .runs import Interrupted, StopSignal, Stopwatch, progress_bar, run_folder
 from .tables import scores
 
+CHECKPOINT = "stage1.part.safetensors"
 RECIPES: dict[str, dict[str, Any]] = {
     "small-cnn": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
     "hf": {"size": 128, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
@@ -117,11 +118,12 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
             steps=config.steps,
             variants=config.variants,
             seed=config.seed,
-            provenance={"stage1": asdict(stage1), "encoder_sha256": sha256(folder / "encoder.safetensors")},
+            provenance={"stage1": None if config.load else asdict(stage1)},
             on_step=tick,
         )
         bank = folder / "bank.safetensors"
         save_banks(bank, banks, torch.float16 if config.half else torch.float32)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         bar.stop()
         rows = {split: evaluate(None, banks[split]) for split in banks}
         console.print(scores({f"B1, {split}": e for split, e in rows.items()}))
@@ -174,7 +176,6 @@ def _train(
     stop: StopSignal,
     console: Console,
 ) -> list[dict[str, float]]:
-    checkpoint = folder / "stage1.part.safetensors"
     task = bar.add_task("stage 1", total=1.0, note="")
 
     def epoch(progress: Stage1Progress) -> None:
@@ -189,7 +190,7 @@ def _train(
         stage1,
         schedule=config.reveal,
         steps=config.steps,
-        checkpoint=checkpoint,
+        checkpoint=folder / CHECKPOINT,
         on_step=lambda share: bar.update(task, completed=share),
         on_epoch=epoch,
     )

@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 from sketchless.datasets.errors import ConfigError, DataError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .ranking import kendall_tau_distance, similarity, target_rank, unit
+from .ranking import ranking, similarity, target_rank, tau_between, unit
 from .rewards import Local, RewardScheme, make_reward
 
 MODES = ("residual", "absolute")
@@ -30,7 +30,7 @@ class State(NamedTuple):
     episode: Tensor  # int64 [B], from 0
     sketch: Tensor  # int64 [B], row in the bank
     step: Tensor  # int64 [B], frame on show, from 0
-    similarity: Tensor  # float64 [B, G] of the previous step; [B, 0] for rewards without a trajectory part
+    ranking: Tensor  # int32 [B, G], list of the previous step; [B, 0] for rewards without a trajectory part
     tau: Tensor  # float64 [B], distance between the lists of the two steps before
 
 
@@ -130,7 +130,7 @@ class Core:
         """First episode of each seed int64 [B]; `sketch` int64 [B] names its sketch instead of the seed."""
         zeros = torch.zeros_like(seeds)
         width = 0 if self.reward.trajectory is None else self.n_photos
-        empty = torch.zeros(len(seeds), width, dtype=torch.float64, device=self.device)
+        empty = torch.arange(0, 2 * width, 2, dtype=torch.int32, device=self.device).expand(len(seeds), width)
         state = State(seeds, zeros, zeros, zeros, empty, zeros.double())
         return state._replace(sketch=self._choose(seeds, zeros) if sketch is None else sketch)
 
@@ -156,11 +156,11 @@ class Core:
         embedding = self.refine(self.base[state.sketch, state.step], action)
         nearness = similarity(embedding, self.gallery)
         rank = target_rank(nearness, self.bank.targets[state.sketch])
-        terms, tau = self._pay(state, nearness, rank)
+        terms, order, tau = self._pay(state, nearness, rank)
         last = self.bank.lengths[state.sketch] - 1
         following = state._replace(
             step=torch.minimum(state.step + 1, last),
-            similarity=nearness if self.reward.trajectory is not None else state.similarity,
+            ranking=order,
             tau=tau,
         )
         return Transition(following, terms.local + terms.trajectory, state.step >= last, rank, terms, nearness)
@@ -199,8 +199,8 @@ class Core:
         trajectory = torch.zeros_like(local)
         tau = torch.zeros(len(sketches), steps - 1, dtype=torch.float64, device=self.device)
         if self.reward.trajectory is not None and steps > 1:
-            tau = kendall_tau_distance(nearness[:, :-1], nearness[:, 1:], self.reward.tau_normalized)
-            tau = tau * valid[:, 1:]
+            lists = ranking(nearness)
+            tau = tau_between(lists[:, :-1], lists[:, 1:], self.reward.tau_normalized) * valid[:, 1:]
             place = slice(1, -1) if credit == "aligned" else slice(2, None)
             trajectory[:, place] = self._steadiness(tau[:, :-1], tau[:, 1:], valid[:, 2:])
         return Score(rank, tau, local + trajectory, local, trajectory, valid)
@@ -220,13 +220,15 @@ class Core:
         action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
         return unit(base + self.scale * action if self.mode == "residual" else action)
 
-    def _pay(self, state: State, nearness: Tensor, rank: Tensor) -> tuple[Terms, Tensor]:
+    def _pay(self, state: State, nearness: Tensor, rank: Tensor) -> tuple[Terms, Tensor, Tensor]:
+        """What the step pays, its list and the distance of that from the list before."""
         local = self._worth[rank - 1]
         if self.reward.trajectory is None:
-            return Terms(local, torch.zeros_like(local)), state.tau
-        tau = kendall_tau_distance(state.similarity, nearness, self.reward.tau_normalized)
+            return Terms(local, torch.zeros_like(local)), state.ranking, state.tau
+        order = ranking(nearness)
+        tau = tau_between(state.ranking, order, self.reward.tau_normalized)
         # The part about step t-1 needs tau(L_{t-2}, L_{t-1}) and tau(L_{t-1}, L_t): first paid at step three.
-        return Terms(local, self._steadiness(state.tau, tau, state.step >= 2)), tau
+        return Terms(local, self._steadiness(state.tau, tau, state.step >= 2)), order, tau
 
     def _steadiness(self, before: Tensor, after: Tensor, where: Tensor) -> Tensor:
         """The trajectory part float64 [...] `where` it is due, else 0."""

@@ -1,44 +1,182 @@
-"""Counting discordant pairs: compiled on the CPU, plain torch elsewhere, the same counts everywhere."""
+"""Rankings in full and how far apart they are: compiled on the CPU, plain torch elsewhere, equal everywhere.
+
+A ranking is an int32 row of G codes, nearest photo first: code = 2 * photo + (1 if exactly as near as the
+photo before it). Sorting dominates the cost, so callers keep a ranking and compare it more than once.
+"""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
 import torch
+from numba import types
+from numba.extending import intrinsic
 from torch import Tensor
 
-_CHUNK = 1 << 26  # pairs held at a time by the torch version
+_CHUNK = 1 << 25  # pairs held at a time by the torch version
+_WORTH_A_THREAD = 1 << 17  # photos to sort before a second thread pays
 
 
-def discordant_pairs(a: Tensor, b: Tensor) -> Tensor:
-    """#{i < j : (a_i - a_j)(b_i - b_j) < 0} for each row of a, b [M, G]: int64 [M]."""
-    if a.device.type != "cpu":
-        return discordant_pairs_torch(a, b)
-    out = np.empty(len(a), dtype=np.int64)
-    _pairwise(a.detach().contiguous().numpy(), b.detach().contiguous().numpy(), out)
+def ordering(similarity: Tensor) -> Tensor:
+    """Rankings int32 [M, G] of similarities [M, G], which must not be NaN."""
+    if similarity.device.type != "cpu":
+        return ordering_torch(similarity)
+    values = similarity.detach().double().contiguous().numpy() + 0.0  # -0.0 becomes 0.0
+    out = np.empty(values.shape, dtype=np.int32)
+
+    def work(rows: slice) -> None:
+        keys = np.empty(values[rows].shape, dtype=np.int64)
+        bits = max((values.shape[1] - 1).bit_length(), 1)
+        _pack(values[rows].view(np.int64), bits, keys)
+        keys.sort(axis=1)
+        _unpack(keys, values[rows], bits, out[rows])
+
+    _in_threads(work, *values.shape)
     return torch.from_numpy(out)
 
 
-def discordant_pairs_torch(a: Tensor, b: Tensor) -> Tensor:
+def discordant_pairs(order_a: Tensor, order_b: Tensor) -> Tensor:
+    """#{photo pairs that two rankings order differently, neither tying them}: int64 [M] of rankings [M, G]."""
+    if order_a.device.type != "cpu":
+        return discordant_pairs_torch(order_a, order_b)
+    a, b = order_a.contiguous().numpy(), order_b.contiguous().numpy()
+    out = np.empty(len(a), dtype=np.int64)
+
+    def work(rows: slice) -> None:
+        _count(a[rows], b[rows], out[rows])
+
+    _in_threads(work, *a.shape)
+    return torch.from_numpy(out)
+
+
+def ordering_torch(similarity: Tensor) -> Tensor:
+    """The readable version of `ordering`, for any device."""
+    values, photo = similarity.sort(dim=1, descending=True, stable=True)
+    tied = torch.zeros_like(photo, dtype=torch.bool)
+    tied[:, 1:] = values[:, 1:] == values[:, :-1]
+    return (2 * photo + tied).int()
+
+
+def discordant_pairs_torch(order_a: Tensor, order_b: Tensor) -> Tensor:
     """The readable version of `discordant_pairs`, for any device: all pairs at once, in chunks of rows."""
-    size = a.shape[-1]
-    counts = []
-    for x, y in zip(a.split(max(_CHUNK // size**2, 1)), b.split(max(_CHUNK // size**2, 1)), strict=True):
-        # Of (i, j) and (j, i) exactly one has x rising. Comparing, not subtracting: inf - inf has no sign.
-        rises = x.unsqueeze(2) < x.unsqueeze(1)  # [m, G, G]
-        counts.append((rises & (y.unsqueeze(2) > y.unsqueeze(1))).sum(dim=(1, 2)))
-    return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64, device=a.device)
+    rows = max(_CHUNK // order_a.shape[1] ** 2, 1)
+    counts = [
+        # Of the pairs (i, j) and (j, i) exactly one rises in x.
+        ((x.unsqueeze(2) < x.unsqueeze(1)) & (y.unsqueeze(2) > y.unsqueeze(1))).sum(dim=(1, 2))
+        for x, y in zip(_places(order_a).split(rows), _places(order_b).split(rows), strict=True)
+    ]
+    return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64, device=order_a.device)
+
+
+def _places(order: Tensor) -> Tensor:
+    """Place of each photo, equal for ties: int64 [M, G]."""
+    place = (1 - (order & 1)).cumsum(dim=1)
+    return torch.zeros_like(place).scatter_(1, (order >> 1).long(), place)
+
+
+def _in_threads(work: Callable[[slice], None], rows: int, size: int) -> None:
+    """Do `work` on all rows, in parts of them side by side where that pays."""
+    threads = min(torch.get_num_threads(), rows * size // _WORTH_A_THREAD + 1, max(rows, 1))
+    if threads == 1:
+        return work(slice(0, rows))
+    cuts = [rows * i // threads for i in range(threads + 1)]
+    # A pool of its own: a lasting one would be dead in a forked worker.
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, (slice(i, j) for i, j in itertools.pairwise(cuts))))
+    return None
+
+
+# int64 keys that sort as the similarities do, falling, with the photo in their low bits: numpy sorts plain
+# integers several times faster than it argsorts floats. The similarity's lowest bits give way to the photo;
+# where that makes keys collide, the similarities themselves decide.
 
 
 @numba.njit(cache=True, nogil=True)
-def _pairwise(a, b, out):  # type: ignore[no-untyped-def]
-    for row in range(len(a)):
-        x, y = a[row], b[row]
-        total = 0
-        for i in range(1, len(x)):
-            x_i, y_i = x[i], y[i]
-            count = 0
-            for j in range(i):
-                count += ((x[j] < x_i) & (y[j] > y_i)) | ((x[j] > x_i) & (y[j] < y_i))
-            total += count
-        out[row] = total
+def _pack(values, bits, out):  # type: ignore[no-untyped-def]
+    low = (np.int64(1) << bits) - 1
+    for r in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            key = values[r, i]
+            key = key ^ ((key >> 63) & np.int64(0x7FFFFFFFFFFFFFFF))  # the order of floats as that of integers
+            out[r, i] = (~key & ~low) | i
+
+
+@numba.njit(cache=True, nogil=True)
+def _unpack(keys, values, bits, out):  # type: ignore[no-untyped-def]
+    low = (np.int64(1) << bits) - 1
+    size = keys.shape[1]
+    for r in range(keys.shape[0]):
+        codes, similarity = out[r], values[r]
+        collision = False
+        for i in range(size):
+            codes[i] = (keys[r, i] & low) << 1
+            collision |= i > 0 and (keys[r, i] >> bits) == (keys[r, i - 1] >> bits)
+        if not collision:
+            continue
+        for i in range(1, size):
+            code, j = codes[i], i
+            while (
+                j > 0
+                and (keys[r, i] >> bits) == (keys[r, j - 1] >> bits)
+                and similarity[codes[j - 1] >> 1] < similarity[code >> 1]
+            ):
+                codes[j] = codes[j - 1]
+                j -= 1
+            codes[j] = code
+        for i in range(size - 1, 0, -1):
+            codes[i] |= similarity[codes[i] >> 1] == similarity[codes[i - 1] >> 1]
+
+
+@intrinsic
+def _popcount(typing_context, word):  # type: ignore[no-untyped-def]
+    def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), code
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(order_a, order_b, out):  # type: ignore[no-untyped-def]
+    """Walk through ranking a; for each photo count those met before that stand behind it in ranking b.
+
+    Photos met are bits at their places in b, in words of 64; `above[w]` counts those in words beyond w. Ties
+    of a are counted before any of them is marked as met, ties of b stand before the end of their group.
+    """
+    size = order_a.shape[1]
+    words = size // 64 + 1
+    padded = (words + 15) // 16 * 16  # whole vector registers
+    met, above = np.empty(words, np.uint64), np.empty(padded, np.int32)
+    place, end = np.empty(size, np.int32), np.empty(size, np.int32)
+    for r in range(order_a.shape[0]):
+        a, b = order_a[r], order_b[r]
+        i = 0
+        while i < size:
+            j = i + 1
+            while j < size and b[j] & 1:
+                j += 1
+            for k in range(i, j):
+                place[b[k] >> 1], end[b[k] >> 1] = k, j
+            i = j
+        met[:], above[:] = 0, 0
+        total = np.int64(0)
+        i = 0
+        while i < size:
+            j = i + 1
+            while j < size and a[j] & 1:
+                j += 1
+            for k in range(i, j):
+                first = end[a[k] >> 1]
+                word = first >> 6
+                total += above[word] + _popcount(met[word] >> np.uint64(first & 63))
+            for k in range(i, j):
+                spot = place[a[k] >> 1]
+                word = spot >> 6
+                met[word] |= np.uint64(1) << np.uint64(spot & 63)
+                for w in range(padded):
+                    above[w] += w < word
+            i = j
+        out[r] = total

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError, DataError
 
-from .kernels import discordant_pairs
+from .kernels import discordant_pairs, ordering
 
 # Coordinates on a grid of 2^-26 have products that are multiples of 2^-52, and the sums of products of two
 # vectors of length 1 stay below 2: float64 holds all of them exactly. So the order of summation, which
@@ -65,9 +65,9 @@ def target_rank(similarity: Tensor, target: Tensor) -> Tensor:
         raise ConfigError(f"target {tuple(target.shape)} does not fit similarity {tuple(similarity.shape)}")
     if target.numel() and not (target.min() >= 0 and target.max() < similarity.shape[-1]):
         raise ConfigError(f"a target lies outside the gallery of {similarity.shape[-1]} photos")
-    finite = torch.isfinite(similarity).all(dim=-1)
-    if not finite.all():
-        row = (~finite).nonzero()[0].tolist()
+    # A sum is quicker than looking at every number; where it overflows, look after all.
+    if not torch.isfinite(similarity.sum(dim=-1)).all() and not torch.isfinite(similarity).all():
+        row = (~torch.isfinite(similarity).all(dim=-1)).nonzero()[0].tolist()
         raise DataError(f"a similarity of query {row} is NaN or infinite: it has no rank; check the action")
     own = similarity.gather(-1, target.long().unsqueeze(-1))
     return (similarity >= own).sum(dim=-1)
@@ -94,8 +94,22 @@ def kendall_tau_distance(sim_a: Tensor, sim_b: Tensor, normalized: bool = True) 
         raise ConfigError(f"lists of shapes {tuple(sim_a.shape)} and {tuple(sim_b.shape)} cannot be compared")
     if sim_a.isnan().any() or sim_b.isnan().any():
         raise DataError("a list of similarities holds NaN: it has no order")
-    size = sim_a.shape[-1]
-    count = discordant_pairs(sim_a.reshape(-1, size), sim_b.reshape(-1, size)).reshape(sim_a.shape[:-1]).double()
+    return tau_between(ranking(sim_a), ranking(sim_b), normalized)
+
+
+def ranking(similarity: Tensor) -> Tensor:
+    """The whole list, nearest photo first: int32 [..., G] of similarities [..., G] without NaN.
+
+    Each entry is 2 * photo + (1 if exactly as near as the photo before it).
+    """
+    size = similarity.shape[-1]
+    return ordering(similarity.reshape(-1, size)).reshape(similarity.shape)
+
+
+def tau_between(list_a: Tensor, list_b: Tensor, normalized: bool = True) -> Tensor:
+    """`kendall_tau_distance` of lists [..., G] that `ranking` made: float64 [...]."""
+    size = list_a.shape[-1]
+    count = discordant_pairs(list_a.reshape(-1, size), list_b.reshape(-1, size)).reshape(list_a.shape[:-1]).double()
     return count / max(size * (size - 1) / 2, 1) if normalized else count
 
 

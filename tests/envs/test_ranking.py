@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -16,12 +17,18 @@ from scipy.stats import kendalltau
 from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError, DataError
-from sketchless.envs.kernels import discordant_pairs, discordant_pairs_torch
+from sketchless.envs.kernels import (
+    discordant_pairs,
+    discordant_pairs_torch,
+    ordering,
+    ordering_torch,
+)
 from sketchless.envs.ranking import (
     kendall_tau_distance,
     m_at_a,
     m_at_b,
     percentile,
+    ranking,
     similarity,
     snap,
     target_rank,
@@ -34,6 +41,7 @@ INF, NAN = math.inf, math.nan
 # Few distinct values: most lists hold ties, and both zeros.
 tied = st.sampled_from([-1.0, -0.5, -0.0, 0.0, 0.5, 1.0])
 values = st.one_of(tied, st.floats(-1, 1))
+unhurried = settings(deadline=None, max_examples=60)  # the first call may compile
 pairs = st.lists(st.tuples(values, values), min_size=1, max_size=40)
 
 
@@ -71,6 +79,7 @@ def test_rank_by_hand(row: list[float], target: int, expected: int) -> None:
     assert rank(row, target) == expected
 
 
+@unhurried
 @given(st.lists(values, min_size=1, max_size=30), st.data())
 def test_rank_counts_the_strictly_nearer_and_the_equally_near(row: list[float], data: st.DataObject) -> None:
     target = data.draw(st.integers(0, len(row) - 1))
@@ -136,6 +145,7 @@ def test_discordant_pairs_by_hand(a: list[float], b: list[float], expected: int)
     assert distance(a, b, normalized=False) == expected
 
 
+@unhurried
 @given(pairs)
 def test_distance_equals_a_plain_double_loop(lists: list[tuple[float, float]]) -> None:
     a, b = zip(*lists, strict=True)
@@ -144,6 +154,7 @@ def test_distance_equals_a_plain_double_loop(lists: list[tuple[float, float]]) -
     assert distance(a, b) == (count / (len(a) * (len(a) - 1) / 2) if len(a) > 1 else 0)
 
 
+@unhurried
 @given(st.lists(st.tuples(tied, tied), min_size=2, max_size=40))
 def test_distance_rebuilds_the_tau_of_scipy(lists: list[tuple[float, float]]) -> None:
     a, b = (np.array(side) for side in zip(*lists, strict=True))
@@ -156,6 +167,7 @@ def test_distance_rebuilds_the_tau_of_scipy(lists: list[tuple[float, float]]) ->
     assert (total == 0 and math.isnan(expected)) or (concordant - discordant) / total == pytest.approx(expected)
 
 
+@unhurried
 @given(pairs)
 def test_distance_is_symmetric_and_runs_from_0_to_1(lists: list[tuple[float, float]]) -> None:
     a, b = zip(*lists, strict=True)
@@ -170,22 +182,59 @@ def test_a_reversed_list_is_at_distance_1_and_its_count_is_all_pairs() -> None:
     assert kendall_tau_distance(a, -a, normalized=False) == 300 * 299 / 2
 
 
-@settings(max_examples=30)
-@given(st.integers(0, 6), st.integers(1, 12), st.integers(0, 2**32))
-def test_compiled_and_torch_kernels_give_equal_counts(rows: int, size: int, seed: int) -> None:
+# Kernels ---------------------------------------------------------------------------------------------------
+
+
+def hard_lists(rows: int, size: int, seed: int) -> Tensor:
+    """Lists with ties, both zeros, infinities and numbers that differ in their last bit only."""
     rng = torch.Generator().manual_seed(seed)
-    a, b = (torch.randint(-3, 4, (rows, size), generator=rng).double() for _ in range(2))
-    a[a == 3], a[a == -3] = INF, -0.0
-    counts = discordant_pairs(a, b)
+    near = 0.5 + 2.0**-53 * torch.randint(size, (rows, size), generator=rng).double()
+    coarse = torch.randint(-3, 4, (rows, size), generator=rng).double()
+    coarse[coarse == 3], coarse[coarse == -3], coarse[coarse == 0] = INF, -INF, -0.0
+    return torch.where(torch.rand(rows, size, generator=rng) < 0.5, near, coarse)
+
+
+@unhurried
+@given(
+    st.lists(st.one_of(values, st.just(INF), st.sampled_from([0.5 + 2**-53, 0.5 + 2**-52])), max_size=40, min_size=1)
+)
+def test_a_ranking_is_the_stable_sort_with_marks_on_ties(row: list[float]) -> None:
+    order = sorted(range(len(row)), key=lambda photo: -row[photo])
+    tied = [False] + [row[a] == row[b] for a, b in itertools.pairwise(order)]
+    expected = [2 * photo + mark for photo, mark in zip(order, tied, strict=True)]
+    assert ranking(torch.tensor(row, dtype=torch.float64)).tolist() == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 300])
+@pytest.mark.parametrize("rows", [0, 1, 9])
+def test_compiled_and_torch_kernels_are_equal(rows: int, size: int) -> None:
+    a, b = (hard_lists(rows, size, seed) for seed in (0, 1))
+    lists = ordering(a), ordering(b)
+    assert lists[0].dtype == torch.int32
+    assert torch.equal(lists[0], ordering_torch(a))
+    assert torch.equal(lists[1], ordering_torch(b))
+    counts = discordant_pairs(*lists)
     assert counts.dtype == torch.int64
-    assert torch.equal(counts, discordant_pairs_torch(a, b))
+    assert torch.equal(counts, discordant_pairs_torch(*lists))
 
 
-def test_the_torch_kernel_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    a, b = random_units(2, 10, 6)
-    whole = discordant_pairs_torch(a, b)
-    monkeypatch.setattr("sketchless.envs.kernels._CHUNK", 3 * 6**2)
-    assert torch.equal(discordant_pairs_torch(a, b), whole)
+def test_counts_among_hundreds_of_photos_equal_a_plain_comparison_of_all_pairs() -> None:
+    a, b = (hard_lists(5, 300, seed) for seed in (0, 1))
+    falls = [side.unsqueeze(2) > side.unsqueeze(1) for side in (a, b)]
+    expected = (falls[0] & falls[1].mT).sum(dim=(1, 2))
+    assert torch.equal(kendall_tau_distance(a, b, normalized=False), expected.double())
+
+
+def test_kernels_are_the_same_in_chunks_and_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = (hard_lists(10, 70, seed) for seed in (0, 1))
+    lists = ordering(a), ordering(b)
+    counts = discordant_pairs(*lists)
+    monkeypatch.setattr("sketchless.envs.kernels._CHUNK", 3 * 70**2)
+    assert torch.equal(discordant_pairs_torch(*lists), counts)
+    monkeypatch.setattr("sketchless.envs.kernels._WORTH_A_THREAD", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(ordering(a), lists[0])
+    assert torch.equal(discordant_pairs(*lists), counts)
 
 
 def test_distance_keeps_leading_dimensions_and_ignores_the_layout() -> None:
@@ -246,6 +295,14 @@ def test_unit_gives_the_direction_whatever_the_length_batch_and_layout() -> None
     assert torch.equal(torch.stack([unit(vector) for vector in vectors]), units)
     assert torch.equal(unit(vectors.T.contiguous().T), units)
     assert torch.equal(unit(vectors.flip(-1)), units.flip(-1))
+
+
+def test_unit_rounds_as_arithmetic_on_whole_numbers_does() -> None:
+    for vector in torch.randn(20, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0)):
+        longest = float(vector.abs().max())
+        whole = [round(x / longest * 2**25) for x in vector.tolist()]
+        length = math.sqrt(sum(w * w for w in whole))
+        assert unit(vector).tolist() == [round(w / length * 2**26) / 2**26 for w in whole]
 
 
 def test_unit_leaves_zero_alone_and_limits_the_width(refuses: Refuses) -> None:
