@@ -210,9 +210,7 @@ def _legs(chair: Chair, eye: Array) -> Iterator[Part]:
     def stretcher(start: Array, end: Array) -> Part:
         size = 0.55 * chair.leg_size
         across = np.cross(end - start, UP)
-        return bar(
-            [start, end], 0.8 * size, size, across, eye, kind="stretcher", level=3, round=chair.leg_round
-        )
+        return bar([start, end], 0.8 * size, size, across, eye, kind="stretcher", level=3, round=chair.leg_round)
 
     high = chair.stretcher_height
     if chair.stretchers != "none":
@@ -233,9 +231,7 @@ def _pedestal(chair: Chair, eye: Array) -> Iterator[Part]:
     thick = chair.leg_size
     z = np.array([hub - 3, 0.55 * top, 0.56 * top, top])
     width = thick * np.array([1.1, 1.1, 0.7, 0.7])
-    yield bar(
-        UP * z[:, None], width, width, ACROSS, eye, kind="column", level=1, round=True, material="metal"
-    )
+    yield bar(UP * z[:, None], width, width, ACROSS, eye, kind="column", level=1, round=True, material="metal")
     for k in range(chair.star_arms):
         angle = 2 * np.pi * (k + 0.25 + chair.leg_taper) / chair.star_arms
         out = np.array([np.cos(angle), np.sin(angle), 0.0])

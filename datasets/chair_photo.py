@@ -53,9 +53,7 @@ def photo(seed: int, index: int) -> npt.NDArray[np.uint8]:
     camera = camera.framed(corners(parts), (left, top, left + fill_share * size, top + fill_share * size))
     lamp = unit(np.array([rng.uniform(-0.55, 0.55), rng.uniform(0.2, 0.8), 1.6]))
 
-    canvas = _backdrop(rng, size) * (
-        1 - rng.uniform(0.25, 0.5) * _floor_shadow(parts, camera, lamp, size)[..., None]
-    )
+    canvas = _backdrop(rng, size) * (1 - rng.uniform(0.25, 0.5) * _floor_shadow(parts, camera, lamp, size)[..., None])
     seen, owner, values = _look(parts, camera, size)
     canvas[seen] = _shade(rng, parts, owner[seen], values[seen], eye=camera.eye, lamp=lamp)
     canvas += rng.normal(0, 0.006, canvas.shape)
@@ -90,9 +88,7 @@ def _floor_shadow(parts: list[Part], camera: Camera, lamp: Array, size: int) -> 
     return np.asarray(soft, dtype=np.float64) / 255
 
 
-def _look(
-    parts: list[Part], camera: Camera, size: int
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int32], Array]:
+def _look(parts: list[Part], camera: Camera, size: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int32], Array]:
     """What each pixel shows: whether anything, which part, and position, normal and grain (3 + 3 + 2)."""
     faces, owners = [], []
     for number, part in enumerate(parts):

@@ -64,9 +64,7 @@ class Camera:
         low, high = xy.min(axis=0), xy.max(axis=0)
         zoom = float(min((box[2] - box[0]) / (high[0] - low[0]), (box[3] - box[1]) / (high[1] - low[1])))
         middle = zoom * (low + high) / 2
-        return replace(
-            self, zoom=zoom, shift=((box[0] + box[2]) / 2 - middle[0], (box[1] + box[3]) / 2 - middle[1])
-        )
+        return replace(self, zoom=zoom, shift=((box[0] + box[2]) / 2 - middle[0], (box[1] + box[3]) / 2 - middle[1]))
 
 
 def viewpoint(seed: int, index: int, seat_height: float) -> Camera:

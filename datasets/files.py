@@ -47,9 +47,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise ResourceError(f"{target}: no room to write it ({error.strerror}); free some disk space") from error
-        raise ConfigError(
-            f"{target}: cannot be written ({error.strerror or error}); choose another path"
-        ) from error
+        raise ConfigError(f"{target}: cannot be written ({error.strerror or error}); choose another path") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -67,6 +65,8 @@ def sha256(data: bytes | str | os.PathLike[str]) -> str:
     if isinstance(data, bytes):
         return hashlib.sha256(data).hexdigest()
     with open(data, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else (
-            hashlib.sha256(file.read()).hexdigest()
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else (hashlib.sha256(file.read()).hexdigest())
         )

@@ -64,15 +64,11 @@ def load_legacy_pickle(path: str | os.PathLike[str]) -> dict[str, NumberArray]:
     try:
         size = os.path.getsize(path)
         if size > MAX_BYTES:
-            raise ResourceError(
-                f"{path}: {size:,} bytes; a coordinate file has at most {MAX_BYTES:,}, {_AGAIN}"
-            )
+            raise ResourceError(f"{path}: {size:,} bytes; a coordinate file has at most {MAX_BYTES:,}, {_AGAIN}")
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES)
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
-        ) from error
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
     if not data:
         raise FormatError(f"{path}: is empty; {_AGAIN}")
     reader = _Reader(str(path), data)
@@ -125,9 +121,7 @@ class _Reader:
             elif name in _ACTIONS:
                 _ACTIONS[name](self, argument)
             else:
-                raise self.wrong(
-                    f"uses the pickle opcode {name}; expected a dictionary of str to numeric array"
-                )
+                raise self.wrong(f"uses the pickle opcode {name}; expected a dictionary of str to numeric array")
         raise ResourceError(f"{self.where}: more than {MAX_OPCODES:,} pickle opcodes; {_AGAIN}")
 
     def opcode(self) -> tuple[str, Any]:
@@ -178,16 +172,12 @@ class _Reader:
         return FormatError(f"{self.where}: {what} (byte {self.file.tell():,}); {_AGAIN}")
 
     def unsafe(self, what: str) -> UnsafeFileError:
-        return UnsafeFileError(
-            f"{self.where}: {what} (byte {self.file.tell():,}); nothing was run, do not use it"
-        )
+        return UnsafeFileError(f"{self.where}: {what} (byte {self.file.tell():,}); nothing was run, do not use it")
 
     def spend(self, n_bytes: int) -> None:
         self.spent += n_bytes
         if self.spent > MAX_GROWTH * self.size:
-            raise ResourceError(
-                f"{self.where}: grows beyond {MAX_GROWTH} times its {self.size:,} bytes; {_AGAIN}"
-            )
+            raise ResourceError(f"{self.where}: grows beyond {MAX_GROWTH} times its {self.size:,} bytes; {_AGAIN}")
 
     def since_mark(self) -> list[Any]:
         items, self.stack = self.stack, self.outer.pop()
@@ -228,11 +218,7 @@ class _Reader:
 
     def name(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in _NAMES:
-            what = (
-                f"{module}.{name}"
-                if isinstance(module, str) and isinstance(name, str)
-                else "something unreadable"
-            )
+            what = f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "something unreadable"
             raise self.unsafe(f"asks for {what[:80]!r}, no part of a coordinate file")
         self.stack.append(_Name(_NAMES[module, name]))
 
@@ -279,9 +265,7 @@ class _Reader:
             raise self.unsafe("has an array whose shape is no shape")
         kind = np.dtype(dtype.order + dtype.code)
         if max(shape, default=0) > self.size or math.prod(shape) * kind.itemsize != len(raw):
-            raise self.unsafe(
-                f"has an array that claims shape {shape} of {kind} but holds {len(raw):,} bytes"
-            )
+            raise self.unsafe(f"has an array that claims shape {shape} of {kind} but holds {len(raw):,} bytes")
         return np.ndarray(shape, kind, buffer=raw, order="F" if fortran else "C")
 
 

@@ -51,9 +51,7 @@ def read_photo(path: str | os.PathLike[str], max_pixels: int = 50_000_000) -> np
     try:
         file = open(path, "rb")  # noqa: SIM115
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
-        ) from error
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
     with file:
         try:
             # Pillow warns of large pictures; the check below says it better. The lock keeps threads from
@@ -63,13 +61,9 @@ def read_photo(path: str | os.PathLike[str], max_pixels: int = 50_000_000) -> np
                 image = Image.open(file, formats=FORMATS)
             width, height = image.size
         except Image.DecompressionBombError as error:
-            raise UnsafeFileError(
-                f"{path}: a picture beyond Pillow's own size limit; scale it down"
-            ) from error
+            raise UnsafeFileError(f"{path}: a picture beyond Pillow's own size limit; scale it down") from error
         except Exception as error:  # damaged files raise nearly anything
-            raise FormatError(
-                f"{path}: no readable {', '.join(FORMATS)} picture; convert it to PNG"
-            ) from error
+            raise FormatError(f"{path}: no readable {', '.join(FORMATS)} picture; convert it to PNG") from error
         if width * height > max_pixels:
             raise UnsafeFileError(
                 f"{path}: {width} x {height} pixels; at most {max_pixels:,} are accepted, scale it down"

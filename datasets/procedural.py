@@ -41,9 +41,7 @@ def procedural(
         if not lowest[name] <= value < 2**31:
             raise ConfigError(f"procedural: {name}={value} is out of range; give {lowest[name]} or more")
     if validation >= train:
-        raise ConfigError(
-            f"procedural: validation={validation} chairs leave none of train={train} to train on"
-        )
+        raise ConfigError(f"procedural: validation={validation} chairs leave none of train={train} to train on")
 
     aside = np.random.default_rng([seed, train, CARVE]).permutation(train)[:validation]
     held = np.zeros(train, dtype=bool)

@@ -31,9 +31,7 @@ EDITIONS = {  # sketches and photos of the released train and test splits
     "ChairV2": {"train_sketches": 952, "test_sketches": 323, "train_photos": 300, "test_photos": 100},
 }
 _PHOTO_SUFFIXES = {".png", ".jpg", ".jpeg"}
-_KEY = re.compile(
-    r"/(train|test)/([^/\0]+)_([^/_\0]+)"
-)  # <n> is mostly a number, in three keys a worker's id
+_KEY = re.compile(r"/(train|test)/([^/\0]+)_([^/_\0]+)")  # <n> is mostly a number, in three keys a worker's id
 _SHOWN = 5
 
 
@@ -116,8 +114,7 @@ def qmul(
         "edition": deviation,
         "released": released,
         "splits": {
-            split: {"sketches": len(made.sketches), "photos": len(made.photos)}
-            for split, made in splits.items()
+            split: {"sketches": len(made.sketches), "photos": len(made.photos)} for split, made in splits.items()
         },
         "empty_sketches": sum(not len(record.sketch) for record in records),
         "missing_photos": {
@@ -128,9 +125,7 @@ def qmul(
         "photos_without_sketch": _listed(sorted(set(files) - set(depicted))),
         "other_files_in_photo": ignored,
         "duplicate_photos": _listed(same_photos),
-        "duplicate_photos_across_train_test": sum(
-            len({part_of[p] for p in group}) > 1 for group in same_photos
-        ),
+        "duplicate_photos_across_train_test": sum(len({part_of[p] for p in group}) > 1 for group in same_photos),
         "duplicate_sketches": _listed([[record.sketch.id for record in group] for group in same_sketches]),
         "train_sketches_dropped_as_test_duplicates": len(drawn) - len(kept),
         "zero_length_segments": sum(_zero_length(record.sketch) for record in drawn),
@@ -192,9 +187,7 @@ def _records(file: Path) -> list[_Record]:
         raise FormatError(f"{file}: holds no sketch; get it again from {SITE}")
     both = sorted(_photos(records.values(), "train") & _photos(records.values(), "test"))
     if both:
-        raise DataError(
-            f"{file}: {len(both)} photos stand in train and in test, {_some(both)}; drop one side"
-        )
+        raise DataError(f"{file}: {len(both)} photos stand in train and in test, {_some(both)}; drop one side")
     return [records[place] for place in sorted(records)]
 
 
@@ -221,9 +214,7 @@ def _deviation(counts: Mapping[str, int], name: str) -> str:
 def _photo_files(folder: Path) -> tuple[dict[str, Path], int]:
     """Photo files by photo id, and how many other files lie beside them."""
     if not folder.is_dir():
-        raise DataError(
-            f"{folder}: no such folder; it has to hold the photos as <photo>.png, as published at {SITE}"
-        )
+        raise DataError(f"{folder}: no such folder; it has to hold the photos as <photo>.png, as published at {SITE}")
     paths = sorted(path for path in folder.iterdir() if path.is_file())
     pictures = [path for path in paths if path.suffix.lower() in _PHOTO_SUFFIXES]
     twins = _groups((path.stem.casefold(), path.name) for path in pictures)
@@ -260,9 +251,7 @@ def _zero_length(sketch: Sketch) -> int:
 def _carve(train: Sequence[str], bound: Iterable[Sequence[str]], n_photos: int, seed: int) -> set[str]:
     """Choose `n_photos` of the train photos; bound ones go together (one fewer where they do not fit)."""
     if n_photos and n_photos >= len(train):
-        raise ConfigError(
-            f"validation={n_photos}: leaves none of the {len(train)} train photos to learn from"
-        )
+        raise ConfigError(f"validation={n_photos}: leaves none of the {len(train)} train photos to learn from")
     together = {photo: {photo} for photo in train}
     for group in bound:
         merged = set[str]().union(*(together[photo] for photo in group if photo in together))

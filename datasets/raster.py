@@ -19,9 +19,7 @@ NEVER = 255
 ByteArray = npt.NDArray[np.uint8]
 
 
-def birth_map(
-    sketch: Sketch, knots: npt.ArrayLike, size: int = CANVAS, paper_exact: bool = True
-) -> ByteArray:
+def birth_map(sketch: Sketch, knots: npt.ArrayLike, size: int = CANVAS, paper_exact: bool = True) -> ByteArray:
     """First frame in which each pixel has ink.
 
     Args:
@@ -39,9 +37,7 @@ def birth_map(
     """
     steps = np.asarray(knots, dtype=np.int64)
     if steps.ndim != 1 or not 1 <= len(steps) <= MAX_STEPS or (np.diff(steps) < 0).any():
-        raise ConfigError(
-            f"knots must be 1 to {MAX_STEPS} numbers that do not decrease, not {steps.tolist()[:5]}..."
-        )
+        raise ConfigError(f"knots must be 1 to {MAX_STEPS} numbers that do not decrease, not {steps.tolist()[:5]}...")
     birth = np.full((size, size), NEVER, dtype=np.uint8)
     points = np.rint(sketch.points).astype(np.int64)
     _draw(points, sketch.pen_up, steps, 1 if paper_exact else 0, birth)

@@ -37,9 +37,7 @@ def contact_sheet(
         ConfigError: unknown split, one without sketches, or fewer than one row or column.
     """
     if rows < 1 or columns < 1:
-        raise ConfigError(
-            f"a contact sheet of rows={rows} by columns={columns} shows nothing; give 1 or more"
-        )
+        raise ConfigError(f"a contact sheet of rows={rows} by columns={columns} shows nothing; give 1 or more")
     part = dataset.split(split)
     drawn = np.unique(part.targets)
     if not len(drawn):
@@ -68,9 +66,7 @@ def contact_sheet(
     return sheet
 
 
-def _paste(
-    sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Image.Image, place: tuple[int, int], label: str
-) -> None:
+def _paste(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Image.Image, place: tuple[int, int], label: str) -> None:
     left, top = place
     sheet.paste(tile, place)
     pen.rectangle((left - 1, top - 1, left + TILE, top + TILE), outline=RULE)

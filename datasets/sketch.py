@@ -65,31 +65,21 @@ class Sketch:
         if array.size == 0:
             array = np.zeros((0, 3))
         if array.ndim != 2 or array.shape[1] != 3:
-            raise FormatError(
-                f"{where}: shape {array.shape} is not [points, 3]; give (x, y, pen-up) per point"
-            )
+            raise FormatError(f"{where}: shape {array.shape} is not [points, 3]; give (x, y, pen-up) per point")
         if len(array) > MAX_POINTS:
-            raise ResourceError(
-                f"{where}: {len(array):,} points; at most {MAX_POINTS:,} are accepted, thin it out"
-            )
+            raise ResourceError(f"{where}: {len(array):,} points; at most {MAX_POINTS:,} are accepted, thin it out")
         array = array.astype(np.float64)
         faults = np.argwhere(~np.isfinite(array))
         if len(faults):
             row, column = faults[0]
-            raise FormatError(
-                f"{where}: point {row} has {array[row, column]} as its {['x', 'y', 'pen-up'][column]}"
-            )
+            raise FormatError(f"{where}: point {row} has {array[row, column]} as its {['x', 'y', 'pen-up'][column]}")
         xy, pen = array[:, :2], array[:, 2]
         far = np.flatnonzero(np.abs(xy).max(axis=1, initial=0) > MAX_COORDINATE)
         if len(far):
-            raise FormatError(
-                f"{where}: point {far[0]} lies at {xy[far[0]].tolist()}; limit is {MAX_COORDINATE:g} px"
-            )
+            raise FormatError(f"{where}: point {far[0]} lies at {xy[far[0]].tolist()}; limit is {MAX_COORDINATE:g} px")
         flags = np.flatnonzero((pen != 0) & (pen != 1))
         if len(flags):
-            raise FormatError(
-                f"{where}: point {flags[0]} has pen-up flag {pen[flags[0]]:g}; it must be 0 or 1"
-            )
+            raise FormatError(f"{where}: point {flags[0]} has pen-up flag {pen[flags[0]]:g}; it must be 0 or 1")
         if len(xy) and not ((xy >= 0) & (xy < CANVAS)).all(axis=1).any():
             low, high = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
             raise FormatError(
@@ -126,9 +116,7 @@ def _real_numbers(values: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
     try:
         array = np.asarray(values)
     except (ValueError, OverflowError) as error:
-        raise FormatError(
-            f"{where}: points differ in length or are no numbers; give each the same columns"
-        ) from error
+        raise FormatError(f"{where}: points differ in length or are no numbers; give each the same columns") from error
     if array.dtype.kind not in "fiub":
         raise FormatError(f"{where}: dtype {array.dtype} is not a real number; give (x, y, pen-up) as floats")
     return array

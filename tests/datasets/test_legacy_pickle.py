@@ -193,9 +193,7 @@ def test_object_arrays(write: Write, refuses: Any) -> None:
         pytest.param(b"I" + b"9" * 5000 + b"\n.", "damaged|holds one int", id="long number"),
     ],
 )
-def test_not_a_dictionary_of_arrays(
-    content: Any, match: str, tmp_path: Path, write: Write, refuses: Any
-) -> None:
+def test_not_a_dictionary_of_arrays(content: Any, match: str, tmp_path: Path, write: Write, refuses: Any) -> None:
     with refuses(UnsafeFileError if "asks for" in match else FormatError, match):
         load_legacy_pickle(write(content))
 

@@ -229,9 +229,7 @@ def test_no_sketch_at_all(build: Build, refuses: Any) -> None:
 
 
 def test_1_empty_sketches_are_skipped_and_counted(build: Build) -> None:
-    data = qmul(
-        build(standard() | {f"/test/chair_20_{n}": np.zeros((0, 3)) for n in (1, 2, 3)}), validation=4
-    )
+    data = qmul(build(standard() | {f"/test/chair_20_{n}": np.zeros((0, 3)) for n in (1, 2, 3)}), validation=4)
     assert data.report["empty_sketches"] == 3
     assert len(data.split("test").sketches) == 12
     assert "chair_20" in data.split("test").photos, "a photo whose split is known stays in its gallery"
@@ -255,9 +253,7 @@ def test_code_in_the_coordinate_file(build: Build, refuses: Any) -> None:
 def test_33_equal_sketches_are_never_split_over_train_and_validation(seed: int, build: Build) -> None:
     sketches = standard()
     for i, j in ((0, 1), (1, 2), (5, 6), (7, 15)):  # chair_00, 01 and 02 hang together by two pairs
-        sketches[f"/train/chair_{j:02d}_{1 + (i == 1)}"] = sketches[
-            f"/train/chair_{i:02d}_{2 if i == 1 else 3}"
-        ]
+        sketches[f"/train/chair_{j:02d}_{1 + (i == 1)}"] = sketches[f"/train/chair_{i:02d}_{2 if i == 1 else 3}"]
     sketches["/train/chair_02_2"] = sketches["/train/chair_01_3"]
     data = qmul(build(sketches), seed=seed, validation=7)
     carved = set(data.split("validation").photos)
@@ -306,9 +302,7 @@ def test_groups_that_do_not_fit_leave_validation_smaller(build: Build) -> None:
 
 
 def test_191_missing_folder(tmp_path: Path, refuses: Any) -> None:
-    with refuses(
-        DataError, r"no such folder; it has to hold <Name>_Coordinate and photo/.*http://sketchx\.ai"
-    ):
+    with refuses(DataError, r"no such folder; it has to hold <Name>_Coordinate and photo/.*http://sketchx\.ai"):
         qmul(tmp_path / "absent")
 
 

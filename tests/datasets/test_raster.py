@@ -53,9 +53,7 @@ def drawn(rows: npt.ArrayLike, low: int = 1) -> Pixels:
 
 
 def rows_of(strokes: Any) -> npt.NDArray[np.float64]:
-    return np.array(
-        [(x, y, i == len(s) - 1) for s in strokes for i, (x, y) in enumerate(s)], dtype=np.float64
-    )
+    return np.array([(x, y, i == len(s) - 1) for s in strokes for i, (x, y) in enumerate(s)], dtype=np.float64)
 
 
 def check(rows: npt.NDArray[np.float64], knots: npt.NDArray[np.int64], paper_exact: bool = True) -> None:
@@ -75,9 +73,7 @@ LINES = {
     "vertical up": [[(9, 60), (9, 9)]],
     "diagonal": [[(9, 9), (60, 60)]],
     "other diagonal": [[(60, 9), (9, 60)]],
-    "every octant": [
-        [(100, 100), (100 + a, 100 + b)] for a in (-37, -10, 10, 37) for b in (-37, -10, 10, 37)
-    ],
+    "every octant": [[(100, 100), (100 + a, 100 + b)] for a in (-37, -10, 10, 37) for b in (-37, -10, 10, 37)],
     "half pixels": [[(9.5, 10.5), (20.5, 33.5), (11.49, 60.51)]],
     "frame of the canvas": [[(0, 0), (255, 0), (255, 255), (0, 255), (0, 0)]],
     "one pixel inside": [[(1, 1), (254, 1), (254, 254), (1, 254), (1, 1)]],
@@ -96,9 +92,7 @@ def test_hand_made_drawings(strokes: Any, paper_exact: bool) -> None:
     check(rows, np.arange(1, len(rows) + 1), paper_exact)
 
 
-coordinates = st.one_of(
-    st.integers(0, 255).map(float), st.floats(-20, 276, width=32), st.sampled_from([0.0, 255.0])
-)
+coordinates = st.one_of(st.integers(0, 255).map(float), st.floats(-20, 276, width=32), st.sampled_from([0.0, 255.0]))
 strokes = st.lists(st.lists(st.tuples(coordinates, coordinates), min_size=1, max_size=8), max_size=4)
 
 

@@ -98,9 +98,7 @@ def test_empty_sketch_is_a_blank_episode(sketch: Sketch, schedule: str) -> None:
     assert (birth_map(sketch, knots) == 255).all()
 
 
-@pytest.mark.parametrize(
-    "strokes", [[[(9, 9)]], [[(9, 9), (9, 9)]], [[(9, 9)], [], [(9, 9)]]], ids=["3", "4", "2"]
-)
+@pytest.mark.parametrize("strokes", [[[(9, 9)]], [[(9, 9), (9, 9)]], [[(9, 9)], [], [(9, 9)]]], ids=["3", "4", "2"])
 def test_point_without_length_is_a_dot(strokes: Any) -> None:
     assert ink(Sketch.from_strokes(strokes)) == 5
 

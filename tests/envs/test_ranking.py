@@ -50,8 +50,8 @@ def rank(row: Sequence[float], target: int) -> int:
 
 
 def distance(a: Sequence[float], b: Sequence[float], normalized: bool = True) -> float:
-    lists = (torch.tensor(row, dtype=torch.float64) for row in (a, b))
-    return float(kendall_tau_distance(*lists, normalized=normalized))
+    sim_a, sim_b = (torch.tensor(row, dtype=torch.float64) for row in (a, b))
+    return float(kendall_tau_distance(sim_a, sim_b, normalized))
 
 
 def random_units(*shape: int, seed: int = 0) -> Tensor:
@@ -190,7 +190,7 @@ def hard_lists(rows: int, size: int, seed: int) -> Tensor:
     rng = torch.Generator().manual_seed(seed)
     near = 0.5 + 2.0**-53 * torch.randint(size, (rows, size), generator=rng).double()
     coarse = torch.randint(-3, 4, (rows, size), generator=rng).double()
-    coarse[coarse == 3], coarse[coarse == -3], coarse[coarse == 0] = INF, -INF, -0.0
+    coarse[coarse == 3], coarse[coarse == -3], coarse[coarse == -1] = INF, -INF, -0.0
     return torch.where(torch.rand(rows, size, generator=rng) < 0.5, near, coarse)
 
 

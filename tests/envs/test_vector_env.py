@@ -148,7 +148,7 @@ def test_make_vec_makes_it(bank: EpisodeBank) -> None:
     assert env.observation_space.shape == (B, 32)
     assert env.action_space.shape == (B, 8)
     env.reset(seed=0)
-    env.step(env.action_space.sample())  # type: ignore[arg-type]
+    env.step(env.action_space.sample())
     env.close()
 
 
