@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from sketchless.encoders.bank import EpisodeBank
+from sketchless.envs.camera import dataset_of
 from sketchless.envs.core import Core
-from sketchless.envs.gym_env import dataset_of
 from sketchless.envs.rendering import Renderer
 
 

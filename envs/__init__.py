@@ -1,7 +1,8 @@
 """Episodes: ranking, rewards, the batched core and its Gymnasium shells. Importing this registers the ids."""
 
+from .camera import dataset_of
 from .core import Core, Score, State, Terms, Transition
-from .gym_env import OnTheFlyEnv, dataset_of
+from .gym_env import OnTheFlyEnv
 from .ranking import kendall_tau_distance, percentile, similarity, snap, target_rank
 from .registration import register
 from .rewards import REWARDS, RewardScheme, combined, make_reward, top

@@ -244,6 +244,11 @@ class Core:
         return (mixed & 0x7FFF_FFFF_FFFF_FFFF) % len(self.bank)
 
 
+def choose(mask: Tensor, a: State, b: State) -> State:
+    """State `a` where `mask` bool [B], `b` elsewhere."""
+    return State(*(torch.where(mask if x.dim() == 1 else mask.unsqueeze(1), x, y) for x, y in zip(a, b, strict=True)))
+
+
 def _mix(x: Tensor) -> Tensor:
     """splitmix64 (Steele et al., OOPSLA 2014) on int64, which wraps around."""
     x = x + _signed(0x9E3779B97F4A7C15)

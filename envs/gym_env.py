@@ -12,13 +12,12 @@ import torch
 
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, unknown_name
-from sketchless.datasets.loading import load_dataset
 from sketchless.encoders.bank import EpisodeBank
 
+from .camera import Camera
 from .core import Core, State, Transition
-from .inputs import as_action, as_seed, open_bank
+from .inputs import as_action, as_render_mode, as_seed, open_bank
 from .ranking import percentile
-from .rendering import Renderer
 from .rewards import Local, RewardScheme
 
 Array = npt.NDArray[np.float32]
@@ -85,15 +84,13 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         render_mode: str | None = None,
         dataset: SketchDataset | None = None,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise unknown_name("render_mode", render_mode, self.metadata["render_modes"])
         self.core = Core(open_bank(bank, split, device), reward, mode, observation, scale)
         self.observation_space = gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32)
-        self.render_mode = render_mode
-        self._dataset = dataset
-        self._renderer: Renderer | None = None
+        self.render_mode = as_render_mode(render_mode)
+        self._camera = Camera(self.core, self.render_mode, dataset)
         self._state: State | None = None
+        self._played: State | None = None  # where the last action was played
         self._last: Transition | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
@@ -107,7 +104,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
             self._state = self.core.next_episode(self._state, torch.tensor([True], device=self.core.device))
         if sketch is not None:
             self._state = self._state._replace(sketch=torch.full_like(self._state.sketch, sketch))
-        self._last = None
+        self._played = self._last = None
         return self._observation(), self._info()
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -115,6 +112,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
             fault = "before the first reset" if self._state is None else "after the end of the episode"
             raise ConfigError(f"step called {fault}: call reset first")
         given = as_action(action, (self.core.action_dim,), self.core.device)
+        self._played = self._state
         self._last = self.core.step(self._state, given.unsqueeze(0))
         self._state = self._last.state
         return self._observation(), float(self._last.reward), bool(self._last.terminated), False, self._info()
@@ -125,18 +123,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
             return None
         if self._state is None:
             raise ConfigError("render called before the first reset: call reset first")
-        if self._renderer is None:
-            bank = self.core.bank
-            self._renderer = Renderer(bank, self._dataset or dataset_of(bank))
-        sketch, step = int(self._state.sketch), int(self._state.step)
-        if self._last is None:
-            ranking, rank = None, None
-        else:
-            ranking = self._last.similarity[0].argsort(descending=True, stable=True).tolist()
-            rank = int(self._last.rank)
-            step = step if bool(self._last.terminated) else step - 1  # the frame that was ranked
-        draw = self._renderer.rgb if self.render_mode == "rgb_array" else self._renderer.ansi
-        return draw(sketch, step, ranking, rank)
+        return self._camera.picture(self._played or self._state, 0, self._last)
 
     def _sketch(self, options: dict[str, Any]) -> int | None:
         for name in options:
@@ -173,11 +160,3 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
             "is_success": rank == 1,
             "reward_terms": {name: float(term) for name, term in self._last.terms._asdict().items()},
         }
-
-
-def dataset_of(bank: EpisodeBank) -> SketchDataset:
-    """The data set a bank was made from. Raises ConfigError where the bank does not say, or as its loader."""
-    spec = bank.provenance.get("data")
-    if not spec:
-        raise ConfigError("this bank does not say what it was made from: pass dataset= to draw it")
-    return load_dataset(**spec)

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
+
+RENDER_MODES = ("rgb_array", "ansi")
 
 
 def open_bank(bank: EpisodeBank | str | os.PathLike[str], split: str, device: str | torch.device) -> EpisodeBank:
@@ -45,3 +48,20 @@ def as_action(action: Any, shape: tuple[int, ...], device: torch.device) -> Tens
     if not isinstance(action, Tensor):
         action = torch.from_numpy(action.astype(np.float64))
     return action.detach().to(device, torch.float64)
+
+
+def as_render_mode(mode: str | None) -> str | None:
+    """A render mode that we draw in, or None. Raises ConfigError for another one."""
+    if mode is not None and mode not in RENDER_MODES:
+        raise unknown_name("render_mode", mode, RENDER_MODES)
+    return mode
+
+
+def as_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """An autoreset mode from itself, its name or its value. Raises ConfigError for another one."""
+    known = {str(key): member for member in AutoresetMode for key in (member.name, member.value)}
+    if isinstance(mode, AutoresetMode):
+        return mode
+    if mode not in known:
+        raise unknown_name("autoreset_mode", mode, known)
+    return known[mode]

@@ -13,11 +13,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.dataset import SketchDataset
+from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .core import Core, State, Transition
-from .inputs import as_action, as_seed, open_bank
+from .camera import Camera
+from .core import Core, State, Transition, choose
+from .inputs import as_action, as_autoreset_mode, as_render_mode, as_seed, open_bank
 from .ranking import percentile
 from .rewards import Local, RewardScheme
 
@@ -33,22 +35,32 @@ class OnTheFlyVectorEnv(VectorEnv):
     or with seed s[i] after `reset(seed=[...])`. `reset()` begins the next episode of each; if it is the very
     first reset, their seeds come from `np_random`, as in a single environment.
 
-    An episode that ends is followed by the next one within the same step (`SAME_STEP`): the returned
-    observation and `step`, `sketch` and `photo` are of the new episode, all else is about the step just made.
-    `info["final_obs"]` [B, D] holds the last observation of the old one and `info["final_info"]` what it
-    ended with, both valid where `info["_final_obs"]` [B] is True and absent where no episode ended.
+    What follows the end of an episode is chosen by `autoreset_mode` and declared in `metadata`:
+
+    `SAME_STEP` (default): the next episode begins within the same step. The returned observation and `step`,
+        `sketch` and `photo` are of the new episode, all else is about the step just made. `info["final_obs"]`
+        [B, D] holds the last observation of the old one and `info["final_info"]` what it ended with, both
+        valid where `info["_final_obs"]` [B] is True and absent where no episode ended.
+    `NEXT_STEP`: the next step only begins the new episode there: its action is ignored, its reward 0, and
+        `rank` and the like are 0, marked False in `info["_rank"]` [B].
+    `DISABLED`: nothing; `reset(options={"reset_mask": mask})` [B] begins the next episode where asked, in any
+        mode, and leaves the others as they are.
 
     Args:
         num_envs: B, 1 or more.
-        bank, split, reward, mode, observation, scale, device: as for `OnTheFlyEnv`.
+        bank, split, reward, mode, observation, scale, device, dataset: as for `OnTheFlyEnv`.
+        autoreset_mode: an `AutoresetMode` or its value, such as `"NextStep"`.
+        max_episode_steps: truncate episodes after so many steps; by default none is.
+        render_mode: `"rgb_array"` or `"ansi"`; `render` gives one picture per environment.
 
     Raises:
-        ConfigError: `num_envs` below 1, an unknown option.
+        ConfigError: `num_envs` or `max_episode_steps` below 1, an unknown option.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (the base class declares it so)
         "autoreset_mode": AutoresetMode.SAME_STEP,
-        "render_modes": [],
+        "render_modes": ["rgb_array", "ansi"],
+        "render_fps": 4,
     }
 
     def __init__(
@@ -62,45 +74,117 @@ class OnTheFlyVectorEnv(VectorEnv):
         observation: str = "feature",
         scale: float = 1.0,
         device: str | torch.device = "auto",
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        dataset: SketchDataset | None = None,
     ) -> None:
-        if num_envs < 1:
-            raise ConfigError(f"num_envs={num_envs}: a vector environment needs one or more")
+        for name, count in {"num_envs": num_envs, "max_episode_steps": max_episode_steps}.items():
+            if count is not None and count < 1:
+                raise ConfigError(f"{name}={count}: must be 1 or more")
         self.core = Core(open_bank(bank, split, device), reward, mode, observation, scale)
         self.num_envs = num_envs
         self.single_observation_space = gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        self.autoreset_mode = as_autoreset_mode(autoreset_mode)
+        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
+        self.render_mode = as_render_mode(render_mode)
+        self._camera = Camera(self.core, self.render_mode, dataset)
+        self._limit = max_episode_steps or self.core.n_steps
         self._state: State | None = None
+        self._played: State | None = None  # where the last actions were played
+        self._outcome: Transition | None = None
+        self._ended = torch.zeros(num_envs, dtype=torch.bool, device=self.core.device)  # and not begun anew
+        self._ranked = self._ended  # whose last step still belongs to the episode on show
 
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
-        for name in options or {}:
-            raise ConfigError(f"unknown reset option {name!r}: a vector environment has none")
-        if self._state is not None and seed is None:
-            everywhere = torch.ones_like(self._state.seed, dtype=torch.bool)
-            self._state = self.core.next_episode(self._state, everywhere)
+        mask = self._mask(options or {})
+        if self._state is None or seed is not None:
+            begun = self.core.reset(self._seeds(seed))
         else:
-            self._state = self.core.reset(self._seeds(seed))
-        info = {"step": torch.zeros_like(self._state.step)} | self._names(self._state)
-        return self.core.observe(self._state), info
+            begun = self.core.next_episode(self._state, mask)
+        self._state = begun if self._state is None else choose(mask, begun, self._state)
+        self._ended, self._ranked = self._ended & ~mask, self._ranked & ~mask
+        return self.core.observe(self._state), {"step": self._state.step.clone()} | self._names(self._state)
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         if self._state is None:
             raise ConfigError("step called before the first reset: call reset first")
-        before = self._state
         given = as_action(actions, (self.num_envs, self.core.action_dim), self.core.device)
-        outcome = self.core.step(before, given)
-        ended = outcome.terminated
-        self._state = self.core.next_episode(outcome.state, ended)
-        info = self._info(before, outcome)
-        if bool(ended.any()):
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            return self._step_or_begin(self._state, given)
+        if self.autoreset_mode is AutoresetMode.DISABLED and bool(self._ended.any()):
+            where = self._ended.nonzero().flatten().tolist()
+            raise ConfigError(f"step called after the end of episodes {where}: reset them with a reset_mask")
+        played, outcome, truncated = self._play(self._state, given)
+        ended = outcome.terminated | truncated
+        info = self._info(played, outcome)
+        self._state = outcome.state
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            self._ended = ended
+        elif bool(ended.any()):
+            self._state = self.core.next_episode(outcome.state, ended)
+            self._ranked = ~ended
             final = info
             info = final | self._names(self._state) | {"step": final["step"].masked_fill(ended, 0)}
             info |= {"final_obs": self.core.observe(outcome.state), "_final_obs": ended}
             info |= {"final_info": final, "_final_info": ended}
-        return self.core.observe(self._state), outcome.reward, ended, torch.zeros_like(ended), info
+        return self.core.observe(self._state), outcome.reward, outcome.terminated, truncated, info
+
+    def render(self) -> tuple[Any, ...] | None:
+        """One picture or text per environment. Raises ConfigError before the first reset."""
+        if self.render_mode is None:
+            gym.logger.warn("render() needs a render_mode: make the environments with render_mode='rgb_array'")
+            return None
+        if self._state is None:
+            raise ConfigError("render called before the first reset: call reset first")
+        rows = range(self.num_envs)
+        return tuple(
+            self._camera.picture(self._played, row, self._outcome)
+            if bool(self._ranked[row])
+            else self._camera.picture(self._state, row, None)
+            for row in rows
+        )
+
+    def _play(self, state: State, actions: Tensor) -> tuple[State, Transition, Tensor]:
+        outcome = self.core.step(state, actions)
+        truncated = ~outcome.terminated & (state.step + 1 >= self._limit)
+        self._played, self._outcome = state, outcome
+        self._ranked = torch.ones_like(truncated)
+        return state, outcome, truncated
+
+    def _step_or_begin(self, state: State, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+        """`NEXT_STEP`: begin where an episode has ended, step elsewhere."""
+        begins = self._ended
+        state = self.core.next_episode(state, begins)
+        played, outcome, truncated = self._play(state, actions.masked_fill(begins.unsqueeze(1), 0.0))
+        terminated, truncated = outcome.terminated & ~begins, truncated & ~begins
+        info = self._info(played, outcome) | {"_rank": ~begins}
+        for name in ("step", "rank", "percentile", "reciprocal_rank", "is_success"):
+            info[name] = info[name].masked_fill(begins, 0)
+        info["reward_terms"] = {name: term.masked_fill(begins, 0) for name, term in info["reward_terms"].items()}
+        self._state = choose(begins, state, outcome.state)
+        self._ended, self._ranked = terminated | truncated, ~begins
+        reward = outcome.reward.masked_fill(begins, 0)
+        return self.core.observe(self._state), reward, terminated, truncated, info
+
+    def _mask(self, options: dict[str, Any]) -> Tensor:
+        for name in options:
+            if name != "reset_mask":
+                raise unknown_name("reset option", name, ["reset_mask"])
+        everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.core.device)
+        if "reset_mask" not in options:
+            return everywhere
+        mask = torch.as_tensor(options["reset_mask"], device=self.core.device)
+        if mask.dtype != torch.bool or mask.shape != everywhere.shape:
+            raise ConfigError(f"reset_mask is {mask.dtype} {tuple(mask.shape)}: want booleans [{self.num_envs}]")
+        if self._state is None and not mask.all():
+            raise ConfigError("reset_mask before the first reset: reset all environments first")
+        return mask
 
     def _seeds(self, seed: int | Sequence[int] | None) -> Tensor:
         if seed is None:

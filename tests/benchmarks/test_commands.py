@@ -92,7 +92,7 @@ def test_encode_train_evaluate_on_procedural_chairs(tmp_path: Path, monkeypatch,
         return procedural(seed=seed, train=14, test=6, validation=validation, drawers=1)
 
     monkeypatch.setitem(loading.DATASETS, "procedural", few)
-    monkeypatch.setattr("sketchless.envs.gym_env.dataset_of", lambda bank: few())
+    monkeypatch.setattr("sketchless.envs.camera.dataset_of", lambda bank: few())
     monkeypatch.setattr("sketchless.benchmarks.walkthrough.dataset_of", lambda bank: few())
     small = ["--validation", "4", "--epochs", "2", "--steps", "5", "--variants", "1", "--batch", "4"]
     assert main(["encode", *small, "--out", str(tmp_path / "e")]) == 0

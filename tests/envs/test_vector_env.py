@@ -273,7 +273,7 @@ def test_168_what_is_no_seed_is_refused(seed: Any, match: str, small: EpisodeBan
 
 @pytest.mark.parametrize("num_envs", [0, -3])
 def test_174_no_environment_at_all_is_refused(num_envs: int, small: EpisodeBank, refuses: Refuses) -> None:
-    with refuses(ConfigError, f"num_envs={num_envs}: a vector environment needs one or more"):
+    with refuses(ConfigError, f"num_envs={num_envs}: must be 1 or more"):
         vector(small, num_envs)
 
 
@@ -313,8 +313,8 @@ def test_162_an_action_that_is_not_finite_names_its_row_and_changes_nothing(
     assert torch.equal(env.step(actions)[1], expected[1])
 
 
-def test_169_reset_options_do_not_exist(small: EpisodeBank, refuses: Refuses) -> None:
-    with refuses(ConfigError, "unknown reset option 'sketch_id': a vector environment has none"):
+def test_169_unknown_reset_options_name_the_one_there_is(small: EpisodeBank, refuses: Refuses) -> None:
+    with refuses(ConfigError, "unknown reset option 'sketch_id': .*'?reset_mask"):
         vector(small).reset(options={"sketch_id": "sketch-0"})
 
 
@@ -322,3 +322,119 @@ def test_173_close_twice(small: EpisodeBank) -> None:
     env = vector(small)
     env.close()
     env.close()
+
+
+# Other ways to end and to begin ------------------------------------------------------------------------------
+
+
+def test_next_step_begins_where_same_step_already_plays(bank: EpisodeBank) -> None:
+    """The same transitions, with a step that only begins after each end."""
+    quick, slow = vector(bank, reward=REWARD), vector(bank, reward=REWARD, autoreset_mode="NextStep")
+    singles = [OnTheFlyEnv(bank, reward=REWARD) for _ in range(B)]
+    assert slow.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    assert quick.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    observation, _ = slow.reset(seed=7)
+    expected = [env.reset(seed=7 + i)[0] for i, env in enumerate(singles)]
+    begins = [False] * B
+    for actions in noise(25):
+        assert np.array_equal(observation.numpy(), np.stack(expected))
+        observation, reward, terminated, truncated, info = slow.step(actions)
+        assert not truncated.any()
+        for i, env in enumerate(singles):
+            assert bool(info["_rank"][i]) is not begins[i]
+            if begins[i]:
+                expected[i], paid, begins[i] = env.reset()[0], 0.0, False
+                assert info["rank"][i] == info["step"][i] == 0
+            else:
+                expected[i], paid, begins[i], _, one = env.step(actions[i].numpy())
+                assert info["rank"][i] == one["rank"]
+            assert (float(reward[i]), bool(terminated[i])) == (paid, begins[i])
+
+
+def test_disabled_waits_for_a_reset_mask(small: EpisodeBank, refuses: Refuses) -> None:
+    env, other = vector(small, autoreset_mode=AutoresetMode.DISABLED), vector(small)
+    env.reset(seed=0)
+    other.reset(seed=0)
+    for actions in noise(3):
+        observation, _, terminated, *_ = env.step(actions)
+        expected = other.step(actions)[0]
+    assert terminated.all()
+    with refuses(ConfigError, r"after the end of episodes \[0, 1, 2, 3, 4\]"):
+        env.step(actions)
+    mask = torch.tensor([True, False, True, True, False])
+    after, info = env.reset(options={"reset_mask": mask})
+    assert torch.equal(after[mask], expected[mask])  # the episode that SAME_STEP has begun itself
+    assert torch.equal(after[~mask], observation[~mask])
+    assert info["step"].tolist() == [0, 2, 0, 0, 2]
+    with refuses(ConfigError, r"after the end of episodes \[1, 4\]"):
+        env.step(actions)
+    env.reset(options={"reset_mask": ~mask})
+    env.step(actions)
+
+
+def test_a_reset_mask_with_a_seed_seeds_only_the_rows_it_names(small: EpisodeBank) -> None:
+    env = vector(small)
+    env.reset(seed=0)
+    env.step(noise(1)[0])
+    mask = torch.tensor([False, True, False, False, False])
+    before = env.reset(options={"reset_mask": torch.zeros(B, dtype=torch.bool)})[0]
+    after = env.reset(seed=100, options={"reset_mask": mask})[0]
+    assert np.array_equal(after[1].numpy(), OnTheFlyEnv(small).reset(seed=101)[0])
+    assert torch.equal(after[~mask], before[~mask])
+
+
+@pytest.mark.parametrize("mask", [[True], torch.ones(B), np.ones((B, 1), bool)])
+def test_a_reset_mask_of_another_shape_or_type_is_refused(mask: Any, small: EpisodeBank, refuses: Refuses) -> None:
+    env = vector(small)
+    env.reset(seed=0)
+    with refuses(ConfigError, "reset_mask is"):
+        env.reset(options={"reset_mask": mask})
+
+
+def test_a_first_reset_must_reset_all(small: EpisodeBank, refuses: Refuses) -> None:
+    with refuses(ConfigError, "reset all"):
+        vector(small).reset(options={"reset_mask": torch.tensor([True] * (B - 1) + [False])})
+
+
+def test_max_episode_steps_truncates(bank: EpisodeBank) -> None:
+    env = vector(bank, max_episode_steps=2)
+    env.reset(seed=0)
+    steps = torch.zeros(B, dtype=torch.int64)
+    for actions in noise(9):
+        _, _, terminated, truncated, info = env.step(actions)
+        lengths = bank.lengths[info.get("final_info", info)["sketch"]]
+        steps += 1
+        assert torch.equal(terminated, steps >= lengths)
+        assert torch.equal(truncated, (steps == 2) & ~terminated)
+        steps = steps.masked_fill(terminated | truncated, 0)
+
+
+def test_unknown_autoreset_mode_names_the_nearest(small: EpisodeBank, refuses: Refuses) -> None:
+    with refuses(ConfigError, "did you mean 'SameStep'"):
+        vector(small, autoreset_mode="SamStep")
+
+
+def test_renders_a_picture_for_each(small: EpisodeBank, dataset_for: Callable[[EpisodeBank], Any]) -> None:
+    env = vector(small, render_mode="rgb_array", dataset=dataset_for(small))
+    single = OnTheFlyEnv(small, render_mode="rgb_array", dataset=dataset_for(small))
+    env.reset(seed=3)
+    single.reset(seed=3 + 2)
+    for actions in [None, *noise(2)]:
+        if actions is not None:
+            env.step(actions)
+            single.step(actions[2].numpy())
+        pictures = env.render()
+        assert pictures is not None
+        assert len(pictures) == B
+        assert np.array_equal(pictures[2], single.render())
+
+
+def test_after_an_end_the_new_drawing_is_shown(small: EpisodeBank, dataset_for: Callable[[EpisodeBank], Any]) -> None:
+    env = vector(small, render_mode="ansi", dataset=dataset_for(small))
+    env.reset(seed=3)
+    for actions in noise(3):
+        env.step(actions)
+    fresh = OnTheFlyVectorEnv(B, small, device="cpu", render_mode="ansi", dataset=dataset_for(small))
+    fresh.reset(seed=3)
+    fresh.reset()  # the second episodes
+    assert env.render() == fresh.render()

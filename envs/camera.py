@@ -1,0 +1,52 @@
+"""What a shell shows when asked to render: the frame that was ranked last, and the list it gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sketchless.datasets.dataset import SketchDataset
+from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.loading import load_dataset
+from sketchless.encoders.bank import EpisodeBank
+
+from .core import Core, State, Transition
+from .rendering import Renderer
+
+
+class Camera:
+    """Draws the episodes of a core; opens its data set only when the first picture is asked for.
+
+    Args:
+        core: whose episodes are drawn.
+        mode: `"rgb_array"` or `"ansi"`.
+        dataset: drawings and photos; by default what the core's bank was made from.
+    """
+
+    def __init__(self, core: Core, mode: str | None, dataset: SketchDataset | None = None) -> None:
+        self._core, self._mode, self._dataset = core, mode, dataset
+        self._renderer: Renderer | None = None
+
+    def picture(self, state: State | None, row: int, outcome: Transition | None) -> Any:
+        """Row `row` of a state, with the list that playing there gave; uint8 [H, W, 3] or text.
+
+        Raises:
+            ConfigError, DataError: the data set behind the bank cannot be read.
+        """
+        assert state is not None
+        if self._renderer is None:
+            bank = self._core.bank
+            self._renderer = Renderer(bank, self._dataset or dataset_of(bank))
+        draw = self._renderer.rgb if self._mode == "rgb_array" else self._renderer.ansi
+        sketch, step = int(state.sketch[row]), int(state.step[row])
+        if outcome is None:
+            return draw(sketch, step, None, None)
+        order = outcome.similarity[row].argsort(descending=True, stable=True).tolist()
+        return draw(sketch, step, order, int(outcome.rank[row]))
+
+
+def dataset_of(bank: EpisodeBank) -> SketchDataset:
+    """The data set a bank was made from. Raises ConfigError where the bank does not say, or as its loader."""
+    spec = bank.provenance.get("data")
+    if not spec:
+        raise ConfigError("this bank does not say what it was made from: pass dataset= to draw it")
+    return load_dataset(**spec)
