@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from .metrics import METRICS, POINTS, Evaluation, evaluate, interval
 from .runs import Interrupted, StopSignal, Stopwatch, parse_seeds, progress_bar, run_folder
 from .tables import comparison
 from .walkthrough import episode_frames
+
+SECONDS_BETWEEN_SAVES = 60.0
 
 
 @dataclass(frozen=True)
@@ -176,14 +179,19 @@ def _train(job: _Job, seed: int, bar: Progress, stop: StopSignal) -> Any:
     agent = job.make.load(part, job.core, job.validation) if part.exists() else job.fresh(seed)
     budget = max(round(job.passes * int(job.core.bank.lengths.sum()) * agent.config.samples), 1)
     task = bar.add_task(f"seed {seed}", total=budget, note="")
+    saved, resumed = time.monotonic(), part.exists()
 
     def step(inner: dict[str, Any], _: dict[str, Any]) -> bool:
+        nonlocal saved
+        if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+            agent.save(part)  # so that a killed run loses little
+            saved = time.monotonic()
         best = max((look["val_m_at_b"] for look in agent.history), default=float("nan"))
         note = f"reward {agent.last_reward:+.3f}  validation m@B {best:.2f}"
         bar.update(task, completed=min(agent.num_timesteps, budget), note=note)
         return not stop.asked
 
-    agent.learn(budget, callback=step, reset_num_timesteps=not part.exists())
+    agent.learn(budget, callback=step, reset_num_timesteps=not resumed)
     if stop.asked and agent.num_timesteps < budget:
         agent.save(part)
         raise Interrupted(

@@ -76,6 +76,29 @@ class TestTrain:
         assert whole["validation"] == cut["validation"]
         assert not list((tmp_path / "cut").glob("*.part.*"))
 
+    def test_killed_and_repeated_ends_as_if_never_killed(self, bank: Path, tmp_path: Path, monkeypatch) -> None:
+        """What a kill leaves is the last checkpoint written on the way."""
+        from sketchless.agents import PPOAClip
+
+        class Killed(BaseException):
+            pass
+
+        def save_then_die(agent: PPOAClip, path: Path, save=PPOAClip.save) -> None:
+            save(agent, path)
+            if agent.n_updates == 7:
+                raise Killed
+
+        assert train(bank, tmp_path / "whole", "--passes", "20") == 0
+        monkeypatch.setattr("sketchless.benchmarks.train.SECONDS_BETWEEN_SAVES", 0.0)
+        with monkeypatch.context() as dying:
+            dying.setattr(PPOAClip, "save", save_then_die)
+            with pytest.raises(Killed):
+                train(bank, tmp_path / "cut", "--passes", "20")
+        assert train(bank, tmp_path / "cut", "--passes", "20") == 0
+        whole, cut = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut"))
+        assert whole["refined"] == cut["refined"]
+        assert whole["validation"] == cut["validation"]
+
     def test_paper_preset_runs(self, bank: Path, tmp_path: Path) -> None:
         assert (
             main(["train", "--bank", str(bank), "--out", str(tmp_path / "p"), "--preset", "paper", "--passes", "2"])
