@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 from sketchless.datasets.errors import ConfigError, DataError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .ranking import ranking, similarity, target_rank, tau_between, unit
+from .ranking import count_rank, ranking, similarity, tau_between, unit
 from .rewards import Local, RewardScheme, make_reward
 
 MODES = ("residual", "absolute")
@@ -101,7 +101,9 @@ class Core:
         weight, bias = bank.weight.detach().double(), bank.bias.detach().double()
         parts = bank.features.split(64)  # float64, but not all features at once
         self.base = torch.cat([unit(linear(part.double(), weight, bias)) for part in parts])  # [N, T, d]
-        self.frames = bank.features if observation == "feature" else self.base.float()  # [N, T, D or d]
+        frames = bank.features if observation == "feature" else self.base.float()  # [N, T, D or d]
+        # Rounding may carry a coordinate of a unit vector out of the box.
+        self.frames = frames if frames.abs().amax() <= 1 else frames.clamp(-1, 1)
         self._worth = self.reward.table(self.n_photos, self.device)  # of rank r at r - 1
 
     @property
@@ -145,7 +147,7 @@ class Core:
 
     def observe(self, state: State) -> Tensor:
         """The frame on show: float32 [B, D] or [B, d]."""
-        return self.frames[state.sketch, state.step].clamp(-1, 1)
+        return self.frames[state.sketch, state.step]
 
     def step(self, state: State, action: Tensor) -> Transition:
         """Refine, rank, pay, reveal the next frame. `action` [B, d]; after the last frame `terminated`.
@@ -155,7 +157,7 @@ class Core:
         """
         embedding = self.refine(self.base[state.sketch, state.step], action)
         nearness = similarity(embedding, self.gallery)
-        rank = target_rank(nearness, self.bank.targets[state.sketch])
+        rank = count_rank(nearness, self.bank.targets[state.sketch])
         terms, order, tau = self._pay(state, nearness, rank)
         last = self.bank.lengths[state.sketch] - 1
         following = state._replace(
@@ -169,7 +171,7 @@ class Core:
 
     def observations(self, sketches: Tensor) -> Tensor:
         """All frames of sketches int64 [B]: float32 [B, T, D] or [B, T, d]."""
-        return self.frames[sketches].clamp(-1, 1)
+        return self.frames[sketches]
 
     def score(self, sketches: Tensor, actions: Tensor, credit: str = "aligned") -> Score:
         """Rank and pay whole episodes; equal to stepping through them, as frames do not depend on actions.
@@ -194,7 +196,7 @@ class Core:
         nearness = similarity(self.refine(self.base[sketches], actions), self.gallery)  # [B, T, G]
         targets = self.bank.targets[sketches].unsqueeze(1).expand(-1, steps)
         valid = torch.arange(steps, device=self.device) < self.bank.lengths[sketches].unsqueeze(1)  # [B, T]
-        rank = target_rank(nearness, targets) * valid
+        rank = count_rank(nearness, targets) * valid
         local = self._worth[rank.clamp_min(1) - 1] * valid
         trajectory = torch.zeros_like(local)
         tau = torch.zeros(len(sketches), steps - 1, dtype=torch.float64, device=self.device)
@@ -213,7 +215,8 @@ class Core:
         An action outside the box is scaled into it, never cut off by coordinate: that would turn it. The
         zero action in absolute mode has no direction and is as far from every photo: all ties, last rank.
         """
-        if not torch.isfinite(action).all():
+        # A sum is quicker than looking at every number; where it overflows, look after all.
+        if not torch.isfinite(action.sum()) and not torch.isfinite(action).all():
             where = (~torch.isfinite(action)).nonzero()[0].tolist()
             raise DataError(f"action{where} is {float(action[tuple(where)])}: actions must be finite numbers")
         action = action.double()

@@ -69,7 +69,12 @@ def target_rank(similarity: Tensor, target: Tensor) -> Tensor:
     if not torch.isfinite(similarity.sum(dim=-1)).all() and not torch.isfinite(similarity).all():
         row = (~torch.isfinite(similarity).all(dim=-1)).nonzero()[0].tolist()
         raise DataError(f"a similarity of query {row} is NaN or infinite: it has no rank; check the action")
-    own = similarity.gather(-1, target.long().unsqueeze(-1))
+    return count_rank(similarity, target.long())
+
+
+def count_rank(similarity: Tensor, target: Tensor) -> Tensor:
+    """`target_rank` of similarities that are known to be finite and targets known to be in the gallery."""
+    own = similarity.gather(-1, target.unsqueeze(-1))
     return (similarity >= own).sum(dim=-1)
 
 
