@@ -7,27 +7,33 @@ from .ranking import kendall_tau_distance, percentile, similarity, snap, target_
 from .registration import register
 from .rewards import REWARDS, RewardScheme, combined, make_reward, top
 from .vector_env import OnTheFlyVectorEnv
+from .wrappers import NormalizeReward, ToNumpy, drop_frames, resize_gallery, with_distractors
 
 register()
 
 __all__ = [
     "REWARDS",
     "Core",
+    "NormalizeReward",
     "OnTheFlyEnv",
     "OnTheFlyVectorEnv",
     "RewardScheme",
     "Score",
     "State",
     "Terms",
+    "ToNumpy",
     "Transition",
     "combined",
     "dataset_of",
+    "drop_frames",
     "kendall_tau_distance",
     "make_reward",
     "percentile",
     "register",
+    "resize_gallery",
     "similarity",
     "snap",
     "target_rank",
     "top",
+    "with_distractors",
 ]

@@ -11,6 +11,7 @@ from sketchless.encoders.bank import EpisodeBank
 
 from .core import Core, State, Transition
 from .rendering import Renderer
+from .window import Window
 
 
 class Camera:
@@ -18,16 +19,23 @@ class Camera:
 
     Args:
         core: whose episodes are drawn.
-        mode: `"rgb_array"` or `"ansi"`.
+        mode: `"rgb_array"`, `"ansi"` or `"human"`.
         dataset: drawings and photos; by default what the core's bank was made from.
+        fps: pictures a second in a window.
+
+    Raises:
+        ConfigError: `"human"` where no window can open.
     """
 
-    def __init__(self, core: Core, mode: str | None, dataset: SketchDataset | None = None) -> None:
+    def __init__(self, core: Core, mode: str | None, dataset: SketchDataset | None = None, fps: float = 4) -> None:
         self._core, self._mode, self._dataset = core, mode, dataset
         self._renderer: Renderer | None = None
+        self._window = Window(fps) if mode == "human" else None
 
     def picture(self, state: State | None, row: int, outcome: Transition | None) -> Any:
         """Row `row` of a state, with the list that playing there gave; uint8 [H, W, 3] or text.
+
+        In mode `"human"` the picture goes to the window instead, and None is returned.
 
         Raises:
             ConfigError, DataError: the data set behind the bank cannot be read.
@@ -36,12 +44,19 @@ class Camera:
         if self._renderer is None:
             bank = self._core.bank
             self._renderer = Renderer(bank, self._dataset or dataset_of(bank))
-        draw = self._renderer.rgb if self._mode == "rgb_array" else self._renderer.ansi
+        draw = self._renderer.ansi if self._mode == "ansi" else self._renderer.rgb
         sketch, step = int(state.sketch[row]), int(state.step[row])
-        if outcome is None:
-            return draw(sketch, step, None, None)
-        order = outcome.similarity[row].argsort(descending=True, stable=True).tolist()
-        return draw(sketch, step, order, int(outcome.rank[row]))
+        order, rank = None, None
+        if outcome is not None:
+            order = outcome.similarity[row].argsort(descending=True, stable=True).tolist()
+            rank = int(outcome.rank[row])
+        picture: Any = draw(sketch, step, order, rank)
+        return picture if self._window is None else self._window.show(picture)
+
+    def close(self) -> None:
+        """Close the window, where there is one; again does nothing."""
+        if self._window is not None:
+            self._window.close()
 
 
 def dataset_of(bank: EpisodeBank) -> SketchDataset:

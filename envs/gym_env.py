@@ -19,6 +19,7 @@ from .core import Core, State, Transition
 from .inputs import as_action, as_render_mode, as_seed, open_bank
 from .ranking import percentile
 from .rewards import Local, RewardScheme
+from .window import has_display
 
 Array = npt.NDArray[np.float32]
 
@@ -49,11 +50,12 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         reward: name, function (rank, G) -> reward, or `RewardScheme`.
         mode, observation, scale: as above.
         device: where the core computes; observations are numpy all the same.
-        render_mode: `"rgb_array"`: the sketch so far beside the top five photos; `"ansi"`: the same in text.
+        render_mode: `"rgb_array"`: the sketch so far beside the top five photos; `"ansi"`: the same in text;
+            `"human"`: a window with the picture, after every reset and step.
         dataset: where drawings and photos for rendering come from; by default what the bank was made from.
 
     Raises:
-        ConfigError, DataError, CheckpointError: see `EpisodeBank.load` and `Core`.
+        ConfigError, DataError, CheckpointError: see `EpisodeBank.load` and `Core`; `"human"` without a display.
 
     >>> import gymnasium as gym, sketchless.envs
     >>> env = gym.make("sketchless/OnTheFly-v0")
@@ -67,7 +69,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (the base class declares it so)
-        "render_modes": ["rgb_array", "ansi"],
+        "render_modes": ["human", "rgb_array", "ansi"],
         "render_fps": 4,
     }
 
@@ -87,8 +89,10 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         self.core = Core(open_bank(bank, split, device), reward, mode, observation, scale)
         self.observation_space = gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32)
-        self.render_mode = as_render_mode(render_mode)
-        self._camera = Camera(self.core, self.render_mode, dataset)
+        self.render_mode = as_render_mode(render_mode, self.metadata["render_modes"])
+        self._camera = Camera(self.core, self.render_mode, dataset, self.metadata["render_fps"])
+        if not has_display():  # or checkers, which try every mode that an environment names, would ask for a window
+            self.metadata = self.metadata | {"render_modes": ["rgb_array", "ansi"]}
         self._state: State | None = None
         self._played: State | None = None  # where the last action was played
         self._last: Transition | None = None
@@ -105,6 +109,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         if sketch is not None:
             self._state = self._state._replace(sketch=torch.full_like(self._state.sketch, sketch))
         self._played = self._last = None
+        self._show()
         return self._observation(), self._info()
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -115,6 +120,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         self._played = self._state
         self._last = self.core.step(self._state, given.unsqueeze(0))
         self._state = self._last.state
+        self._show()
         return self._observation(), float(self._last.reward), bool(self._last.terminated), False, self._info()
 
     def render(self) -> Any:
@@ -124,6 +130,13 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         if self._state is None:
             raise ConfigError("render called before the first reset: call reset first")
         return self._camera.picture(self._played or self._state, 0, self._last)
+
+    def close(self) -> None:
+        self._camera.close()
+
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            self.render()
 
     def _sketch(self, options: dict[str, Any]) -> int | None:
         for name in options:

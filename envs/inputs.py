@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,6 @@ from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
-
-RENDER_MODES = ("rgb_array", "ansi")
 
 
 def open_bank(bank: EpisodeBank | str | os.PathLike[str], split: str, device: str | torch.device) -> EpisodeBank:
@@ -50,10 +49,10 @@ def as_action(action: Any, shape: tuple[int, ...], device: torch.device) -> Tens
     return action.detach().to(device, torch.float64)
 
 
-def as_render_mode(mode: str | None) -> str | None:
-    """A render mode that we draw in, or None. Raises ConfigError for another one."""
-    if mode is not None and mode not in RENDER_MODES:
-        raise unknown_name("render_mode", mode, RENDER_MODES)
+def as_render_mode(mode: str | None, known: Sequence[str]) -> str | None:
+    """One of the `known` render modes, or None. Raises ConfigError for another one."""
+    if mode is not None and mode not in known:
+        raise unknown_name("render_mode", mode, known)
     return mode
 
 

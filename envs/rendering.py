@@ -52,8 +52,9 @@ class Renderer:
     def __init__(self, bank: EpisodeBank, dataset: SketchDataset) -> None:
         split = dataset.split(bank.split)
         known = {sketch.id: sketch for sketch in split.sketches}
+        photos = {photo for other in dataset.splits.values() for photo in other.photos}  # also distractors
         wanted = [name if name in known else name.rpartition("~")[0] or name for name in bank.sketch_ids]
-        for kind, names, there in (("sketch", wanted, known), ("photo", bank.photo_ids, set(split.photos))):
+        for kind, names, there in (("sketch", wanted, known), ("photo", bank.photo_ids, photos)):
             if missing := [name for name in names if name not in there]:
                 raise DataError(
                     f"{dataset.name} ({bank.split}): no {kind} {missing[0]!r} ({len(missing)} of "

@@ -90,7 +90,7 @@ class OnTheFlyVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.autoreset_mode = as_autoreset_mode(autoreset_mode)
         self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
-        self.render_mode = as_render_mode(render_mode)
+        self.render_mode = as_render_mode(render_mode, self.metadata["render_modes"])
         self._camera = Camera(self.core, self.render_mode, dataset)
         self._limit = max_episode_steps or self.core.n_steps
         self._state: State | None = None

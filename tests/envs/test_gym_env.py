@@ -381,7 +381,6 @@ def test_reset_options_that_do_not_exist(
     ("options", "match"),
     [
         pytest.param({"render_mode": "rgb"}, "unknown render_mode 'rgb': did you mean 'rgb_array'?", id="171"),
-        pytest.param({"render_mode": "human"}, "unknown render_mode 'human'", id="171-human"),
         pytest.param({"mode": "Residual"}, "did you mean 'residual'?", id="mode"),
         pytest.param({"device": "cpuu"}, "device 'cpuu' does not exist", id="device"),
     ],
@@ -399,6 +398,42 @@ def test_a_bank_that_does_not_exist(tmp_path: Path, refuses: Refuses) -> None:
 
 
 # Rendering -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [OnTheFlyEnv, lambda **options: gym.make(ID, **options)], ids=["class", "gym.make"])
+def test_171_human_without_a_display(
+    make: Callable[..., Any], bank: EpisodeBank, monkeypatch: pytest.MonkeyPatch, refuses: Refuses
+) -> None:
+    monkeypatch.setattr("sketchless.envs.gym_env.has_display", lambda: False)
+    monkeypatch.setattr("sketchless.envs.window.has_display", lambda: False)
+    with refuses(ConfigError, "there is no display: use render_mode='rgb_array' or 'ansi'"):
+        make(bank=bank, render_mode="human")
+    assert make(bank=bank).metadata["render_modes"] == ["rgb_array", "ansi"]
+
+
+def test_human_shows_every_frame_by_itself(
+    bank: EpisodeBank, dataset_for: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+
+    class Screen:
+        def __init__(self, fps: float) -> None:
+            self.show, self.close = shown.append, lambda: shown.append("closed")
+
+    monkeypatch.setattr("sketchless.envs.camera.Window", Screen)
+    options = {"bank": bank, "dataset": dataset_for(bank)}
+    human, rgb = OnTheFlyEnv(render_mode="human", **options), OnTheFlyEnv(render_mode="rgb_array", **options)
+    human.reset(seed=0)
+    rgb.reset(seed=0)
+    frames = [rgb.render()]
+    for action in actions(human, 1):
+        human.step(action)
+        rgb.step(action)
+        frames.append(rgb.render())
+    assert all(np.array_equal(a, b) for a, b in zip(shown, frames, strict=True))
+    assert human.render() is None
+    human.close()
+    assert shown.pop() == "closed"
 
 
 def test_rendering_shows_the_frame_that_was_ranked(bank: EpisodeBank, dataset_for: Callable[..., Any]) -> None:

@@ -303,3 +303,9 @@ def test_an_unknown_sketch_or_photo_is_refused(bank: EpisodeBank, dataset: Sketc
         Renderer(replace(bank, sketch_ids=("other~2", *bank.sketch_ids[1:])), dataset)
     with refuses(DataError, r"tiny \(test\): no photo 'elsewhere'"):
         Renderer(replace(bank, photo_ids=("elsewhere", *bank.photo_ids[1:])), dataset)
+
+
+def test_photos_of_another_split_can_be_distractors(bank: EpisodeBank, dataset: SketchDataset) -> None:
+    train = Split((), np.zeros(0, np.int64), ("elsewhere",))
+    more = replace(dataset, splits={**dataset.splits, "train": train})
+    Renderer(replace(bank, photo_ids=(*bank.photo_ids[:-1], "elsewhere")), more)
