@@ -56,14 +56,12 @@ class ShardedGallery:
         self.device = resolve_device(device)
         self._group = group
         self._block = block or (1 << 17 if self.device.type == "cpu" else 1 << 26)
-        fault = None
         try:
             self._rows = _read([parts] if isinstance(parts, (Tensor, np.ndarray)) else parts, self.device)
-        except SketchlessError as error:  # the others wait: tell them first
-            fault, self._rows = error, torch.empty(0, 0, device=self.device)
+        except SketchlessError:
+            self._gather(torch.tensor([0, 0], device=self.device))  # the others wait for this part
+            raise
         shapes = [x.tolist() for x in self._gather(torch.tensor(self._rows.shape, device=self.device))]
-        if fault is not None:
-            raise fault
         if len({width for _, width in shapes}) > 1:
             raise DataError(f"gallery parts of shapes {shapes} by process: want one width ([0, 0]: see its own error)")
         self._size = sum(size for size, _ in shapes)
