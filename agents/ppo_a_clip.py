@@ -253,11 +253,13 @@ class PPOAClip:
         """Actions for observations [D] or [B, D], inside the box; numpy for numpy, tensors for tensors.
 
         Raises:
-            ConfigError: observations of another width.
+            ConfigError: observations of another width. DataError: observations that are not finite.
         """
         x = torch.as_tensor(observation, dtype=torch.float32, device=self.device)
         if x.dim() == 0 or x.shape[-1] != self.core.observation_dim:
             raise ConfigError(f"observation {tuple(x.shape)}: want [..., {self.core.observation_dim}]")
+        if not torch.isfinite(x).all():
+            raise DataError("an observation holds NaN or infinity: it has no action")
         action = self.policy(x)
         if not deterministic:
             noise = torch.randn(action.shape, generator=self._generator, device=self.device)

@@ -32,6 +32,10 @@ class Camera:
         self._renderer: Renderer | None = None
         self._window = Window(fps) if mode == "human" else None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Made again when they are needed: an open window and a data set's reader cannot be pickled.
+        return self.__dict__ | {"_renderer": None, "_window": None}
+
     def picture(self, state: State | None, row: int, outcome: Transition | None) -> Any:
         """Row `row` of a state, with the list that playing there gave; uint8 [H, W, 3] or text.
 

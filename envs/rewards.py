@@ -9,6 +9,7 @@ import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -70,8 +71,8 @@ def combined(gamma1: float = 1.0, gamma2: float = 1e-4, tau_normalized: bool = T
         raise ConfigError(f"gamma1={gamma1}, gamma2={gamma2}: weights of the reward are finite, 0 or more")
     return RewardScheme(
         "combined",
-        lambda rank, size: gamma1 / rank.double(),
-        lambda before, after: -gamma2 * (after - before).clamp_min(0),
+        partial(_inverse, gamma1),
+        partial(_rise, gamma2),
         tau_normalized,
     )
 
@@ -80,16 +81,39 @@ def top(q: int) -> RewardScheme:
     """1 if rank <= q, else 0. Raises ConfigError for q < 1."""
     if q < 1:
         raise ConfigError(f"top {q}: q must be 1 or more")
-    return RewardScheme(f"top{q}", lambda rank, size: (rank <= q).double())
+    return RewardScheme(f"top{q}", partial(_within, q))
+
+
+# Named functions, as an environment with lambdas in it cannot be pickled.
+
+
+def _inverse(weight: float, rank: Tensor, size: int) -> Tensor:
+    return weight / rank.double()
+
+
+def _inverse_sqrt(rank: Tensor, size: int) -> Tensor:
+    return rank.double().rsqrt()
+
+
+def _negative(rank: Tensor, size: int) -> Tensor:
+    return -rank.double()
+
+
+def _within(q: int, rank: Tensor, size: int) -> Tensor:
+    return (rank <= q).double()
+
+
+def _rise(weight: float, before: Tensor, after: Tensor) -> Tensor:
+    return -weight * (after - before).clamp_min(0)
 
 
 REWARDS: dict[str, Callable[[], RewardScheme]] = {
     "top1": lambda: top(1),
     "top5": lambda: top(5),
     "top10": lambda: top(10),
-    "neg-rank": lambda: RewardScheme("neg-rank", lambda rank, size: -rank.double()),
-    "inv-sqrt-rank": lambda: RewardScheme("inv-sqrt-rank", lambda rank, size: rank.double().rsqrt()),
-    "inv-rank": lambda: RewardScheme("inv-rank", lambda rank, size: 1 / rank.double()),
+    "neg-rank": lambda: RewardScheme("neg-rank", _negative),
+    "inv-sqrt-rank": lambda: RewardScheme("inv-sqrt-rank", _inverse_sqrt),
+    "inv-rank": lambda: RewardScheme("inv-rank", partial(_inverse, 1.0)),
     "combined": combined,
 }
 

@@ -132,7 +132,7 @@ class OnTheFlyVectorEnv(VectorEnv):
             final = info
             info = final | self._names(self._state) | {"step": final["step"].masked_fill(ended, 0)}
             info |= {"final_obs": self.core.observe(outcome.state), "_final_obs": ended}
-            info |= {"final_info": final, "_final_info": ended}
+            info |= {"final_info": _copied(final), "_final_info": ended.clone()}
         return self.core.observe(self._state), outcome.reward, outcome.terminated, truncated, info
 
     def render(self) -> tuple[Any, ...] | None:
@@ -205,9 +205,14 @@ class OnTheFlyVectorEnv(VectorEnv):
         return {
             "step": before.step + 1,
             **self._names(before),
-            "rank": outcome.rank,
+            "rank": outcome.rank.clone(),
             "percentile": percentile(outcome.rank, self.core.n_photos),
             "reciprocal_rank": 1 / outcome.rank.double(),
             "is_success": outcome.rank == 1,
             "reward_terms": outcome.terms._asdict(),
         }
+
+
+def _copied(info: dict[str, Any]) -> dict[str, Any]:
+    """Info that shares no memory with the given one."""
+    return {name: _copied(value) if isinstance(value, dict) else value.clone() for name, value in info.items()}
