@@ -18,8 +18,9 @@ from sketchless.datasets.errors import SketchlessError, unknown_name
 # Module, config class, one line of help. Modules are imported only when their command is used.
 COMMANDS = {
     "train": ("train", "TrainConfig", "train an agent and compare it with the baseline"),
-    "evaluate": ("evaluate", "EvaluateConfig", "repeat the numbers of a run or a bank from files"),
+    "evaluate": ("repeat", "EvaluateConfig", "repeat the numbers of a run or a bank from files"),
     "encode": ("encode", "EncodeConfig", "train an encoder on a data set and write its episode bank"),
+    "bench": ("bench", "BenchConfig", "how fast the environment is, beside what others would write"),
     "info": ("info", "InfoConfig", "what is installed, what can be chosen, what is in a data set"),
 }
 
@@ -73,7 +74,7 @@ def _dispatch(arguments: list[str]) -> None:
 def _parse(command: str, config_class: type[Any], arguments: list[str]) -> Any:
     import tyro
 
-    first = {"evaluate": "target"}.get(command)
+    first = {"evaluate": "target", "bench": "what"}.get(command)
     if first and arguments and not arguments[0].startswith("-"):
         arguments = [f"--{first}", *arguments]
     complaint = io.StringIO()

@@ -1,0 +1,239 @@
+"""The examples run with a tiny budget, and the page on the environment says what the code does."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode
+
+from sketchless.encoders import EpisodeBank
+from sketchless.envs import REWARDS, Core, OnTheFlyEnv, OnTheFlyVectorEnv
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+PAGE = ROOT / "docs" / "environment.md"
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return PAGE.read_text(encoding="utf-8")
+
+
+# Examples ---------------------------------------------------------------------------------------------------
+
+
+def test_cleanrl_ppo_learns_a_little(capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(EXAMPLES / "cleanrl_ppo.py"))
+    before, after = example["train"](example["Args"](total_timesteps=8_000, num_envs=40, device="cpu"))
+    assert before == pytest.approx(example["evaluate"](example["Agent"](128, 64, 0.0), _test_core()))  # B1
+    assert 0 < after <= 1
+    assert after != before
+    told = capsys.readouterr().out
+    assert f"before: mean 1/rank {before:.3f}" in told
+    assert f"after:  mean 1/rank {after:.3f}" in told
+
+
+def test_cleanrl_ppo_takes_its_settings_from_the_command_line() -> None:
+    command = [sys.executable, str(EXAMPLES / "cleanrl_ppo.py"), "--total-timesteps", "80", "--num-envs", "4"]
+    more = ["--env-id", "sketchless/Strokes-v0", "--reward", "inv-rank", "--device", "cpu", "--num-minibatches", "2"]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=True)
+    assert done.stdout.count("mean 1/rank") == 2
+
+
+def _test_core() -> Core:
+    return Core(EpisodeBank.load("procedural", "test"))
+
+
+def test_torchrl_env_keeps_torchrls_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torchrl")
+    rollout = runpy.run_path(str(EXAMPLES / "torchrl_env.py"))["main"](num_envs=3)
+    assert rollout.batch_size == (3, 20)
+    assert bool(rollout["next", "terminated"][:, -1].all())
+    assert "mean 1/rank" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["OnTheFly", "Strokes"])
+def test_torchrl_env_plays_the_episodes_of_the_single_environment(kind: str) -> None:
+    """Two and more episodes of each row, which end at different steps when a step is a stroke."""
+    pytest.importorskip("torchrl")
+    nn = pytest.importorskip("tensordict.nn")
+    torch.manual_seed(0)
+    rows, steps = 3, 45
+    bank = EpisodeBank.load("procedural" if kind == "OnTheFly" else "procedural-strokes", "train")
+    env = runpy.run_path(str(EXAMPLES / "torchrl_env.py"))["SketchEnv"](Core(bank), rows)
+    env.set_seed(7)
+    actions = 2 * torch.rand(steps, rows, env.core.action_dim) - 1
+    given = iter(actions)
+    policy = nn.TensorDictModule(lambda _: next(given), ["observation"], ["action"])
+    rollout = env.rollout(steps, policy, break_when_any_done=False)
+    for row in range(rows):
+        single = gym.make(f"sketchless/{kind}-v0")
+        observation, _ = single.reset(seed=7 + row)
+        for t in range(steps):
+            now, then = rollout[row, t], rollout[row, t]["next"]
+            assert np.array_equal(now["observation"].numpy(), observation)
+            observation, reward, terminated, _, info = single.step(actions[t, row].numpy())
+            assert np.array_equal(then["observation"].numpy(), observation)
+            assert (then["rank"].item(), then["terminated"].item()) == (info["rank"], terminated)
+            assert then["reward"].item() == pytest.approx(reward)
+            if terminated:
+                observation, _ = single.reset()
+
+
+def test_rllib_ppo_runs() -> None:
+    pytest.importorskip("ray.rllib")
+    command = [sys.executable, str(EXAMPLES / "rllib_ppo.py"), "--iterations", "1"]  # a process: ray starts more
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    score = re.search(r"iteration 1: mean 1/rank (\d\.\d+)", done.stdout)
+    assert score
+    assert 0 < float(score[1]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "package"), [("torchrl_env", "torchrl", "torchrl"), ("rllib_ppo", "ray", "ray[rllib]")]
+)
+def test_a_missing_library_is_named_in_one_line(name: str, module: str, package: str) -> None:
+    code = f"import runpy, sys; sys.modules[{module!r}] = None; runpy.run_path({str(EXAMPLES / name) + '.py'!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert package in done.stderr
+
+
+# The page ---------------------------------------------------------------------------------------------------
+
+
+def test_the_snippets_run_on_their_own(page: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        assert block.count("\n") <= 11
+        scope: dict[str, Any] = {}
+        exec(block, scope)
+    assert scope["score"].rank.shape == (16, 20)
+
+
+def test_links_lead_somewhere(page: str) -> None:
+    headings = {
+        title.lower().replace(",", "").replace(" ", "-") for title in re.findall(r"^#+ (.*)$", page, flags=re.M)
+    }
+    targets = re.findall(r"\]\((?!http)([^)]+)\)", page)
+    assert "timeline.svg" in targets
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        assert not path or (PAGE.parent / path).exists(), target
+        assert not anchor or anchor in headings, target
+
+
+def _first_cells(page: str, header: str) -> list[str]:
+    """The names in the first column of the table whose header begins so."""
+    lines = page.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {header}"))
+    names: list[str] = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            return names
+        names += re.findall(r"`([^`]+)`", line.split("|")[1])
+    return names
+
+
+def test_the_page_names_every_reward_and_its_range(page: str) -> None:
+    assert _first_cells(page, "`reward`") == list(REWARDS)
+    size = 250
+    ends = {
+        "top1": (0, 1),
+        "top5": (0, 1),
+        "top10": (0, 1),
+        "neg-rank": (-size, -1),
+        "inv-sqrt-rank": (size**-0.5, 1),
+        "inv-rank": (1 / size, 1),
+        "combined": (1 / size, 1),
+    }
+    for name, scheme in REWARDS.items():
+        paid = scheme().table(size)
+        assert (float(paid.min()), float(paid.max())) == pytest.approx(ends[name]), name
+        assert (scheme().trajectory is not None) == (name == "combined"), name
+    trajectory = REWARDS["combined"]().trajectory
+    assert trajectory is not None
+    ends_of_tau = trajectory(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]))
+    assert ends_of_tau.tolist() == pytest.approx([-1e-4, 0])
+
+
+def test_the_page_names_every_autoreset_mode(page: str) -> None:
+    assert set(_first_cells(page, "`autoreset_mode`")) == {mode.name for mode in AutoresetMode}
+    for mode in AutoresetMode:
+        assert f'"{mode.value}"' in page
+        assert OnTheFlyVectorEnv(1, device="cpu", autoreset_mode=mode.value).autoreset_mode is mode
+
+
+def test_the_page_names_every_key_of_info_with_its_type(page: str) -> None:
+    env = OnTheFlyEnv()
+    begun = env.reset(seed=0)[1]
+    _, reward, _, _, single = env.step(np.zeros(64, np.float32))
+    many = OnTheFlyVectorEnv(2, device="cpu", autoreset_mode="Disabled")
+    many.reset(seed=0)
+    vector = many.step(torch.zeros(2, 64))[4]
+    keys = _first_cells(page, "key of `info`")
+    assert sorted(keys) == sorted(set(single) | set(vector))
+    assert set(begun) == {"step", "sketch_id", "photo_id"}
+    assert type(reward) is float
+
+    rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("| `")]
+    for cells in rows:
+        for key in re.findall(r"`([^`]+)`", cells[1]):
+            if key in keys and len(cells) == 6:
+                told = cells[2].partition(",")[0], cells[3]
+                assert told == (_kind(single.get(key)), _kind(vector.get(key))), key
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        (one,) = {_kind(entry) for entry in value.values()}
+        return f"dict of {one}s" if one == "float" else f"dict of {one}"
+    return str(value.dtype).removeprefix("torch.") if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_the_page_names_what_an_autoreset_adds_to_info(page: str, mode: str) -> None:
+    many = OnTheFlyVectorEnv(2, device="cpu", autoreset_mode=mode)
+    many.reset(seed=0)
+    keys = set().union(*(many.step(torch.zeros(2, 64))[4] for _ in range(21)))
+    for key in keys:
+        assert f"`{key}`" in page, key
+
+
+def test_the_page_gives_the_sizes_of_the_banks_that_ship(page: str) -> None:
+    train, validation, test = (EpisodeBank.load("procedural", split) for split in ("train", "validation", "test"))
+    core = Core(train)
+    assert f"T = {core.n_steps}, D = {core.observation_dim}, d = {core.action_dim}" in page.replace("\n", " ")
+    sizes = "{}, {} and {}".format(*(len(bank.gallery) for bank in (train, validation, test)))
+    assert f"G = {sizes} for the splits" in page.replace("\n", " ")
+    strokes = EpisodeBank.load("procedural-strokes", "train").lengths
+    assert f"({int(strokes.min())} to {int(strokes.max())})" in page
+
+
+def test_the_page_names_every_way_to_render(page: str) -> None:
+    for mode in OnTheFlyEnv.metadata["render_modes"]:
+        assert f'"{mode}"' in page
+
+
+def test_the_global_part_is_paid_where_the_timeline_shows_it() -> None:
+    """g of step t, for t = 2..T-1, comes at step t+1 online and at step t aligned."""
+    core = _test_core()
+    sketches = torch.arange(64)
+    actions = 2 * torch.rand(64, core.n_steps, core.action_dim, generator=torch.Generator().manual_seed(0)) - 1
+    online, aligned = (core.score(sketches, actions, credit).trajectory for credit in ("online", "aligned"))
+    assert torch.equal((online != 0).any(dim=0), torch.arange(core.n_steps) >= 2)
+    assert torch.equal(online[:, 2:], aligned[:, 1:-1])
+    assert not aligned[:, [0, -1]].any()
