@@ -226,5 +226,10 @@ def test_wrong_settings_begin_nothing(options: dict[str, Any], match: str, tmp_p
     assert not (tmp_path / "run").exists()
 
 
-def test_the_floor_does_its_work_on_any_bank() -> None:
-    floor(random_bank(5, steps=3, bytes=1 << 16), batch=4)()
+def test_the_floor_gathers_multiplies_and_counts_once_a_step() -> None:
+    work = floor(random_bank(5, steps=3, bytes=1 << 16), batch=4)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        work()
+    counts = {event.key: event.count for event in seen.key_averages()}
+    for part in ("aten::index_select", "aten::mm", "aten::gather", "aten::ge", "aten::sum"):
+        assert counts[part] == 3, part
