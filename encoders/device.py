@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
 
 from sketchless.datasets.errors import ConfigError
+
+# A fork keeps one thread. PyTorch's OpenMP pool would wait for the others for ever, in an AsyncVectorEnv's
+# worker for one, so a forked child computes in its own thread, as PyTorch's data loader does.
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
