@@ -91,6 +91,6 @@ def _draw(points, pen_up, knots, low, birth):  # type: ignore[no-untyped-def]
 def _write(birth, out):  # type: ignore[no-untyped-def]
     flat, rows = birth.ravel(), out.reshape(out.shape[0], -1)
     for t in range(rows.shape[0]):
-        row = rows[t]
+        row, now = rows[t], np.uint8(t)  # bytes throughout: 32 pixels at a time
         for i in range(flat.size):
-            row[i] = 255 if flat[i] <= t else 0
+            row[i] = np.uint8(255) if flat[i] <= now else np.uint8(0)

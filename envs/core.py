@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 from sketchless.datasets.errors import ConfigError, DataError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .ranking import count_rank, ranking, similarity, tau_between, unit
+from .ranking import count_rank, ranking, refine, similarity, tau_between, unit
 from .rewards import Local, RewardScheme, make_reward
 
 MODES = ("residual", "absolute")
@@ -103,7 +103,8 @@ class Core:
         self.base = torch.cat([unit(linear(part.double(), weight, bias)) for part in parts])  # [N, T, d]
         frames = bank.features if observation == "feature" else self.base.float()  # [N, T, D or d]
         # Rounding may carry a coordinate of a unit vector out of the box.
-        self.frames = frames if frames.abs().amax() <= 1 else frames.clamp(-1, 1)
+        low, high = frames.aminmax()
+        self.frames = frames if low >= -1 and high <= 1 else frames.clamp(-1, 1)
         self._worth = self.reward.table(self.n_photos, self.device)  # of rank r at r - 1
 
     @property
@@ -147,7 +148,7 @@ class Core:
 
     def observe(self, state: State) -> Tensor:
         """The frame on show: float32 [B, D] or [B, d]."""
-        return self.frames[state.sketch, state.step]
+        return self._at(self.frames, state)
 
     def step(self, state: State, action: Tensor) -> Transition:
         """Refine, rank, pay, reveal the next frame. `action` [B, d]; after the last frame `terminated`.
@@ -155,7 +156,7 @@ class Core:
         Raises:
             ConfigError: a trajectory part that is not finite. DataError: an action that is not finite.
         """
-        embedding = self.refine(self.base[state.sketch, state.step], action)
+        embedding = self.refine(self._at(self.base, state), action)
         nearness = similarity(embedding, self.gallery)
         rank = count_rank(nearness, self.bank.targets[state.sketch])
         terms, order, tau = self._pay(state, nearness, rank)
@@ -171,7 +172,7 @@ class Core:
 
     def observations(self, sketches: Tensor) -> Tensor:
         """All frames of sketches int64 [B]: float32 [B, T, D] or [B, T, d]."""
-        return self.frames[sketches]
+        return self.frames.index_select(0, sketches)
 
     def score(self, sketches: Tensor, actions: Tensor, credit: str = "aligned") -> Score:
         """Rank and pay whole episodes; equal to stepping through them, as frames do not depend on actions.
@@ -215,13 +216,15 @@ class Core:
         An action outside the box is scaled into it, never cut off by coordinate: that would turn it. The
         zero action in absolute mode has no direction and is as far from every photo: all ties, last rank.
         """
-        # A sum is quicker than looking at every number; where it overflows, look after all.
-        if not torch.isfinite(action.sum()) and not torch.isfinite(action).all():
+        refined = refine(base if self.mode == "residual" else None, action.double(), self.scale)
+        if refined is None:
             where = (~torch.isfinite(action)).nonzero()[0].tolist()
             raise DataError(f"action{where} is {float(action[tuple(where)])}: actions must be finite numbers")
-        action = action.double()
-        action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
-        return unit(base + self.scale * action if self.mode == "residual" else action)
+        return refined
+
+    def _at(self, table: Tensor, state: State) -> Tensor:
+        """Rows [B, ...] of a table [N, T, ...] for the frames on show; quicker than table[sketch, step]."""
+        return table.flatten(0, 1).index_select(0, state.sketch * table.shape[1] + state.step)
 
     def _pay(self, state: State, nearness: Tensor, rank: Tensor) -> tuple[Terms, Tensor, Tensor]:
         """What the step pays, its list and the distance of that from the list before."""

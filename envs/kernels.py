@@ -19,6 +19,24 @@ _CHUNK = 1 << 25  # pairs held at a time by the torch version
 _WORTH_A_THREAD = 1 << 17  # photos to sort before a second thread pays
 
 
+def refine_rows(base: Tensor | None, action: Tensor, scale: float) -> Tensor | None:
+    """`ranking.refine` on the CPU, in one pass with the same rounding."""
+    shape = action.shape if base is None else torch.broadcast_shapes(base.shape, action.shape)
+    rows = action.detach().expand(shape).reshape(-1, shape[-1]).contiguous().numpy()
+    start = rows if base is None else base.expand(shape).reshape(rows.shape).contiguous().numpy()
+    out = np.empty(rows.shape)
+    return torch.from_numpy(out).reshape(shape) if _refine(start, rows, scale, base is not None, out) else None
+
+
+def count_as_near(similarity: Tensor, target: Tensor) -> Tensor:
+    """#{photos at least as near as the target}: int64 [M] of similarities [M, G] and columns int64 [M]."""
+    if similarity.device.type != "cpu" or similarity.dtype != torch.float64:
+        return (similarity >= similarity.gather(1, target.unsqueeze(1))).sum(dim=1)
+    out = np.empty(len(similarity), dtype=np.int64)
+    _count_as_near(similarity.detach().contiguous().numpy(), target.contiguous().numpy(), out)
+    return torch.from_numpy(out)
+
+
 def ordering(similarity: Tensor) -> Tensor:
     """Rankings int32 [M, G] of similarities [M, G], which must not be NaN."""
     if similarity.device.type != "cpu":
@@ -88,6 +106,55 @@ def _in_threads(work: Callable[[slice], None], rows: int, size: int) -> None:
     return None
 
 
+@numba.njit(cache=True, nogil=True)
+def _count_as_near(similarity, target, out):  # type: ignore[no-untyped-def]
+    for r in range(similarity.shape[0]):
+        row, near = similarity[r], 0
+        own = row[target[r]]
+        for i in range(row.shape[0]):
+            near += row[i] >= own
+        out[r] = near
+
+
+_MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)  # the bits of a float64 without its sign: as integers they keep its order
+_ONE, _TINY, _INFINITE = (np.array(x).view(np.int64)[()] for x in (1.0, np.finfo(np.float64).tiny, np.inf))
+
+
+@numba.njit(cache=True, nogil=True)
+def _refine(base, action, scale, residual, out):  # type: ignore[no-untyped-def]
+    size = out.shape[1]
+    refined, whole, longest = np.empty(size, np.float64), np.empty(size, np.int64), np.empty(1, np.float64)
+    action_bits, refined_bits, longest_bits = action.view(np.int64), refined.view(np.int64), longest.view(np.int64)
+    for r in range(out.shape[0]):
+        top = _ONE
+        for i in range(size):
+            top = max(top, action_bits[r, i] & _MAGNITUDE)
+        if top >= _INFINITE:
+            return False
+        longest_bits[0] = top
+        box = longest[0]
+        for i in range(size):
+            refined[i] = action[r, i] / box
+        if residual:
+            for i in range(size):
+                refined[i] = base[r, i] + scale * refined[i]
+        # From here on as `ranking.unit`.
+        top = _TINY
+        for i in range(size):
+            top = max(top, refined_bits[i] & _MAGNITUDE)
+        longest_bits[0] = top
+        unit = longest[0]
+        squares = np.int64(0)
+        for i in range(size):
+            number = np.int64(np.rint(refined[i] / unit * 2.0**25))
+            whole[i] = number
+            squares += number * number
+        length = max(np.sqrt(np.float64(squares)), 1.0)
+        for i in range(size):
+            out[r, i] = np.rint(whole[i] / length * 2.0**26) / 2.0**26
+    return True
+
+
 # int64 keys that sort as the similarities do, falling, with the photo in their low bits: numpy sorts plain
 # integers several times faster than it argsorts floats. The similarity's lowest bits give way to the photo;
 # where that makes keys collide, the similarities themselves decide.
@@ -139,6 +206,22 @@ def _popcount(word):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _count_untied(a, place, met, above):  # type: ignore[no-untyped-def]
+    """`_count` of one ranking a without ties, given each photo's place in a ranking b without ties."""
+    total = np.int64(0)
+    for k in range(a.size):
+        spot = np.uint64(place[a[k] >> 1])
+        word, bit = spot >> np.uint64(6), spot & np.uint64(63)
+        before = met[word]
+        total += above[word] + _popcount(before >> bit)
+        met[word] = before | (np.uint64(1) << bit)
+        beyond = np.int32(word)
+        for w in range(above.size):
+            above[w] += np.int32(np.int32(w) < beyond)
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
 def _count(order_a, order_b, out):  # type: ignore[no-untyped-def]
     """Walk through ranking a; for each photo count those met before that stand behind it in ranking b.
 
@@ -152,6 +235,14 @@ def _count(order_a, order_b, out):  # type: ignore[no-untyped-def]
     place, end = np.empty(size, np.int32), np.empty(size, np.int32)
     for r in range(order_a.shape[0]):
         a, b = order_a[r], order_b[r]
+        met[:], above[:] = 0, 0
+        total, tied = np.int64(0), 0
+        for k in range(size):
+            place[b[k] >> 1] = k
+            tied |= (a[k] | b[k]) & 1
+        if not tied:  # the usual case
+            out[r] = _count_untied(a, place, met, above)
+            continue
         i = 0
         while i < size:
             j = i + 1
@@ -160,8 +251,6 @@ def _count(order_a, order_b, out):  # type: ignore[no-untyped-def]
             for k in range(i, j):
                 place[b[k] >> 1], end[b[k] >> 1] = k, j
             i = j
-        met[:], above[:] = 0, 0
-        total = np.int64(0)
         i = 0
         while i < size:
             j = i + 1

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError, DataError
 
-from .kernels import discordant_pairs, ordering
+from .kernels import count_as_near, discordant_pairs, ordering, refine_rows
 
 # Coordinates on a grid of 2^-26 have products that are multiples of 2^-52, and the sums of products of two
 # vectors of length 1 stay below 2: float64 holds all of them exactly. So the order of summation, which
@@ -35,6 +35,25 @@ def unit(vectors: Tensor) -> Tensor:
     longest = vectors.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
     whole = (vectors / longest * 2.0**25).round_().long()
     return snap(whole / (whole * whole).sum(dim=-1, keepdim=True).double().sqrt_().clamp_min(1))
+
+
+def refine(base: Tensor | None, action: Tensor, scale: float) -> Tensor | None:
+    """`unit(base + scale * a)`, or `unit(a)` without a base, with a = the action scaled into the box.
+
+    Args:
+        base: float64 [..., d].
+        action: float64 [..., d], d <= 8191.
+        scale: of the action.
+
+    Returns:
+        float64 [..., d] on the grid; None if a number of the action is not finite.
+    """
+    if action.device.type == "cpu":
+        return refine_rows(base, action, scale)
+    if not torch.isfinite(action).all():
+        return None
+    action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
+    return unit(action if base is None else base + scale * action)
 
 
 def similarity(queries: Tensor, gallery: Tensor) -> Tensor:
@@ -74,8 +93,8 @@ def target_rank(similarity: Tensor, target: Tensor) -> Tensor:
 
 def count_rank(similarity: Tensor, target: Tensor) -> Tensor:
     """`target_rank` of similarities that are known to be finite and targets known to be in the gallery."""
-    own = similarity.gather(-1, target.unsqueeze(-1))
-    return (similarity >= own).sum(dim=-1)
+    size = similarity.shape[-1]
+    return count_as_near(similarity.reshape(-1, size), target.reshape(-1)).reshape(target.shape)
 
 
 def kendall_tau_distance(sim_a: Tensor, sim_b: Tensor, normalized: bool = True) -> Tensor:
