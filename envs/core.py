@@ -18,6 +18,7 @@ from sketchless.encoders.bank import EpisodeBank
 
 from .ranking import count_rank, ranking, refine, similarity, tau_between, unit
 from .rewards import Local, RewardScheme, make_reward
+from .sharding import ShardedGallery
 
 MODES = ("residual", "absolute")
 OBSERVATIONS = ("feature", "embedding")
@@ -49,7 +50,7 @@ class Transition(NamedTuple):
     terminated: Tensor  # bool [B]
     rank: Tensor  # int64 [B]
     terms: Terms
-    similarity: Tensor  # float64 [B, G], how near each photo was in this step
+    similarity: Tensor  # float64 [B, G], how near each photo was in this step; [B, 0] for a gallery in parts
 
 
 class Score(NamedTuple):
@@ -73,10 +74,12 @@ class Core:
             zero action is the baseline; `"absolute"` (the paper's): embedding = normalise(a).
         observation: `"feature"` [D] or `"embedding"` [d].
         scale: of a residual action, in units of the embedding it refines, which has length 1.
+        gallery: photos to rank in place of the bank's, for rewards without a trajectory part; `bank.targets`
+            are its rows, so it begins with the bank's photos and goes on with any others.
 
     Raises:
-        ConfigError: unknown mode, observation or reward, a scale that is not above 0, or a reward that is not
-            a finite number for every rank.
+        ConfigError: unknown mode, observation or reward, a scale that is not above 0, a reward that is not
+            a finite number for every rank, or one that needs more of `gallery` than ranks.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Core:
         mode: str = "residual",
         observation: str = "feature",
         scale: float = 1.0,
+        gallery: ShardedGallery | None = None,
     ) -> None:
         if mode not in MODES:
             raise unknown_name("mode", mode, MODES)
@@ -97,7 +101,12 @@ class Core:
         if not 0 < self.scale < float("inf"):
             raise ConfigError(f"scale={scale}: must be a finite number above 0")
         self.device = bank.features.device
-        self.gallery = unit(bank.gallery)  # [G, d]
+        self.gallery = unit(bank.gallery)  # [G, d], of the bank
+        self.parts = gallery
+        if gallery is not None and self.reward.trajectory is not None:
+            raise ConfigError(
+                f"reward {self.reward.name!r} compares whole lists, and a gallery in parts gives ranks: choose inv-rank"
+            )
         weight, bias = bank.weight.detach().double(), bank.bias.detach().double()
         parts = bank.features.split(64)  # float64, but not all features at once
         self.base = torch.cat([unit(linear(part.double(), weight, bias)) for part in parts])  # [N, T, d]
@@ -110,7 +119,7 @@ class Core:
     @property
     def n_photos(self) -> int:
         """G."""
-        return len(self.gallery)
+        return len(self.gallery if self.parts is None else self.parts)
 
     @property
     def n_steps(self) -> int:
@@ -157,8 +166,7 @@ class Core:
             ConfigError: a trajectory part that is not finite. DataError: an action that is not finite.
         """
         embedding = self.refine(self._at(self.base, state), action)
-        nearness = similarity(embedding, self.gallery)
-        rank = count_rank(nearness, self.bank.targets[state.sketch])
+        nearness, rank = self._rank(embedding, self.bank.targets[state.sketch])
         terms, order, tau = self._pay(state, nearness, rank)
         last = self.bank.lengths[state.sketch] - 1
         following = state._replace(
@@ -194,10 +202,10 @@ class Core:
             raise ConfigError(
                 f"actions {tuple(actions.shape)} for {len(sketches)} sketches: want [B, {steps}, {self.action_dim}]"
             )
-        nearness = similarity(self.refine(self.base[sketches], actions), self.gallery)  # [B, T, G]
         targets = self.bank.targets[sketches].unsqueeze(1).expand(-1, steps)
         valid = torch.arange(steps, device=self.device) < self.bank.lengths[sketches].unsqueeze(1)  # [B, T]
-        rank = count_rank(nearness, targets) * valid
+        nearness, rank = self._rank(self.refine(self.base[sketches], actions), targets)  # [B, T, G] and [B, T]
+        rank = rank * valid
         local = self._worth[rank.clamp_min(1) - 1] * valid
         trajectory = torch.zeros_like(local)
         tau = torch.zeros(len(sketches), steps - 1, dtype=torch.float64, device=self.device)
@@ -221,6 +229,13 @@ class Core:
             where = (~torch.isfinite(action)).nonzero()[0].tolist()
             raise DataError(f"action{where} is {float(action[tuple(where)])}: actions must be finite numbers")
         return refined
+
+    def _rank(self, embedding: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarities [..., G], or [..., 0] of a gallery in parts, and ranks [...]."""
+        if self.parts is not None:
+            return embedding[..., :0], self.parts.rank(embedding, target)
+        nearness = similarity(embedding, self.gallery)
+        return nearness, count_rank(nearness, target)
 
     def _at(self, table: Tensor, state: State) -> Tensor:
         """Rows [B, ...] of a table [N, T, ...] for the frames on show; quicker than table[sketch, step]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +15,6 @@ from sketchless.encoders.device import resolve_device
 from sketchless.encoders.gallery import not_unit
 
 from .ranking import similarity, snap, unit
-
-if TYPE_CHECKING:
-    from .core import Core
 
 Part = Tensor | np.ndarray[Any, Any]
 
@@ -153,23 +150,6 @@ class ShardedGallery:
         everyone = [torch.empty_like(x) for _ in range(dist.get_world_size(self._group))]
         dist.all_gather(everyone, x, group=self._group)
         return everyone
-
-
-def play(core: Core, gallery: ShardedGallery, sketches: Tensor, actions: Tensor) -> Tensor:
-    """Ranks int64 [B, T] in `gallery` of the episodes of sketches int64 [B] with actions [B, T, d].
-
-    As `Core.score(...).rank`, 0 beyond an episode's length, but among other photos: targets of the bank are
-    rows of `gallery`, so that begins with the bank's photos and goes on with any others.
-
-    Raises:
-        ConfigError: wrong shape, or a target outside the gallery. DataError: an action that is not finite.
-    """
-    base = core.base[sketches]
-    if actions.shape != base.shape:
-        raise ConfigError(f"actions {tuple(actions.shape)} for {len(sketches)} sketches: want {tuple(base.shape)}")
-    steps = torch.arange(base.shape[1], device=base.device)
-    targets = core.bank.targets[sketches].unsqueeze(1).expand(-1, len(steps))
-    return gallery.rank(core.refine(base, actions), targets) * (steps < core.bank.lengths[sketches].unsqueeze(1))
 
 
 def _read(parts: Sequence[Part], device: torch.device) -> Tensor:

@@ -25,7 +25,7 @@ from sketchless.datasets.errors import ConfigError, DataError, SketchlessError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs import Core
 from sketchless.envs.ranking import similarity, target_rank, unit
-from sketchless.envs.sharding import ShardedGallery, play
+from sketchless.envs.sharding import ShardedGallery
 
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
 NAN, INF = float("nan"), float("inf")
@@ -148,16 +148,46 @@ def test_more_or_fewer_photos_than_there_are_cannot_be_asked_for(k: int, refuses
 
 
 @pytest.mark.parametrize("mode", ["residual", "absolute"])
-def test_an_episode_in_the_parts_of_its_own_gallery_is_that_of_the_core(
-    mode: str, make_bank: Callable[..., EpisodeBank], refuses: Refuses
+@pytest.mark.parametrize("reward", ["inv-rank", "neg-rank", "top5"])
+def test_an_episode_in_the_parts_of_its_own_gallery_is_that_of_the_whole(
+    reward: str, mode: str, make_bank: Callable[..., EpisodeBank]
 ) -> None:
     bank = make_bank(n=4, steps=5, lengths=[5, 3, 1, 4])
-    core, sketches = Core(bank, mode=mode), torch.tensor([3, 1, 2])
-    actions = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
     parts = ShardedGallery(bank.gallery.split(4), block=7)
-    assert torch.equal(play(core, parts, sketches, actions), core.score(sketches, actions).rank)
-    with refuses(ConfigError, r"actions \(3, 4, 8\) for 3 sketches: want \(3, 5, 8\)"):
-        play(core, parts, sketches, actions[:, :4])
+    whole, sharded = Core(bank, reward, mode), Core(bank, reward, mode, gallery=parts)
+    sketches = torch.tensor([3, 1, 2])
+    actions = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
+    assert_equal(sharded.score(sketches, actions), whole.score(sketches, actions))
+    states = [core.reset(sketches, sketch=sketches) for core in (whole, sharded)]
+    for t in range(5):
+        one, other = (core.step(state, actions[:, t]) for core, state in zip((whole, sharded), states, strict=True))
+        states = [one.state, other.state]
+        assert_equal((*other.state, *other.terms, *other[1:4]), (*one.state, *one.terms, *one[1:4]))
+        assert other.similarity.shape == (3, 0)
+
+
+def test_stepping_among_other_photos_equals_scoring(make_bank: Callable[..., EpisodeBank]) -> None:
+    bank = make_bank(n=4, steps=5)
+    core = Core(bank, "inv-rank", gallery=ShardedGallery([bank.gallery, random_units(90, 8, seed=1)]))
+    sketches, actions = torch.arange(4), torch.randn(4, 5, 8, generator=torch.Generator().manual_seed(0))
+    state, score = core.reset(sketches, sketch=sketches), core.score(sketches, actions)
+    for t in range(5):
+        outcome = core.step(state, actions[:, t])
+        assert_equal((outcome.rank, outcome.reward), (score.rank[:, t], score.reward[:, t]))
+        state = outcome.state
+    assert core.n_photos == 100
+    assert (score.rank > Core(bank, "inv-rank").score(sketches, actions).rank).any()
+
+
+def test_a_core_refuses_parts_that_do_not_fit(make_bank: Callable[..., EpisodeBank], refuses: Refuses) -> None:
+    bank = make_bank()
+    with refuses(ConfigError, "'combined' compares whole lists, and a gallery in parts gives ranks"):
+        Core(bank, gallery=ShardedGallery(bank.gallery))
+    sketches, actions = torch.arange(12), torch.zeros(12, 20, 8)
+    with refuses(ConfigError, "a target lies outside the gallery of 1 photos"):
+        Core(bank, "inv-rank", gallery=ShardedGallery(bank.gallery[:1])).score(sketches, actions)
+    with refuses(ConfigError, r"want \[..., 9\] as in the gallery"):
+        Core(bank, "inv-rank", gallery=ShardedGallery(random_units(50, 9))).score(sketches, actions)
 
 
 # Other processes: they run this file -----------------------------------------------------------------------
@@ -229,7 +259,7 @@ def test_a_million_photos_play_an_episode_in_6_gb() -> None:
 
 
 def million() -> dict[str, Any]:
-    """Episodes of 20 steps of three sketches, peak memory in bytes and seconds of each stage."""
+    """Three sketches stepped through 20 frames: last ranks, peak memory in bytes, seconds of each stage."""
     rows, steps, dim = 1_000_000, 20, 64
     photos = random_units(rows, dim)
     bank = EpisodeBank(
@@ -243,12 +273,16 @@ def million() -> dict[str, Any]:
         photo_ids=tuple("abcdefghij"),
         split="test",
     )
-    core, sketches = Core(bank), torch.arange(3)
+    sketches = torch.arange(3)
     actions = torch.randn(3, steps, dim, generator=torch.Generator().manual_seed(1))
     begin = time.perf_counter()
     gallery = ShardedGallery(photos)
     ready = time.perf_counter()
-    rank = play(core, gallery, sketches, actions)
+    core = Core(bank, "inv-rank", gallery=gallery)
+    state = core.reset(sketches, sketch=sketches)
+    for t in range(steps):
+        outcome = core.step(state, actions[:, t])
+        state = outcome.state
     played = time.perf_counter()
     near, _ = gallery.top_k(core.refine(core.base[:, 0], actions[:, 0]), 10)
     found = time.perf_counter()
@@ -257,7 +291,7 @@ def million() -> dict[str, Any]:
     expected = target_rank(torch.cat([similarity(last, unit(part)) for part in photos.split(10_000)], 1), bank.targets)
     assert near.shape == (3, 10)
     seconds = {"snap": ready - begin, "episodes": played - ready, "top 10": found - played}
-    return {"rank": rank[:, -1].tolist(), "expected": expected.tolist(), "peak": peak, "seconds": seconds}
+    return {"rank": outcome.rank.tolist(), "expected": expected.tolist(), "peak": peak, "seconds": seconds}
 
 
 if __name__ == "__main__":
