@@ -1,22 +1,53 @@
 """Policies that learn: everything has stable-baselines3's `learn`, `predict`, `save`, `load`."""
 
+from .agent import Agent, AgentConfig, Batch, advantages, average, core_of
+from .b1 import B1
+from .grpo import GRPO, GRPOConfig
 from .on_device import DeviceA2C, DevicePPO, DeviceTRPO, OnDeviceRollouts, TensorRolloutBuffer
-from .policy import LinearGaussianPolicy, gaussian_log_prob
-from .ppo_a_clip import PRESETS, PPOAClip, PPOConfig
+from .policy import LinearGaussianPolicy, RecurrentGaussianPolicy, gaussian_entropy, gaussian_kl, gaussian_log_prob
+from .ppo_a_clip import PPOAClip, PPOConfig
+from .ppo_a_kl import PPOAKL, KLConfig
+from .ppo_ac_clip import ACClipConfig, PPOACClip
+from .ppo_ac_kl import PPOACKL, ACKLConfig
+from .rank_softmax import RankSoftmax, SoftmaxConfig
 from .registry import AGENTS, agent_class, make_agent
+from .trpo import TRPO, TRPOConfig
+from .vpg import VPG
 
 __all__ = [
     "AGENTS",
-    "PRESETS",
+    "B1",
+    "GRPO",
+    "PPOACKL",
+    "PPOAKL",
+    "TRPO",
+    "VPG",
+    "ACClipConfig",
+    "ACKLConfig",
+    "Agent",
+    "AgentConfig",
+    "Batch",
     "DeviceA2C",
     "DevicePPO",
     "DeviceTRPO",
+    "GRPOConfig",
+    "KLConfig",
     "LinearGaussianPolicy",
     "OnDeviceRollouts",
+    "PPOACClip",
     "PPOAClip",
     "PPOConfig",
+    "RankSoftmax",
+    "RecurrentGaussianPolicy",
+    "SoftmaxConfig",
+    "TRPOConfig",
     "TensorRolloutBuffer",
+    "advantages",
     "agent_class",
+    "average",
+    "core_of",
+    "gaussian_entropy",
+    "gaussian_kl",
     "gaussian_log_prob",
     "make_agent",
 ]

@@ -1,13 +1,19 @@
-"""The policy of the paper: a linear Gaussian on the frozen feature of the current frame."""
+"""Gaussian policies: linear on the frozen feature of the current frame (the paper's), or with a memory."""
 
 from __future__ import annotations
 
 import math
+import os
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sketchless.datasets.errors import CheckpointError, FormatError, unknown_name
 from sketchless.envs.core import Core
+
+POLICIES = ("linear", "gru")
+MEMORY = 64  # width of the recurrent policy's memory
 
 
 class LinearGaussianPolicy(nn.Module):
@@ -28,9 +34,13 @@ class LinearGaussianPolicy(nn.Module):
         self.log_std = nn.Parameter(torch.full((action_dim,), float(init_log_std)))
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Mean action [..., d] of observations [..., D]."""
+        """Mean actions [..., T, d] of the frames of drawings [..., T, D], from their first frame on."""
         mean: Tensor = self.mean(observation)
         return mean
+
+    def step(self, observation: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Mean actions [B, d] of one frame each [B, D], and what to remember for the next frame: nothing."""
+        return self(observation), None
 
     @torch.no_grad()
     def start_from_baseline(self, core: Core, mean_norm: float | None = 1.0) -> None:
@@ -54,9 +64,115 @@ class LinearGaussianPolicy(nn.Module):
             self.mean.weight.mul_(factor)
             self.mean.bias.mul_(factor)
 
+    @classmethod
+    def from_released(cls, path: str | os.PathLike[str]) -> LinearGaussianPolicy:
+        """The policy file that the paper's authors released, for `mode="absolute"`: W, c and log sigma^2.
+
+        Raises:
+            CheckpointError: no such file, or not to be read without running code.
+            FormatError: other tensors than `actor.weight` [d, D], `actor.bias` [d], `action_log_std` [d], or
+                numbers that are not finite.
+        """
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # unpickling raises anything
+            fault = str(error).partition("\n")[0]
+            raise CheckpointError(f"{path}: cannot be read as weights alone ({fault}); fetch it again") from error
+        names = ("actor.weight", "actor.bias", "action_log_std")
+        if not isinstance(found, dict) or set(found) != set(names):
+            raise FormatError(f"{path}: want the tensors {', '.join(names)} of the released policy")
+        weight, bias, log_variance = (found[name].float() for name in names)
+        if weight.dim() != 2 or bias.shape != weight.shape[:1] or log_variance.numel() != len(bias):
+            shapes = ", ".join(str(tuple(part.shape)) for part in (weight, bias, log_variance))
+            raise FormatError(f"{path}: shapes {shapes} do not fit together; fetch it again")
+        if not all(torch.isfinite(part).all() for part in (weight, bias, log_variance)):
+            raise FormatError(f"{path}: holds NaN or infinite weights; fetch it again")
+        policy = cls(weight.shape[1], weight.shape[0])
+        # The file calls it log_std, and the released code samples with variance exp(action_log_std).
+        log_std = log_variance.flatten() / 2
+        policy.load_state_dict({"mean.weight": weight, "mean.bias": bias, "log_std": log_std})
+        return policy
+
+
+class RecurrentGaussianPolicy(LinearGaussianPolicy):
+    """a_t ~ N(W x_t + c + V h_t, diag(sigma^2)), h_t = GRU(h_{t-1}, x_t): a memory of the strokes so far.
+
+    V = 0 to begin with, so it begins as the linear policy does. `seed` draws the GRU's weights.
+    """
+
+    def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0, seed: int = 0) -> None:
+        super().__init__(observation_dim, action_dim, init_log_std)
+        self.memory = nn.GRU(observation_dim, MEMORY, batch_first=True, device="meta").to_empty(device="cpu")
+        self.recall = nn.utils.skip_init(nn.Linear, MEMORY, action_dim, bias=False)
+        generator, bound = torch.Generator().manual_seed(seed), MEMORY**-0.5
+        for weights in self.memory.parameters():
+            nn.init.uniform_(weights, -bound, bound, generator=generator)
+        nn.init.zeros_(self.recall.weight)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        *batch, steps, width = observation.shape
+        remembered, _ = self.memory(observation.reshape(-1, steps, width))
+        mean: Tensor = self.mean(observation) + self.recall(remembered).reshape(*batch, steps, -1)
+        return mean
+
+    def step(self, observation: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Mean actions [B, d] of one frame each [B, D], and the memory [B, H] with it; None: the first frame."""
+        before = None if state is None else state.unsqueeze(0)
+        _, after = self.memory(observation.unsqueeze(1), before)
+        return self.mean(observation) + self.recall(after[0]), after[0]
+
+    def start_from_baseline(self, core: Core, mean_norm: float | None = 1.0) -> None:
+        nn.init.zeros_(self.recall.weight)
+        super().start_from_baseline(core, mean_norm)
+
+
+def make_policy(kind: str, core: Core, init_log_std: float, mean_norm: float | None, seed: int) -> LinearGaussianPolicy:
+    """A policy for a core that begins as B1. Raises ConfigError for an unknown kind."""
+    if kind not in POLICIES:
+        raise unknown_name("policy", kind, POLICIES)
+    widths = core.observation_dim, core.action_dim, init_log_std
+    policy = LinearGaussianPolicy(*widths) if kind == "linear" else RecurrentGaussianPolicy(*widths, seed=seed)
+    policy = policy.to(core.device)
+    policy.start_from_baseline(core, mean_norm)
+    return policy
+
+
+# Diagonal Gaussians in closed form -------------------------------------------------------------------------
+
 
 def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """log N(action; mean, diag(exp(2 log_std))): [...] of actions and means [..., d], log_std [d]."""
     # log p = -1/2 sum_i ((a_i - mu_i) / sigma_i)^2 - sum_i log sigma_i - d/2 log(2 pi)
     z = (action - mean) * torch.exp(-log_std)
     return -0.5 * z.square().sum(-1) - log_std.sum() - 0.5 * math.log(2 * math.pi) * action.shape[-1]
+
+
+def gaussian_kl(mean_p: Tensor, log_std_p: Tensor, mean_q: Tensor, log_std_q: Tensor) -> Tensor:
+    """KL(p || q) of diagonal Gaussians, in nats: [...] of means [..., d] and log_std [d]."""
+    # KL = sum_i log(sigma_q / sigma_p) + (sigma_p^2 + (mu_p - mu_q)^2) / (2 sigma_q^2) - 1/2
+    ratio = (log_std_p - log_std_q).mul(2).exp()  # sigma_p^2 / sigma_q^2
+    distance = ((mean_p - mean_q) * torch.exp(-log_std_q)).square()
+    return 0.5 * (ratio - ratio.log() - 1 + distance).sum(-1)
+
+
+def gaussian_entropy(log_std: Tensor) -> Tensor:
+    """Entropy of a diagonal Gaussian, in nats: a scalar of log_std [d]."""
+    # H = sum_i log sigma_i + d/2 (1 + log(2 pi))
+    return log_std.sum() + 0.5 * (1 + math.log(2 * math.pi)) * len(log_std)
+
+
+def fisher_product(observation: Tensor, log_std: Tensor, vector: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Fisher information of the linear policy times a vector, averaged over states.
+
+    Args:
+        observation: x, [M, D].
+        log_std: [d].
+        vector: (V_W [d, D], V_c [d], V_s [d]), shaped as W, c and log sigma.
+
+    Returns:
+        The product in the same three shapes.
+    """
+    # mu = W x + c:  F [V_W, V_c] = diag(1 / sigma^2) E[(V_W x + V_c) (x, 1)^T];   s = log sigma:  F V_s = 2 V_s
+    weight, bias, scale = vector
+    moved = (observation @ weight.T + bias) * torch.exp(-2 * log_std)  # [M, d]
+    return moved.T @ observation / len(observation), moved.mean(dim=0), 2 * scale

@@ -1,32 +1,33 @@
-"""Agents by name."""
+"""Agents by name: ours, those of installed packages, and any class."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-from sketchless.datasets.errors import ConfigError, unknown_name
+from sketchless.datasets.plugins import find
 
+from .b1 import B1
+from .grpo import GRPO
 from .ppo_a_clip import PPOAClip
+from .ppo_a_kl import PPOAKL
+from .ppo_ac_clip import PPOACClip
+from .ppo_ac_kl import PPOACKL
+from .rank_softmax import RankSoftmax
+from .trpo import TRPO
+from .vpg import VPG
 
-AGENTS: dict[str, type[Any]] = {"ppo-a-clip": PPOAClip}
+AGENTS: dict[str, type[Any]] = {
+    agent.name: agent for agent in (VPG, PPOAClip, PPOAKL, PPOACClip, PPOACKL, TRPO, GRPO, RankSoftmax, B1)
+}
 
 
 def agent_class(name: str) -> type[Any]:
-    """Class of an agent: a name in `AGENTS`, or `"module:Class"`.
+    """Class of an agent: a name in `AGENTS`, one of the entry points `sketchless.agents`, or `"module:Class"`.
 
     Raises:
         ConfigError: unknown name, or a class that cannot be imported.
     """
-    if name in AGENTS:
-        return AGENTS[name]
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        raise unknown_name("agent", name, AGENTS)
-    try:
-        found: type[Any] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"agent {name!r} cannot be imported: {error}") from error
+    found: type[Any] = find("agent", name, AGENTS)
     return found
 
 

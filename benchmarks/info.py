@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from sketchless.agents import AGENTS, PRESETS
+from sketchless.agents import AGENTS
 from sketchless.datasets.files import replacing
 from sketchless.datasets.loading import DATASETS, load_dataset
 from sketchless.datasets.sheet import contact_sheet
@@ -59,5 +59,6 @@ def _overview(console: Console) -> None:
     table.add_row("environments", "sketchless/OnTheFly-v0, sketchless/Strokes-v0")
     table.add_row("rewards", ", ".join(REWARDS))
     table.add_row("agents", ", ".join(AGENTS))
-    table.add_row("presets", ", ".join(PRESETS))
+    presets = (f"{name}: {', '.join(agent.presets)}" for name, agent in AGENTS.items() if len(agent.presets) > 1)
+    table.add_row("presets", "; ".join(presets))
     console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import time
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from stable_baselines3.common.logger import configure
 
-from sketchless.agents import PRESETS, agent_class
+from sketchless.agents import Agent, agent_class
 from sketchless.datasets.errors import ConfigError, DataError, unknown_name
 from sketchless.datasets.files import sha256, write_json
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
@@ -29,6 +31,7 @@ from .tables import comparison
 from .walkthrough import episode_frames
 
 SECONDS_BETWEEN_SAVES = 60.0
+LOGGERS = ("auto", "tensorboard", "csv", "none")
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,9 @@ class TrainConfig:
     bank: str = "procedural"
     """Bank file written by `sketchless encode`, or the name of one that ships."""
     agent: str = "ppo-a-clip"
-    """Name of the agent, or `module:Class`."""
+    """Name of the agent, or `module:Class`; `sketchless info` lists them."""
     preset: str = "default"
-    """`default` learns well; `paper` is the paper to the letter (reward as advantage, sigma 1, absolute mode)."""
+    """Of the agent's settings: `default`; for ppo-a-clip also `paper` (to the letter, in absolute mode)."""
     set: tuple[str, ...] = ()
     """Settings of the agent that differ from the preset, such as `learning_rate=3e-4 samples=16`."""
     passes: float = 10.0
@@ -55,6 +58,8 @@ class TrainConfig:
     """What the agent sees: the frame's `feature`, or its `embedding`."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
+    logger: str = "auto"
+    """`tensorboard`, `csv` or `none`; `auto`: TensorBoard where it is installed."""
     gif: bool = True
     """Draw one test episode as an animation; needs the data set that the bank was made from."""
     out: str | None = None
@@ -81,6 +86,7 @@ class _Job:
     overrides: dict[str, Any]
     passes: float
     folder: Path
+    log: str | None
 
     def fresh(self, seed: int) -> Any:
         return self.make(self.core, self.validation, self.settings, **{**self.overrides, "seed": seed})
@@ -100,21 +106,25 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     watch, seeds = Stopwatch(), parse_seeds(config.seeds)
     if not config.passes > 0:
         raise ConfigError(f"passes={config.passes}: must be above 0")
-    if config.preset not in PRESETS:
-        raise unknown_name("preset", config.preset, PRESETS)
+    make = agent_class(config.agent)
+    if not (isinstance(make, type) and issubclass(make, Agent)):
+        raise ConfigError(f"agent {config.agent!r} is no subclass of sketchless.agents.Agent, which train needs")
+    if config.preset not in make.presets:
+        raise unknown_name(f"preset of {config.agent}:", config.preset, make.presets)
     mode = config.mode or ("absolute" if config.preset == "paper" else "residual")
-    settings = PRESETS[config.preset]
+    settings = make.presets[config.preset]
     overrides = parse_settings(config.set, asdict(settings))
     banks = open_banks(config.bank, config.device)
     core = Core(banks["train"], config.reward, mode, config.observation)
     job = _Job(
-        agent_class(config.agent),
+        make,
         core,
         banks.get("validation"),
         settings,
         overrides,
         config.passes,
         Path(config.out or ""),
+        log_format(config.logger),
     )
     job.fresh(seeds[0])  # settings are checked before any work is done
 
@@ -133,6 +143,16 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
         write_json(folder / "results.json", results(trained, agents, config, float(watch)))
         console.print(f"written to [bold]{folder}[/]: {', '.join(sorted(p.name for p in folder.glob('[!.]*')))}")
     return trained
+
+
+def log_format(name: str) -> str | None:
+    """What stable-baselines3's logger writes. Raises ConfigError: unknown, or TensorBoard is not installed."""
+    if name not in LOGGERS:
+        raise unknown_name("logger", name, LOGGERS)
+    installed = importlib.util.find_spec("tensorboard") is not None
+    if name == "tensorboard" and not installed:
+        raise ConfigError('logger tensorboard: it is not installed; pip install "sketchless[tensorboard]", or take csv')
+    return {"auto": "tensorboard" if installed else None, "none": None}.get(name, name)
 
 
 def open_banks(bank: str, device: str) -> dict[str, EpisodeBank]:
@@ -180,6 +200,8 @@ def _train(job: _Job, seed: int, bar: Progress, stop: StopSignal) -> Any:
     budget = max(round(job.passes * int(job.core.bank.lengths.sum()) * agent.config.samples), 1)
     task = bar.add_task(f"seed {seed}", total=budget, note="")
     saved, resumed = time.monotonic(), part.exists()
+    if job.log:
+        agent.set_logger(configure(str(job.folder / "log" / f"seed-{seed}"), [job.log]))
 
     def step(inner: dict[str, Any], _: dict[str, Any]) -> bool:
         nonlocal saved
@@ -207,7 +229,7 @@ def _train(job: _Job, seed: int, bar: Progress, stop: StopSignal) -> Any:
 def _identity(config: TrainConfig) -> dict[str, Any]:
     path = bank_path(config.bank)
     file = {"name": path.name, "sha256": sha256(path), "path": _relative(path, config)}
-    return {**{k: v for k, v in asdict(config).items() if k not in ("out", "bank", "gif")}, "bank": file}
+    return {**{k: v for k, v in asdict(config).items() if k not in ("out", "bank", "gif", "logger")}, "bank": file}
 
 
 def _relative(path: Path, config: TrainConfig) -> str:

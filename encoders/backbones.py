@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import itertools
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sketchless.datasets.errors import CheckpointError, ConfigError, unknown_name
+from sketchless.datasets.errors import CheckpointError, ConfigError
+from sketchless.datasets.plugins import find
 
 
 class Backbone(nn.Module):
@@ -135,24 +135,17 @@ def make_backbone(name: str, rebuild: dict[str, Any] | None = None) -> Backbone:
     """Build a backbone.
 
     Args:
-        name: `"small-cnn"`, `"hf:<name or folder>"`, or `"module:function"` that returns a `Backbone`.
+        name: `"small-cnn"`, `"hf:<name or folder>"`, an entry point of the group `sketchless.backbones`, or
+            `"module:function"`; the last two return a `Backbone`.
         rebuild: the `rebuild` of a saved one: same network, weights left to the caller.
 
     Raises:
         ConfigError: unknown name, or transformers is not installed.
         CheckpointError: the pretrained weights cannot be loaded.
     """
-    if name in BACKBONES:
-        return BACKBONES[name]()
     if name.startswith("hf:"):
         return HuggingFace(name[3:], rebuild)
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        raise unknown_name("backbone", name, [*BACKBONES, "hf:<name or folder>"])
-    try:
-        backbone = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"backbone {name!r} cannot be imported: {error}") from error
+    backbone = find("backbone", name, BACKBONES, ("hf:<name or folder>",))()
     if not isinstance(backbone, Backbone):
         raise ConfigError(f"backbone {name!r} gives a {type(backbone).__name__}, not a Backbone")
     return backbone

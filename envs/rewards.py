@@ -5,7 +5,6 @@ Names and formulas follow the reward ablation and Eq. 4 of Bhunia et al., CVPR 2
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sketchless.datasets.errors import ConfigError, unknown_name
+from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.plugins import find
 
 Local = Callable[[Tensor, int], Tensor]
 Trajectory = Callable[[Tensor, Tensor], Tensor]
@@ -121,6 +121,8 @@ REWARDS: dict[str, Callable[[], RewardScheme]] = {
 def make_reward(reward: str | Local | RewardScheme) -> RewardScheme:
     """A scheme from its name, from `"module:attribute"`, from a function (rank, G) -> reward, or itself.
 
+    Names of installed packages' schemes are the entry points of the group `sketchless.rewards`.
+
     Raises:
         ConfigError: unknown name, or something that is neither a scheme nor callable.
     """
@@ -130,15 +132,9 @@ def make_reward(reward: str | Local | RewardScheme) -> RewardScheme:
         return RewardScheme(getattr(reward, "__name__", type(reward).__name__), reward)
     if not isinstance(reward, str):
         raise ConfigError(f"reward {reward!r} is neither a name, a RewardScheme nor a function of (rank, G)")
+    found = find("reward", reward, REWARDS)
     if reward in REWARDS:
-        return REWARDS[reward]()
-    module, colon, attribute = reward.partition(":")
-    if not colon:
-        raise unknown_name("reward", reward, REWARDS)
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: ".a:b" and ":b"
-        raise ConfigError(f"reward {reward!r} cannot be imported: {error}") from error
+        found = found()
     if not isinstance(found, RewardScheme) and not callable(found):
         raise ConfigError(f"reward {reward!r} is neither a RewardScheme nor a function of (rank, G)")
     return make_reward(found)

@@ -12,13 +12,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
 import sketchless.envs  # noqa: F401 (registers the ids)
-from sketchless.agents import PPOAClip, PPOConfig, gaussian_log_prob, make_agent
-from sketchless.agents.ppo_a_clip import PRESETS, advantages, clipped_loss
+from sketchless.agents import AGENTS, Agent, PPOAClip, PPOConfig, advantages, gaussian_log_prob, make_agent
+from sketchless.agents.ppo_a_clip import clipped_loss
 from sketchless.datasets import CheckpointError, ConfigError, DataError
 from sketchless.encoders import EpisodeBank
 from sketchless.envs import Core, RewardScheme
 
 SMALL = {"episodes": 4, "samples": 3, "eval_every": 3}
+LEARNERS = [name for name in AGENTS if name != "b1"]
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def core(make_bank) -> Core:
     return Core(make_bank(n=10, steps=5))
 
 
-def weights(agent: PPOAClip) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in agent.policy.parameters()]
+def weights(agent: Agent) -> list[torch.Tensor]:
+    return [p.detach().clone() for module in agent.modules.values() for p in module.parameters()]
 
 
 def equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
@@ -110,45 +111,71 @@ def planted(seed: int = 0) -> EpisodeBank:
     )
 
 
-@pytest.mark.parametrize("mode", ["residual", "absolute"])
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_solves_a_task_with_a_known_optimum(mode: str, seed: int) -> None:
+BUDGETS = dict.fromkeys(LEARNERS, 200_000) | {"rank-softmax": 20_000}  # steps
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", LEARNERS)
+def test_solves_a_task_with_a_known_optimum(name: str, seed: int) -> None:
     """Turning back the rotation ranks every photo first: m@B 100."""
-    bank = planted()
-    agent = PPOAClip(Core(bank, "inv-rank", mode), learning_rate=1e-2, seed=seed)
+    agent = make_agent(name, Core(planted(), "inv-rank"), learning_rate=1e-2, seed=seed)
     _, before = agent.validate(agent.core)
-    agent.learn(200_000)
+    agent.learn(BUDGETS[name])
     _, after = agent.validate(agent.core)
     assert before < 50
     assert after >= 95
 
 
+def test_solves_it_in_absolute_mode() -> None:
+    agent = PPOAClip(Core(planted(), "inv-rank", "absolute"), learning_rate=1e-2).learn(200_000)
+    assert agent.validate(agent.core)[1] >= 95
+
+
+def test_solves_it_with_a_memory() -> None:
+    agent = PPOAClip(Core(planted(), "inv-rank"), learning_rate=1e-2, policy="gru").learn(200_000)
+    assert agent.validate(agent.core)[1] >= 95
+
+
+def test_the_baseline_learns_nothing(core: Core) -> None:
+    agent = make_agent("b1", core)
+    assert agent.learn(1000).num_timesteps == 0
+    assert (agent.predict(core.frames[0].numpy(), deterministic=True)[0] == 0).all()
+
+
 def test_paper_preset_is_the_paper_to_the_letter() -> None:
-    paper = PRESETS["paper"]
+    paper = PPOAClip.presets["paper"]
+    assert isinstance(paper, PPOConfig)
     assert (paper.advantage, paper.init_log_std, paper.clip, paper.samples) == ("reward", 0.0, 0.2, 1)
     assert (paper.normalize_advantage, paper.mean_norm, paper.episodes) == (False, None, 16)
 
 
-def test_actor_only_holds_no_critic(core: Core) -> None:
-    names = [name for name, _ in PPOAClip(core).policy.named_parameters()]
-    assert names == ["log_std", "mean.weight", "mean.bias"]
+@pytest.mark.parametrize("name", LEARNERS)
+def test_only_actor_critics_hold_a_critic(core: Core, name: str) -> None:
+    agent = make_agent(name, core)
+    assert [part for part, _ in agent.policy.named_parameters()] == ["log_std", "mean.weight", "mean.bias"]
+    assert ("critic" in agent.modules) == (name in ("ppo-ac-clip", "ppo-ac-kl", "trpo"))
+    learned = sum(p.numel() for o in agent.optimizers.values() for g in o.param_groups for p in g["params"])
+    assert learned == sum(p.numel() for module in agent.modules.values() for p in module.parameters())
 
 
-def test_same_seed_same_weights_other_seed_others(core: Core) -> None:
-    runs = [weights(PPOAClip(core, seed=seed, **SMALL).learn(400)) for seed in (0, 0, 1)]
+@pytest.mark.parametrize("name", LEARNERS)
+def test_same_seed_same_weights_other_seed_others(core: Core, name: str) -> None:
+    runs = [weights(make_agent(name, core, seed=seed, **SMALL).learn(400)) for seed in (0, 0, 1)]
     assert equal(runs[0], runs[1])
     assert not equal(runs[0], runs[2])
 
 
-def test_training_leaves_the_global_random_state_alone(core: Core) -> None:
+@pytest.mark.parametrize("name", LEARNERS)
+def test_training_leaves_the_global_random_state_alone(core: Core, name: str) -> None:
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    PPOAClip(core, **SMALL).learn(200)
+    make_agent(name, core, **SMALL).learn(200)
     assert torch.equal(before[0], torch.get_rng_state())
     assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
 
 
-def test_budget_counts_drawings_times_frames_times_samples(core: Core) -> None:
-    agent = PPOAClip(core, **SMALL).learn(61)
+@pytest.mark.parametrize("name", LEARNERS)
+def test_budget_counts_drawings_times_frames_times_samples(core: Core, name: str) -> None:
+    agent = make_agent(name, core, **SMALL).learn(61)
     assert agent.num_timesteps == 2 * 4 * 5 * 3  # the second update passes 61
     assert agent.n_updates == 2
 
@@ -182,31 +209,38 @@ class StopAfter(BaseCallback):
         return self.n_calls < self.updates
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
-@pytest.mark.parametrize("stop", [1, 2, 4, 7])
-def test_interrupted_and_resumed_equals_uninterrupted(make_bank, tmp_path: Path, schedule: str, stop: int) -> None:
-    core, validation = Core(make_bank(n=10, steps=5)), make_bank(n=8, steps=5, seed=1)
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize(("schedule", "stop"), [("constant", 1), ("linear", 2), ("cosine", 4), ("cosine", 7)])
+def test_interrupted_and_resumed_equals_uninterrupted(
+    make_bank, tmp_path: Path, name: str, schedule: str, stop: int
+) -> None:
+    lengths = [5, 3, 5, 1, 2, 5, 4, 5, 5, 2]
+    core, validation = Core(make_bank(n=10, steps=5, lengths=lengths)), make_bank(n=8, steps=5, seed=1)
     settings: dict[str, Any] = {**SMALL, "lr_schedule": schedule}
-    whole = PPOAClip(core, validation, **settings).learn(600)
+    whole = make_agent(name, core, validation=validation, **settings).learn(500)
 
-    first = PPOAClip(core, validation, **settings).learn(600, callback=StopAfter(stop))
+    first = make_agent(name, core, validation=validation, **settings).learn(500, callback=StopAfter(stop))
     first.save(tmp_path / "part.safetensors")
-    second = PPOAClip.load(tmp_path / "part.safetensors", core, validation)
-    second.learn(600, reset_num_timesteps=False)
+    second = AGENTS[name].load(tmp_path / "part.safetensors", core, validation)
+    assert second.numbers == first.numbers
+    second.learn(500, reset_num_timesteps=False)
 
     assert equal(weights(whole), weights(second))
     assert whole.history == second.history
     assert whole.num_timesteps == second.num_timesteps
 
 
-def test_saved_and_loaded_predicts_the_same(core: Core, tmp_path: Path) -> None:
-    agent = PPOAClip(core, **SMALL).learn(200)
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("policy", ["linear", "gru"])
+def test_saved_and_loaded_predicts_the_same(core: Core, tmp_path: Path, name: str, policy: str) -> None:
+    if policy == "gru" and "critic" in make_agent(name, core).modules:
+        pytest.skip("stable-baselines3's on-policy algorithms have no memory")
+    agent = make_agent(name, core, policy=policy, **SMALL).learn(200)
     agent.save(tmp_path / "agent.safetensors")
-    again = PPOAClip.load(tmp_path / "agent.safetensors", core)
+    again = AGENTS[name].load(tmp_path / "agent.safetensors", core)
     observation = core.frames[0].numpy()
-    assert (
-        agent.predict(observation, deterministic=True)[0] == again.predict(observation, deterministic=True)[0]
-    ).all()
+    settled = [one.predict(observation, deterministic=True)[0] for one in (agent, again)]
+    assert (settled[0] == settled[1]).all()
     assert (agent.predict(observation)[0] == again.predict(observation)[0]).all()  # the same noise, too
     assert again.config == agent.config
 
@@ -268,15 +302,17 @@ class TestPredict:
 
 
 class TestStableBaselinesShape:
-    def test_callbacks_and_logger(self, core: Core, tmp_path: Path) -> None:
-        agent = PPOAClip(core, **SMALL)
+    @pytest.mark.parametrize("name", LEARNERS)
+    def test_callbacks_and_logger(self, core: Core, tmp_path: Path, name: str) -> None:
+        agent = make_agent(name, core, **SMALL)
         agent.set_logger(configure(str(tmp_path), ["csv"]))
         seen: list[int] = []
         agent.learn(180, callback=lambda scope, _: seen.append(scope["self"].num_timesteps) or True)
         assert seen == [60, 120, 180]
         header = (tmp_path / "progress.csv").read_text().splitlines()[0].split(",")
-        for key in ("rollout/reward", "rollout/rank", "train/approx_kl", "train/clip_fraction", "train/std"):
-            assert key in header
+        rollout = {f"rollout/{key}" for key in ("reward", "reward_local", "reward_trajectory", "rank")}
+        train = {f"train/{key}" for key in ("approx_kl", "clip_fraction", "entropy", "std", "learning_rate")}
+        assert rollout | train | {"time/fps", "time/total_timesteps"} <= set(header)
 
     def test_environments_of_ours_are_accepted(self, make_bank) -> None:
         bank = make_bank()
@@ -321,7 +357,8 @@ def test_a_nan_reward_stops_before_it_poisons_the_weights(make_bank, refuses) ->
 def test_a_nan_loss_stops_before_it_poisons_the_weights(core: Core, refuses, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = PPOAClip(core)
     before = weights(agent)
-    monkeypatch.setattr("sketchless.agents.ppo_a_clip.clipped_loss", lambda log_prob, *_: log_prob.sum() * float("nan"))
+    broken = lambda log_prob, *_: log_prob.sum() * float("nan")  # noqa: E731
+    monkeypatch.setattr("sketchless.agents.ppo_a_clip.clipped_loss", broken)
     with refuses(DataError, "update 1: loss nan"):
         agent.learn(1000)
     assert equal(before, weights(agent))
