@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sketchless.datasets.errors import ConfigError, DataError, unknown_name
+from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .ranking import count_rank, ranking, refine, similarity, tau_between, unit
+from .ranking import count_rank, not_finite, ranking, refine, similarity, tau_between, unit
 from .rewards import Local, RewardScheme, make_reward
 from .sharding import ShardedGallery
 
@@ -162,8 +162,13 @@ class Core:
     def step(self, state: State, action: Tensor) -> Transition:
         """Refine, rank, pay, reveal the next frame. `action` [B, d]; after the last frame `terminated`.
 
+        Off the CPU the host never waits for the device in here, nor in `next_episode`, `observe` and `score`
+        (unless the gallery is in parts), so a CUDA graph can hold a rollout.
+
         Raises:
             ConfigError: a trajectory part that is not finite. DataError: an action that is not finite.
+            RuntimeError: either of them off the CPU, at the next synchronisation; a GPU that raised it is of
+                no more use to the process.
         """
         embedding = self.refine(self._at(self.base, state), action)
         nearness, rank = self._rank(embedding, self.bank.targets[state.sketch])
@@ -194,6 +199,7 @@ class Core:
         Raises:
             ConfigError: wrong shape or credit, a trajectory part that is not finite.
             DataError: an action that is not finite.
+            RuntimeError: as `step`.
         """
         if credit not in ("aligned", "online"):
             raise unknown_name("credit", credit, ("aligned", "online"))
@@ -226,8 +232,7 @@ class Core:
         """
         refined = refine(base if self.mode == "residual" else None, action.double(), self.scale)
         if refined is None:
-            where = (~torch.isfinite(action)).nonzero()[0].tolist()
-            raise DataError(f"action{where} is {float(action[tuple(where)])}: actions must be finite numbers")
+            raise not_finite(action)
         return refined
 
     def _rank(self, embedding: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -255,8 +260,11 @@ class Core:
         """The trajectory part float64 [...] `where` it is due, else 0."""
         assert self.reward.trajectory is not None
         paid = torch.where(where, self.reward.trajectory(before, after), 0.0).double()
-        if not torch.isfinite(paid).all():
-            raise ConfigError(f"reward {self.reward.name!r}: its trajectory part is NaN or infinite")
+        fine, fault = torch.isfinite(paid).all(), f"reward {self.reward.name!r}: its trajectory part is NaN or infinite"
+        if paid.device.type != "cpu":
+            torch._assert_async(fine, fault)
+        elif not fine:
+            raise ConfigError(fault)
         return paid
 
     def _choose(self, seed: Tensor, episode: Tensor) -> Tensor:

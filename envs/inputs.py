@@ -15,6 +15,8 @@ from torch import Tensor
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
+from .ranking import not_finite
+
 
 def open_bank(bank: EpisodeBank | str | os.PathLike[str], split: str, device: str | torch.device) -> EpisodeBank:
     """A bank on a device, from itself, a path or a name. Raises as `EpisodeBank.load`."""
@@ -33,7 +35,12 @@ def as_seed(seed: Any) -> int:
 
 
 def as_action(action: Any, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """An action of any array type as float64 tensor. Raises ConfigError unless real numbers of that shape."""
+    """An action of any array type as float64 tensor on a device.
+
+    Raises:
+        ConfigError: not real numbers of that shape.
+        DataError: one that is not finite, if it comes from the CPU and leaves it: nobody has to wait for it here.
+    """
     if isinstance(action, Tensor):
         real = not (action.is_complex() or action.dtype == torch.bool)
     else:
@@ -46,6 +53,8 @@ def as_action(action: Any, shape: tuple[int, ...], device: torch.device) -> Tens
         raise ConfigError(f"action is {action.dtype} {tuple(action.shape)}: want real numbers of shape {shape}")
     if not isinstance(action, Tensor):
         action = torch.from_numpy(action.astype(np.float64))
+    if action.device.type == "cpu" != device.type and not torch.isfinite(action).all():
+        raise not_finite(action)
     return action.detach().to(device, torch.float64)
 
 

@@ -14,6 +14,8 @@ from .kernels import count_as_near, discordant_pairs, ordering, refine_rows
 # differs between batch sizes, BLAS libraries and devices, cannot change a similarity, nor break a tie.
 _GRID = 2.0**26
 
+NOT_FINITE = "actions must be finite numbers"
+
 
 def snap(vectors: Tensor) -> Tensor:
     """Unit vectors [..., d] to float64 on the grid on which similarities are exact (2^-26 a coordinate)."""
@@ -46,14 +48,21 @@ def refine(base: Tensor | None, action: Tensor, scale: float) -> Tensor | None:
         scale: of the action.
 
     Returns:
-        float64 [..., d] on the grid; None if a number of the action is not finite.
+        float64 [..., d] on the grid; None if a number of the action is not finite. Off the CPU that is a failed
+        assertion on the device instead, a RuntimeError at the next synchronisation.
     """
     if action.device.type == "cpu":
         return refine_rows(base, action, scale)
-    if not torch.isfinite(action).all():
-        return None
+    # An `if` would make the host wait for the device, and a CUDA graph cannot hold one.
+    torch._assert_async(torch.isfinite(action).all(), NOT_FINITE)
     action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
     return unit(action if base is None else base + scale * action)
+
+
+def not_finite(action: Tensor) -> DataError:
+    """The error that names the first number of an action [...] that is not finite."""
+    where = (~torch.isfinite(action)).nonzero()[0].tolist()
+    return DataError(f"action{where} is {float(action[tuple(where)])}: {NOT_FINITE}")
 
 
 def similarity(queries: Tensor, gallery: Tensor) -> Tensor:

@@ -158,6 +158,7 @@ class SketchVecEnv(VecEnv):
         Raises:
             ConfigError: before the first reset, or actions of another shape.
             DataError: actions that are not finite; the episodes stay where they are.
+            RuntimeError: for such a tensor on a GPU, at the next synchronisation; see `Core.step`.
         """
         if self._state is None:
             raise ConfigError("step called before the first reset: call reset first")
