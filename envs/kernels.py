@@ -1,4 +1,4 @@
-"""Rankings in full and how far apart they are: compiled on the CPU, plain torch elsewhere, equal everywhere.
+"""Rankings in full and how far apart they are: compiled on the CPU, torch and Triton elsewhere, equal everywhere.
 
 A ranking is an int32 row of G codes, nearest photo first: code = 2 * photo + (1 if exactly as near as the
 photo before it). Sorting dominates the cost, so callers keep a ranking and compare it more than once.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numba
 import numpy as np
@@ -58,7 +59,8 @@ def ordering(similarity: Tensor) -> Tensor:
 def discordant_pairs(order_a: Tensor, order_b: Tensor) -> Tensor:
     """#{photo pairs that two rankings order differently, neither tying them}: int64 [M] of rankings [M, G]."""
     if order_a.device.type != "cpu":
-        return discordant_pairs_torch(order_a, order_b)
+        count = _discordant_pairs_on_gpu() if order_a.is_cuda else discordant_pairs_torch
+        return count(order_a, order_b)
     a, b = order_a.contiguous().numpy(), order_b.contiguous().numpy()
     out = np.empty(len(a), dtype=np.int64)
 
@@ -67,6 +69,18 @@ def discordant_pairs(order_a: Tensor, order_b: Tensor) -> Tensor:
 
     _in_threads(work, *a.shape)
     return torch.from_numpy(out)
+
+
+@cache
+def _discordant_pairs_on_gpu() -> Callable[[Tensor, Tensor], Tensor]:
+    """The count by Triton where it works, else by torch."""
+    try:
+        from .triton_kernels import discordant_pairs_triton
+
+        discordant_pairs_triton(*torch.zeros(2, 1, 1, dtype=torch.int32, device="cuda"))
+    except Exception:  # not installed, or without the compiler, headers or driver it looks for at its first call
+        return discordant_pairs_torch
+    return discordant_pairs_triton
 
 
 def ordering_torch(similarity: Tensor) -> Tensor:
