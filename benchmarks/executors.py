@@ -11,6 +11,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 from collections import deque
@@ -31,6 +32,11 @@ from .runs import StopSignal
 RETRIES_ON_A_CLUSTER = 5
 """How often Ray starts a cell again whose node or process was lost."""
 
+_RAY_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # no line of the cluster's log is shown here
+}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -173,25 +179,33 @@ class _Desk:
 
 def _ray(todo: Sequence[Cell], folder: Path, _workers: int, gpus: float, board: Board) -> None:
     folder = folder.resolve()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name, value in _RAY_QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         ray = importlib.import_module("ray")
     except ImportError as error:
         raise ConfigError("executor 'ray': Ray is not installed; pip install \"sketchless[ray]\"") from error
     ours = not ray.is_initialized()
     if ours:
+        address = os.environ.get("RAY_ADDRESS", "")
+        host, _, port = address.removeprefix("ray://").rpartition(":")
         try:
+            if port.isdecimal():  # Ray itself would look for minutes
+                socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            where = os.environ.get("RAY_ADDRESS", "(none)")
+        except (OSError, RuntimeError, ValueError) as error:
             why = str(error).strip().partition("\n")[0]
-            raise ResourceError(f"no Ray cluster at RAY_ADDRESS={where} ({why}); start one or correct it") from error
+            raise ResourceError(
+                f"RAY_ADDRESS={address!r}: no Ray cluster there ({why}); start it or unset it"
+            ) from error
     refs: dict[Any, Cell] = {}
     try:
         if gpus > ray.cluster_resources().get("GPU", 0.0) or (gpus > 1 and gpus % 1):
             raise ConfigError(f"gpus={gpus}: the cluster has no such share for a cell; choose fewer")
-        desk = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Desk).remote()
+        here = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=True
+        )
+        desk = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(_Desk).remote()
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES_ON_A_CLUSTER)(_on_node)
         path = [os.path.abspath(entry) for entry in sys.path]
         refs = {task.remote(cell, folder, desk, path, os.getcwd()): cell for cell in todo}

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -177,15 +177,15 @@ SCRIPT = """
 
     if __name__ == "__main__":
         cells = [Cell(*parts) for parts in {cells!r}]
-        run_cells(cells, Path({grid!r}), workers=2)
+        run_cells(cells, Path({grid!r}), workers=2, **{options!r})
 """
 
 
-def launch(cells: list[Cell], grid: Path) -> subprocess.Popen[str]:
+def launch(cells: list[Cell], grid: Path, **options: Any) -> subprocess.Popen[str]:
     """A runner in a process group of its own."""
     script = grid.parent / "script.py"
     parts = [(cell.id, cell.experiment, cell.settings) for cell in cells]
-    script.write_text(textwrap.dedent(SCRIPT).format(cells=parts, grid=str(grid)))
+    script.write_text(textwrap.dedent(SCRIPT).format(cells=parts, grid=str(grid), options=options))
     env = {**os.environ, "PYTHONPATH": str(grid.parent / "code")}
     return subprocess.Popen(
         [sys.executable, str(script)],
@@ -438,38 +438,70 @@ def test_time_left_counts_parts_of_cells_and_not_those_kept(monkeypatch: pytest.
     assert board._total() == "1 of 4 cells, 0:02:30 left"
 
 
-@pytest.mark.slow
-def test_a_cluster_that_loses_a_node_finishes_every_cell_once(
-    grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    ray = pytest.importorskip("ray")
-    import threading
-
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Ray cluster of one node of one core, which runners find by RAY_ADDRESS."""
+    pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    cells = [add("arm", seed, n=60, pause=0.1) for seed in range(6)]
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    second = cluster.add_node(num_cpus=1)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    try:
-        done = threading.Event()
+    yield cluster
+    cluster.shutdown()
 
-        def remove() -> None:
-            wait_for(lambda: sum(steps(grid, cell) > 5 for cell in cells) > 1)
-            cluster.remove_node(second, allow_graceful=False)
-            done.set()
 
-        threading.Thread(target=remove, daemon=True).start()
-        capfd.readouterr()
-        console = quiet()
-        results = run_cells(cells, grid, executor="ray", console=console)
-        assert done.is_set()
-        assert sums(results) == expected(cells)
-        logs = [words(grid, cell) for cell in cells]
-        assert [log.count("end") for log in logs] == [1] * 6
-        assert sum(log.count("begin") for log in logs) == 7  # the one on the lost node began again
-        assert not list(grid.rglob("error.txt"))
-        assert not ray.is_initialized()
-        print(capfd.readouterr())
-    finally:
-        cluster.shutdown()
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_node_finishes_every_cell_once(grid: Path, cluster: Any) -> None:
+    cells = [add("arm", seed, n=60, pause=0.1) for seed in range(6)]
+    second = cluster.add_node(num_cpus=1)
+    runner = launch(cells, grid, executor="ray")
+    wait_for(lambda: sum(steps(grid, cell) > 5 for cell in cells) > 1)
+    cluster.remove_node(second, allow_graceful=False)
+    output, errors = runner.communicate(timeout=200)
+    assert errors == ""
+    assert sorted(line.split("  ")[:2] for line in output.splitlines()) == [[cell.id, "done"] for cell in cells]
+    logs = [words(grid, cell) for cell in cells]
+    assert [log.count("end") for log in logs] == [1] * 6
+    assert sum(log.count("begin") for log in logs) == 7  # the one on the lost node began again
+    assert sums(run_cells(cells, grid, executor="ray", console=quiet())) == expected(cells)
+    assert not list(grid.rglob("error.txt"))
+
+
+@pytest.mark.slow
+def test_a_grid_on_a_cluster_survives_signals_kills_and_failures(grid: Path, cluster: Any) -> None:
+    cells = [add("arm", seed, n=30, pause=0.1) for seed in range(3)]
+    cells.append(Cell("bad/raise", "runner_experiments:once_bad", {"how": "raise"}))
+    runner = launch(cells, grid, executor="ray")
+    wait_for(lambda: steps(grid, cells[0]) > 5)
+    asked = time.monotonic()
+    os.killpg(runner.pid, signal.SIGINT)
+    _, errors = runner.communicate(timeout=30)
+    assert time.monotonic() - asked < 10
+    assert "stopped with 0 of 4 cells finished; the same command goes on" in errors
+
+    runner = launch(cells, grid, executor="ray")
+    at = steps(grid, cells[0])
+    wait_for(lambda: steps(grid, cells[0]) > at + 5)
+    runner.kill()
+    runner.communicate()
+    at = steps(grid, cells[0])
+
+    _, errors = launch(cells, grid, executor="ray").communicate(timeout=200)
+    assert "cell bad/raise: ValueError: no luck" in errors
+    launch(cells, grid, executor="ray").communicate(timeout=200)
+    assert sums(run_cells(cells[:3], grid, console=quiet())) == expected(cells[:3])
+    assert [words(grid, cell).count("end") for cell in cells[:3]] == [1] * 3
+    assert read_json(grid / "bad/raise/result.json") == {"value": 1}
+
+
+@pytest.mark.slow
+def test_more_gpus_than_the_cluster_has_are_refused(grid: Path, cluster: Any) -> None:
+    _, errors = launch([add("arm", 0)], grid, executor="ray", gpus=1.5).communicate(timeout=60)
+    assert "ConfigError: gpus=1.5: the cluster has no such share" in errors
+
+
+def test_a_cluster_that_is_not_there_is_named(grid: Path, refuses, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with refuses(ResourceError, "RAY_ADDRESS='127.0.0.1:1': no Ray cluster there .*refused"):
+        run_cells([add("arm", 0)], grid, executor="ray", console=quiet())
