@@ -16,6 +16,7 @@ from .policy import gaussian_kl
 class KLConfig(AgentConfig):
     """Settings of PPO with a KL penalty."""
 
+    learning_rate: float = 3e-3
     epochs: int = 4
     """Gradient steps per update."""
     target_kl: float = 0.05

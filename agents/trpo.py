@@ -20,7 +20,7 @@ from .policy import fisher_product
 class TRPOConfig(CriticConfig):
     """Settings of TRPO; the learning rate is the critic's."""
 
-    target_kl: float = 0.05
+    target_kl: float = 0.03
     """Nats by which an update may move the policy, on average over states."""
     cg_steps: int = 15
     """Steps of conjugate gradients."""

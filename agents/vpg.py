@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from .agent import Agent, Batch, average
+from typing import ClassVar
+
+from .agent import Agent, AgentConfig, Batch, average
 
 
 class VPG(Agent):
     """One gradient step per batch on the score function; see `Agent` for the arguments."""
 
     name = "vpg"
+    presets: ClassVar[dict[str, AgentConfig]] = {"default": AgentConfig(learning_rate=3e-3)}
 
     def update(self, batch: Batch) -> dict[str, float]:
         # grad J = E[ grad log pi(a_t|s_t) A_t ]

@@ -29,6 +29,7 @@ from sketchless.envs.core import Core
 from sketchless.envs.ranking import kendall_tau_distance, target_rank
 from sketchless.envs.vector_env import OnTheFlyVectorEnv
 
+from .bench_training import bench_training
 from .reference_env import PlainEnv
 from .reference_raster import plain_frames
 from .runs import Stopwatch, machine, run_folder
@@ -61,7 +62,7 @@ class BenchConfig:
     """Measure speed, everything in one run and turn by turn; medians count, and only their ratios travel."""
 
     what: str = "env"
-    """`env`: episodes; `kernels`: Kendall tau, ranks and frames."""
+    """`env`: episodes; `kernels`: Kendall tau, ranks and frames; `training`: learning end to end."""
     quick: bool = False
     """Few readings of small sizes, in seconds: to see that it runs."""
     galleries: tuple[int, ...] = (100, 300, 1800, 10_000)
@@ -101,7 +102,7 @@ def run(config: BenchConfig, console: Console | None = None) -> dict[str, Any]:
     """Measure, print tables and write `results.json`; returns what it holds.
 
     Raises:
-        ConfigError: not `env` or `kernels`, sizes that make no sense, or a folder that cannot be used.
+        ConfigError: not `env`, `kernels` or `training`, sizes that make no sense, or a folder that cannot be used.
     """
     console = console or Console()
     if config.what not in BENCHES:
@@ -434,7 +435,11 @@ def _raster_kernel(config: BenchConfig) -> list[Cell]:
 # Both --------------------------------------------------------------------------------------------------------
 
 
-BENCHES: dict[str, Callable[[BenchConfig, Console], dict[str, Any]]] = {"env": bench_env, "kernels": bench_kernels}
+BENCHES: dict[str, Callable[[BenchConfig, Console], dict[str, Any]]] = {
+    "env": bench_env,
+    "kernels": bench_kernels,
+    "training": bench_training,
+}
 
 
 @contextmanager

@@ -20,6 +20,8 @@ COMMANDS = {
     "train": ("train", "TrainConfig", "train an agent and compare it with the baseline"),
     "evaluate": ("repeat", "EvaluateConfig", "repeat the numbers of a run or a bank from files"),
     "encode": ("encode", "EncodeConfig", "train an encoder on a data set and write its episode bank"),
+    "ablate": ("ablate", "AblateConfig", "compare methods, rewards or designs over many seeds"),
+    "report": ("report", "ReportConfig", "rebuild the tables and figures of an ablation from its files"),
     "bench": ("bench", "BenchConfig", "how fast the environment is, beside what others would write"),
     "info": ("info", "InfoConfig", "what is installed, what can be chosen, what is in a data set"),
 }
@@ -74,7 +76,7 @@ def _dispatch(arguments: list[str]) -> None:
 def _parse(command: str, config_class: type[Any], arguments: list[str]) -> Any:
     import tyro
 
-    first = {"evaluate": "target", "bench": "what"}.get(command)
+    first = {"evaluate": "target", "bench": "what", "ablate": "what", "report": "folder"}.get(command)
     if first and arguments and not arguments[0].startswith("-"):
         arguments = [f"--{first}", *arguments]
     complaint = io.StringIO()

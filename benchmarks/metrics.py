@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,15 @@ class Evaluation:
         lengths: int64 [N].
         gallery: G.
         sketch_ids: N names.
+        tau: Kendall-tau distance, 0..1, of each frame's list from that of the frame before: float64 [N, T-1]; 0
+            beyond a drawing's length, NaN where it was not measured.
     """
 
     rank: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
     gallery: int
     sketch_ids: tuple[str, ...]
+    tau: FloatArray = field(default_factory=lambda: np.full((1, 1), np.nan))
 
     @property
     def m_at_a(self) -> float:
@@ -90,6 +93,12 @@ class Evaluation:
         rows = np.arange(len(self.rank))[:, None]
         return self._percentile()[rows, column].mean(axis=0), (1 / self.rank[rows, column]).mean(axis=0)
 
+    def tau_by_step(self) -> FloatArray:
+        """Mean Kendall-tau distance between the lists of consecutive frames, of drawings that have both: [T-1]."""
+        both = np.arange(2, self.rank.shape[1] + 1) <= self.lengths[:, None]
+        found: FloatArray = (self.tau * both).sum(axis=0) / np.maximum(both.sum(axis=0), 1)
+        return found
+
     def summary(self) -> dict[str, float]:
         """The metrics of the paper's tables."""
         return {name: float(self.per_sketch(name).mean()) for name in METRICS}
@@ -125,7 +134,7 @@ def evaluate(
     env_core = getattr(policy, "core", None) or _core_of_env(policy)
     core = Core(
         bank,
-        "inv-rank",
+        "combined",  # which measures how the lists settle
         mode or (env_core.mode if env_core else "residual"),
         observation or (env_core.observation if env_core else "feature"),
         (env_core.scale if env_core else 1.0) if scale is None else scale,
@@ -135,7 +144,8 @@ def evaluate(
     frames = core.observations(torch.arange(len(bank), device=core.device))  # [N, T, D]
     actions = torch.stack(list(_play(policy, frames, core)), dim=1)  # [N, T, d]
     score = core.score(torch.arange(len(bank), device=core.device), actions)
-    return Evaluation(score.rank.cpu().numpy(), bank.lengths.cpu().numpy(), core.n_photos, tuple(bank.sketch_ids))
+    rank, lengths, tau = (x.cpu().numpy() for x in (score.rank, bank.lengths, score.tau))
+    return Evaluation(rank, lengths, core.n_photos, tuple(bank.sketch_ids), tau)
 
 
 def _play(policy: Any, frames: Tensor, core: Core) -> Any:

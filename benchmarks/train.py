@@ -164,30 +164,36 @@ def open_banks(bank: str, device: str) -> dict[str, EpisodeBank]:
     return banks
 
 
-def parse_settings(pairs: Sequence[str], known: dict[str, Any]) -> dict[str, Any]:
-    """`["learning_rate=1e-3"]` -> `{"learning_rate": 0.001}`, checked against the types of `known`.
-
-    Raises:
-        ConfigError: no `=`, an unknown name (with the nearest one), or a value of another type.
-    """
-    settings: dict[str, Any] = {}
+def parse_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """`["learning_rate=1e-3"]` -> `{"learning_rate": 0.001}`. Raises ConfigError where there is no `=`."""
+    values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise ConfigError(f"setting {pair!r}: write it as name=value")
+        try:
+            values[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[name] = text
+    return values
+
+
+def parse_settings(pairs: Sequence[str], known: dict[str, Any]) -> dict[str, Any]:
+    """`parse_values`, checked against the names and types of `known`.
+
+    Raises:
+        ConfigError: no `=`, an unknown name (with the nearest one), or a value of another type.
+    """
+    settings = parse_values(pairs)
+    for name, value in settings.items():
         if name not in known:
             raise unknown_name("setting", name, known)
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
         default = known[name]
         wanted = (float, int) if isinstance(default, float) else type(default)
         if default is not None and (
             not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
         ):
-            raise ConfigError(f"setting {name}={text}: want a {type(default).__name__} such as {default!r}")
-        settings[name] = value
+            raise ConfigError(f"setting {name}={value}: want a {type(default).__name__} such as {default!r}")
     return settings
 
 

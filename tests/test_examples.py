@@ -17,6 +17,7 @@ from gymnasium.vector import AutoresetMode
 
 from sketchless.encoders import EpisodeBank
 from sketchless.envs import REWARDS, Core, OnTheFlyEnv, OnTheFlyVectorEnv
+from sketchless.envs.testing import check_agent
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -237,3 +238,19 @@ def test_the_global_part_is_paid_where_the_timeline_shows_it() -> None:
     assert torch.equal((online != 0).any(dim=0), torch.arange(core.n_steps) >= 2)
     assert torch.equal(online[:, 2:], aligned[:, 1:-1])
     assert not aligned[:, [0, -1]].any()
+
+
+# An agent of one's own ---------------------------------------------------------------------------------------
+
+
+def test_my_agent_learns_and_keeps_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(EXAMPLES / "my_agent.py"))
+    before, after = example["main"](steps=200_000)
+    assert after > before
+    assert f"-> {after:.2f}" in capsys.readouterr().out
+    env = gym.make("sketchless/OnTheFly-v0")
+    check_agent(lambda seed: example["RewardWeighted"](env, seed=seed, episodes=4, samples=3))
+
+
+def test_my_agent_is_short() -> None:
+    assert len((EXAMPLES / "my_agent.py").read_text().splitlines()) <= 60

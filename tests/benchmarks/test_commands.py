@@ -217,7 +217,7 @@ class TestBadInput:
             main(["trian", "--debug"])
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["encode"], ["info"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["encode"], ["ablate"], ["report"], ["bench"], ["info"]])
 def test_help(command: list[str], capsys) -> None:
     try:
         code = main([*command, "--help"])

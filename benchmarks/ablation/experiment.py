@@ -1,0 +1,124 @@
+"""One cell: train one agent with one seed, choose its policy on validation, look at the test drawings once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sketchless.agents import agent_class
+from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.files import sha256
+from sketchless.encoders.bank import EpisodeBank, bank_path
+from sketchless.encoders.tensorfile import save_tensors
+from sketchless.envs import make_reward, resize_gallery
+from sketchless.envs.core import Core
+from sketchless.envs.rewards import combined
+
+from ..metrics import Evaluation, evaluate
+from ..runs import Interrupted
+
+SECONDS_BETWEEN_SAVES = 30.0
+Progress = Callable[[float, str], bool]
+
+
+def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
+    """Carry out a cell, or take it up where it was left.
+
+    Args:
+        settings: `bank bank_sha256 agent set reward mode observation scale steps seed device`, and of what is
+            compared in `design`: `gamma2 tau_normalized` (of the combined reward), `frames` (T: every so many
+            of the drawing's), `gallery` (photos to train against). `split`: what it is measured on.
+        folder: gets `agent.safetensors` and `ranks.safetensors`.
+        progress: told the share done and how it goes; True asks to stop.
+
+    Returns:
+        Metrics of the refined policy and of B1, the history of validation, curves, steps and seconds.
+
+    Raises:
+        ConfigError: the bank has changed, or settings that do not fit. Interrupted: asked to stop, and saved.
+    """
+    banks = {split: _bank(settings, folder, split) for split in ("train", "validation", settings["split"])}
+    core = _core(banks["train"], settings)
+    make = agent_class(settings["agent"])
+    file, part = folder / "agent.safetensors", folder / "agent.part.safetensors"
+    began = time.perf_counter()
+    if file.exists():
+        agent = make.load(file, core, banks["validation"])
+    else:
+        agent = _train(make, core, banks["validation"], settings, part, progress)
+        agent.save(file)
+        part.unlink(missing_ok=True)
+    seconds = time.perf_counter() - began
+    refined, baseline = evaluate(agent, banks[settings["split"]]), evaluate(None, banks[settings["split"]])
+    _save_ranks(folder / "ranks.safetensors", refined, settings["split"])
+    percentile, reciprocal = refined.by_percentage()
+    return {
+        "metrics": refined.summary(),
+        "baseline": baseline.summary(),
+        "history": agent.history,
+        "tau_by_step": refined.tau_by_step().tolist(),
+        "by_percentage": {"rp": percentile.tolist(), "rr": reciprocal.tolist()},
+        "photos": refined.gallery,
+        "sketches": len(refined.rank),
+        "steps": agent.num_timesteps,
+        "seconds": round(seconds, 3),
+        "settings": dict(settings),
+    }
+
+
+def _train(
+    make: type[Any], core: Core, validation: EpisodeBank, settings: Mapping[str, Any], part: Path, progress: Progress
+) -> Any:
+    resumed = part.exists()
+    given = {**settings["set"], "seed": settings["seed"]}
+    agent = make.load(part, core, validation) if resumed else make(core, validation, **given)
+    saved = time.monotonic()
+    asked = False
+
+    def step(*_: Any) -> bool:
+        nonlocal saved, asked
+        if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+            agent.save(part)
+            saved = time.monotonic()
+        best = max((look["val_m_at_b"] for look in agent.history), default=float("nan"))
+        asked = progress(min(agent.num_timesteps / settings["steps"], 1.0), f"validation m@B {best:.2f}")
+        return not asked
+
+    agent.learn(settings["steps"], callback=step, reset_num_timesteps=not resumed)
+    if asked and agent.num_timesteps < settings["steps"]:
+        agent.save(part)
+        raise Interrupted(f"stopped at {agent.num_timesteps:,} of {settings['steps']:,} steps")
+    return agent
+
+
+def _core(bank: EpisodeBank, settings: Mapping[str, Any]) -> Core:
+    reward: Any = settings["reward"]
+    if "gamma2" in settings or "tau_normalized" in settings:
+        names = ("gamma2", "tau_normalized")
+        reward = combined(**{name: settings[name] for name in names if name in settings})
+    return Core(bank, make_reward(reward), settings["mode"], settings["observation"], settings["scale"])
+
+
+def _bank(settings: Mapping[str, Any], folder: Path, split: str) -> EpisodeBank:
+    shipped = bank_path(settings["bank"])
+    path = shipped if shipped.is_file() else folder / settings["bank"]
+    if sha256(path) != settings["bank_sha256"]:
+        raise ConfigError(f"{path}: has changed since the grid began; choose another --out")
+    bank = EpisodeBank.load(path, split, settings["device"])
+    if split == "train" and "gallery" in settings:
+        bank = resize_gallery(bank, settings["gallery"])
+    return bank
+
+
+def _save_ranks(path: Path, evaluation: Evaluation, split: str) -> None:
+    tensors = {
+        "rank": torch.from_numpy(evaluation.rank.astype(np.int32)),
+        "lengths": torch.from_numpy(evaluation.lengths),
+    }
+    about = {"split": split, "gallery": evaluation.gallery, "sketch_ids": list(evaluation.sketch_ids)}
+    save_tensors(path, "ranks", tensors, about)
