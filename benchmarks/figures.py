@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", ":", "-.")
 _ABREAST = 3  # legend entries on a line
-_TEXT, _RULE = "#333a45", "#e3e6eb"
+TEXT, RULE = "#333a45", "#e3e6eb"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +63,16 @@ def curves(path: str | os.PathLike[str], series: Sequence[Curve], title: str = "
     """
     if not series:
         raise ConfigError(f"{path}: no curve to draw; give at least one evaluation")
-    lines = -(-len(series) // _ABREAST)
+    _save(path, curves_figure(series, title))
+
+
+def curves_figure(series: Sequence[Curve], title: str = "", looks: Sequence[int] | None = None) -> Figure:
+    """What `curves` draws, not written yet; `looks` are the curves' places among the colours, by default 0, 1 .."""
+    abreast = min(len(series), _ABREAST if max(len(curve.name) for curve in series) <= 12 else _ABREAST - 1)
+    lines = -(-len(series) // abreast)
     figure, (left, right) = _panels(title, 4 + 0.25 * lines)
-    for index, curve in enumerate(series):
-        look = _look(index)
+    for index, curve in zip(range(len(series)) if looks is None else looks, series, strict=True):
+        look = line_look(index)
         at_a, at_b = 100 * np.mean(curve.percentile), 100 * np.mean(curve.reciprocal)
         label = f"{curve.name}   m@A {at_a:.1f}   m@B {at_b:.1f}"
         left.plot(curve.percent, 100 * np.asarray(curve.percentile), label=label, **look)
@@ -78,8 +84,8 @@ def curves(path: str | os.PathLike[str], series: Sequence[Curve], title: str = "
                 axes.fill_between(curve.percent, low, high, color=look["color"], alpha=0.14, linewidth=0)
     for axes, label in ((left, "ranking percentile"), (right, "1 / rank")):
         axes.set(xlabel="percentage of sketch", ylabel=label, xlim=(0, 102), xticks=range(0, 101, 20))
-    figure.legend(loc="outside lower center", ncols=min(len(series), _ABREAST), frameon=False, fontsize=9)
-    _save(path, figure)
+    figure.legend(loc="outside lower center", ncols=abreast, frameon=False, fontsize=9)
+    return figure
 
 
 def learning(path: str | os.PathLike[str], history: Sequence[Mapping[str, Any]], title: str = "") -> None:
@@ -105,11 +111,11 @@ def learning(path: str | os.PathLike[str], history: Sequence[Mapping[str, Any]],
         axes.set(xlabel="environment steps", ylabel=label)
         short = EngFormatter(sep="")  # 250k
         axes.xaxis.set_major_formatter(short)
-        axes.plot(steps, values, marker="." if len(steps) == 1 else None, **_look(index))
+        axes.plot(steps, values, marker="." if len(steps) == 1 else None, **line_look(index))
         if key == "val_m_at_b" and len(steps):
             best = int(np.argmax(values))
-            axes.plot(steps[best], values[best], "o", color=_look(index)["color"])
-            axes.set_title(f"best {values[best]:.4g} at {short(steps[best])} steps", fontsize=10, color=_TEXT)
+            axes.plot(steps[best], values[best], "o", color=line_look(index)["color"])
+            axes.set_title(f"best {values[best]:.4g} at {short(steps[best])} steps", fontsize=10, color=TEXT)
     _save(path, figure)
 
 
@@ -153,19 +159,25 @@ def _panels(title: str, height: float = 4) -> tuple[Figure, tuple[Axes, Axes]]:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color("#9aa2af")
-        axes.grid(color=_RULE, linewidth=0.8)
-        axes.tick_params(colors=_TEXT, labelsize=9, length=0)
-        axes.xaxis.label.set_color(_TEXT)
-        axes.yaxis.label.set_color(_TEXT)
-        axes.set_axisbelow(True)
+        plain(axes)
     if title:
-        figure.suptitle(title, fontsize=12, color=_TEXT)
+        figure.suptitle(title, fontsize=12, color=TEXT)
     return figure, (left, right)
 
 
-def _look(index: int) -> dict[str, Any]:
+def plain(axes: Axes) -> None:
+    """Give axes the looks of all our figures: a light grid, no box."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#9aa2af")
+    axes.grid(color=RULE, linewidth=0.8)
+    axes.tick_params(colors=TEXT, labelsize=9, length=0)
+    axes.xaxis.label.set_color(TEXT)
+    axes.yaxis.label.set_color(TEXT)
+    axes.set_axisbelow(True)
+
+
+def line_look(index: int) -> dict[str, Any]:
+    """Colour and dashes of the line `index`, the same in every figure."""
     dashes, colour = divmod(index, len(_COLOURS))
     return {"color": _COLOURS[colour], "linestyle": _DASHES[dashes % len(_DASHES)], "linewidth": 1.8}
 
