@@ -25,6 +25,8 @@ _TENSORS = ("features", "lengths", "targets", "gallery", "weight", "bias")
 class EpisodeBank:
     """The frozen features of every frame of every sketch of one split, and the photos to rank.
 
+    Its tensors are not to be written to: environments share them, and so do deep copies.
+
     Attributes:
         features: float32 [N, T, D], rows of length 1; beyond a sketch's length the last frame repeats.
         lengths: int64 [N], frames of each episode, 1..T.
@@ -94,6 +96,12 @@ class EpisodeBank:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> EpisodeBank:
+        # Nothing writes into a bank, and gymnasium copies an environment's arguments whenever one asks for its spec.
+        for name in _TENSORS:
+            memo[id(getattr(self, name))] = getattr(self, name)
+        return self
 
     def photos(self) -> Gallery:
         """The gallery with its ids."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import Any
 
 from sketchless.datasets.dataset import SketchDataset
@@ -64,8 +66,17 @@ class Camera:
 
 
 def dataset_of(bank: EpisodeBank) -> SketchDataset:
-    """The data set a bank was made from. Raises ConfigError where the bank does not say, or as its loader."""
+    """The data set a bank was made from, one object for all who ask; not to be written to.
+
+    Raises:
+        ConfigError: the bank does not say. Others as its loader raises them.
+    """
     spec = bank.provenance.get("data")
     if not spec:
         raise ConfigError("this bank does not say what it was made from: pass dataset= to draw it")
-    return load_dataset(**spec)
+    return _load(json.dumps(spec, sort_keys=True))
+
+
+@lru_cache(maxsize=2)  # making the procedural one takes seconds
+def _load(spec: str) -> SketchDataset:
+    return load_dataset(**json.loads(spec))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +65,12 @@ def test_length_photos_and_device(bank: EpisodeBank) -> None:
     assert torch.equal(bank.photos().embeddings, bank.gallery)
     assert_same(bank.to("cpu"), bank)
     assert bank.to("cpu").features.data_ptr() == bank.features.data_ptr()
+
+
+def test_deep_copies_share_the_bank_and_its_tensors(bank: EpisodeBank) -> None:
+    owner = {"bank": bank, "frames": bank.features, "bias": bank.bias}
+    assert all(ours is theirs for ours, theirs in zip(copy.deepcopy(owner).values(), owner.values(), strict=True))
+    assert_same(pickle.loads(pickle.dumps(bank)), bank)
 
 
 FAULTS: dict[str, tuple[Callable[[EpisodeBank], dict[str, Any]], str]] = {

@@ -16,7 +16,7 @@ from sketchless.datasets.dataset import SketchDataset, Split
 from sketchless.datasets.errors import DataError
 from sketchless.datasets.sketch import Sketch
 from sketchless.encoders.bank import EpisodeBank
-from sketchless.envs import rendering
+from sketchless.envs import camera, dataset_of, rendering
 from sketchless.envs.rendering import Renderer
 
 STEPS, PHOTOS = 20, 8
@@ -309,3 +309,14 @@ def test_photos_of_another_split_can_be_distractors(bank: EpisodeBank, dataset: 
     train = Split((), np.zeros(0, np.int64), ("elsewhere",))
     more = replace(dataset, splits={**dataset.splits, "train": train})
     Renderer(replace(bank, photo_ids=(*bank.photo_ids[:-1], "elsewhere")), more)
+
+
+def test_banks_of_one_origin_share_one_data_set(bank: EpisodeBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(camera, "load_dataset", lambda **spec: made.append(spec) or len(made))
+    camera._load.cache_clear()
+    origins: list[dict[str, object]] = [{"name": "a", "seed": 1}, {"seed": 1, "name": "a"}, {"name": "a", "seed": 2}]
+    found = [dataset_of(replace(bank, provenance={"data": origin})) for origin in origins]
+    camera._load.cache_clear()
+    assert found == [1, 1, 2]
+    assert made == [origins[0], origins[2]]
