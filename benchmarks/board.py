@@ -44,7 +44,7 @@ class Board:
 
     def running(self, cell: str, share: float, note: str) -> None:
         """A cell tells that `share` of it (0..1) is done, and whatever else is worth a `note`."""
-        self._state[cell] = min(max(share, 0.0), 1.0)
+        self._state[cell] = max(0.0, min(share, 1.0))  # in this order, NaN is 0
         self._notes[_arm(cell)] = note
 
     def ended(self, cell: str, outcome: Outcome) -> None:
@@ -74,8 +74,8 @@ class Board:
             cell, outcome = next(iter(failed.items()))
             file = folder / cell / "error.txt"
             raise (ResourceError if outcome.scarce else CheckpointError)(
-                f"cell {cell}: {outcome.line}; see {file}; the same command tries the {len(failed)} of {cells} "
-                "cells that failed again"
+                f"cell {cell}: {outcome.line} ({len(failed)} of {cells} cells failed); see {file}; "
+                "the same command runs what failed again"
             )
 
     def _print(self, line: str) -> None:
@@ -89,7 +89,7 @@ class Board:
         """`12 of 90 cells, 0:10:31 left`, taking all cells of this call to be equally long."""
         share, cells = self._share(), len(self._state)
         worked, passed = share - self._kept, time.monotonic() - self._start
-        left = timedelta(seconds=round(passed / worked * (cells - share))) if worked > 0 else "-:--:--"
+        left = timedelta(seconds=round(passed / worked * (cells - share))) if worked > 1e-3 else "-:--:--"
         ended = sum(isinstance(state, Outcome) for state in self._state.values())
         return f"{ended} of {cells} cells, {left} left"
 

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import connection, resource_tracker
 from pathlib import Path
 from queue import SimpleQueue
@@ -177,29 +177,36 @@ class _Desk:
         return told
 
 
-def _ray(todo: Sequence[Cell], folder: Path, _workers: int, gpus: float, board: Board) -> None:
-    folder = folder.resolve()
+@contextlib.contextmanager
+def _cluster() -> Iterator[Any]:
+    """The module `ray`, joined to the cluster at RAY_ADDRESS, else to one of this machine."""
     for name, value in _RAY_QUIET.items():
         os.environ.setdefault(name, value)
     try:
         ray = importlib.import_module("ray")
     except ImportError as error:
         raise ConfigError("executor 'ray': Ray is not installed; pip install \"sketchless[ray]\"") from error
-    ours = not ray.is_initialized()
-    if ours:
-        address = os.environ.get("RAY_ADDRESS", "")
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        try:
-            if port.isdecimal():  # Ray itself would look for minutes
-                socket.create_connection((host, int(port)), timeout=10).close()
-            ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
-        except (OSError, RuntimeError, ValueError) as error:
-            why = str(error).strip().partition("\n")[0]
-            raise ResourceError(
-                f"RAY_ADDRESS={address!r}: no Ray cluster there ({why}); start it or unset it"
-            ) from error
-    refs: dict[Any, Cell] = {}
+    if ray.is_initialized():
+        yield ray
+        return
+    address = os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if port.isdecimal():  # Ray itself would look for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise ResourceError(f"RAY_ADDRESS={address!r}: no Ray cluster there ({why}); start it or unset it") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _ray(todo: Sequence[Cell], folder: Path, _workers: int, gpus: float, board: Board) -> None:
+    folder = folder.resolve()
+    with _cluster() as ray, contextlib.ExitStack() as stack:
         if gpus > ray.cluster_resources().get("GPU", 0.0) or (gpus > 1 and gpus % 1):
             raise ConfigError(f"gpus={gpus}: the cluster has no such share for a cell; choose fewer")
         here = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy(
@@ -208,24 +215,20 @@ def _ray(todo: Sequence[Cell], folder: Path, _workers: int, gpus: float, board: 
         desk = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(_Desk).remote()
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES_ON_A_CLUSTER)(_on_node)
         path = [os.path.abspath(entry) for entry in sys.path]
-        refs = {task.remote(cell, folder, desk, path, os.getcwd()): cell for cell in todo}
-        with StopSignal() as stop:
-            while refs:
-                ended, _ = ray.wait(list(refs), num_returns=len(refs), timeout=0.5)
-                for cell, told in ray.get(desk.hear.remote(stop.asked)).items():
-                    board.running(cell, *told)
-                for ref in ended:
-                    cell = refs.pop(ref).id
-                    try:
-                        outcome = ray.get(ref)
-                    except ray.exceptions.RayError as error:
-                        outcome = lost(folder / cell, f"{type(error).__name__}: {error}", str(error))
-                    board.ended(cell, outcome)
-    finally:
-        for ref in refs:
-            ray.cancel(ref, force=True)
-        if ours:
-            ray.shutdown()
+        refs = {task.remote(cell, folder, desk, path, os.getcwd()): cell.id for cell in todo}
+        stack.callback(lambda: [ray.cancel(ref, force=True) for ref in refs])
+        stop = stack.enter_context(StopSignal())
+        while refs:
+            ended, _ = ray.wait(list(refs), num_returns=len(refs), timeout=0.5)
+            for cell, told in ray.get(desk.hear.remote(stop.asked)).items():
+                board.running(cell, *told)
+            for ref in ended:
+                cell = refs.pop(ref)
+                try:
+                    outcome = ray.get(ref)
+                except ray.exceptions.RayError as error:
+                    outcome = lost(folder / cell, f"{type(error).__name__}: {error}", str(error))
+                board.ended(cell, outcome)
 
 
 def _on_node(cell: Cell, folder: Path, desk: Any, path: Sequence[str], where: str) -> Outcome:

@@ -33,6 +33,7 @@ def run_cells(
     Cell `id` lives in `folder/id`: `manifest.json`, `output.txt` (what it printed), whatever its experiment
     keeps there to go on from, and at the end `result.json`, or `error.txt` if it failed. The same call takes
     a grid up again after any end, a kill included: finished cells are kept, all others run.
+    Workers are fresh processes, so a script calls this below `if __name__ == "__main__":`.
 
     Args:
         cells: the grid; ids are unique.

@@ -147,7 +147,10 @@ def test_failed_and_killed_cells_are_on_record_and_run_again(grid: Path, refuses
     cells = [Cell(f"bad/{how}", "runner_experiments:once_bad", {"how": how}) for how in ways]
     cells += [add("good", 0)]
     console = quiet()
-    with refuses(CheckpointError, r"cell bad/raise: ValueError: no luck; see .*bad/raise/error.txt; .* 6 of 7 cells"):
+    with refuses(
+        CheckpointError,
+        r"cell bad/raise: ValueError: no luck \(6 of 7 cells failed\); see .*bad/raise/error.txt; .*again",
+    ):
         run_cells(cells, grid, console=console)
     ends = {line.split("  ")[0]: line.split("  ")[1] for line in lines(console)}
     assert ends["good/seed-0"] == "done"
@@ -219,40 +222,59 @@ def gone(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_whole_group_lets_cells_save_and_the_grid_goes_on(
-    grid: Path, refuses, number: signal.Signals
-) -> None:
-    cells = [add("arm", seed, n=40, pause=0.1) for seed in range(3)]
+def fork(cells: list[Cell], grid: Path, workers: int = 2) -> int:
+    """A runner in a forked process, which need not import everything again; its id. Its end is in a file."""
+    if pid := os.fork():
+        return pid
+    try:
+        os.setsid()
+        run_cells(cells, grid, workers, console=quiet())
+    except BaseException as error:
+        (grid.parent / "end").write_text(f"{type(error).__name__}: {error}")
+    finally:
+        os._exit(0)
+
+
+def test_ctrl_c_lets_cells_save_and_a_second_runner_is_refused(grid: Path, refuses) -> None:
+    cells = [add("arm", seed, n=1000, pause=0.05) for seed in range(3)]
     runner = launch(cells, grid)
     wait_for(lambda: steps(grid, cells[0]) > 2 and steps(grid, cells[1]) > 2)
-    if number == signal.SIGINT:
-        with refuses(ConfigError, "another runner works there"):
-            run_cells(cells, grid, console=quiet())
+    with refuses(ConfigError, "another runner works there"):
+        run_cells(cells, grid, console=quiet())
     asked = time.monotonic()
-    os.killpg(runner.pid, number)
+    os.killpg(runner.pid, signal.SIGINT)
     _, errors = runner.communicate(timeout=30)
     assert time.monotonic() - asked < 5
     assert f"{grid}: stopped with 0 of 3 cells finished; the same command goes on" in errors
+    assert errors.count("Traceback") == 1  # the script's own
     assert not list(grid.rglob("error.txt"))
-    assert not list(grid.rglob("result.json"))
     assert steps(grid, cells[2]) == 0
-    if number == signal.SIGTERM:
-        for cell in cells:
-            write_json(grid / cell.id / "state.json", {"step": cell.settings["n"], "sum": expected([cell])[cell.id]})
+
+
+@pytest.mark.parametrize("moment", ["running", "starting"])
+def test_sigterm_stops_a_grid_which_then_goes_on(grid: Path, moment: str) -> None:
+    cells = [add("arm", seed, n=30, pause=0.05) for seed in range(2)]
+    runner = fork(cells, grid, workers=1)
+    if moment == "running":
+        wait_for(lambda: steps(grid, cells[0]) > 2)
+    else:
+        wait_for((grid / ".grid.lock").exists)
+        time.sleep(0.5)
+    asked = time.monotonic()
+    os.killpg(runner, signal.SIGTERM)
+    os.waitpid(runner, 0)
+    assert time.monotonic() - asked < 5
+    end = (grid.parent / "end").read_text()
+    assert end == f"Interrupted: {grid}: stopped with 0 of 2 cells finished; the same command goes on"
+    assert not list(grid.rglob("error.txt"))
+    if moment == "running":
         assert sums(run_cells(cells, grid, console=quiet())) == expected(cells)
-        assert [words(grid, cell).count("end") for cell in cells] == [1, 1, 1]
+        assert [words(grid, cell) for cell in cells] == [["begin", "begin", "end"], ["begin", "end"]]
 
 
-def fork(cells: list[Cell], grid: Path, workers: int = 2) -> int:
-    """A runner in a forked process, which need not import everything again; its id."""
-    if pid := os.fork():
-        return pid
-    code = 1
-    with contextlib.suppress(BaseException):
-        run_cells(cells, grid, workers, console=quiet())
-        code = 0
-    os._exit(code)
+def pids(grid: Path) -> list[int]:
+    """Processes that ever began a cell."""
+    return [int(line.split()[1]) for log in grid.rglob("log") for line in log.read_text().splitlines()]
 
 
 def kill(pid: int) -> None:
@@ -260,10 +282,10 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def killed_again_and_again(grid: Path, times: int, seed: int, victim: str, workers: int) -> None:
+def killed_again_and_again(grid: Path, times: int, seed: int, victim: str, workers: int, n: int) -> None:
     """Kill the runner or a worker `times` times at random instants; then the grid must be as if undisturbed."""
     chance = random.Random(seed)
-    cells = [add("arm", number, n=8, pause=0.05) for number in range(6)]
+    cells = [add("arm", number, n=n, pause=0.05) for number in range(6)]
     for _ in range(times):
         finished = {cell.id for cell in cells if (grid / cell.id / "result.json").exists()}
         before = {cell.id: words(grid, cell) for cell in cells}
@@ -275,12 +297,10 @@ def killed_again_and_again(grid: Path, times: int, seed: int, victim: str, worke
                 break
             time.sleep(0.005)
         time.sleep(chance.uniform(0.0, 0.8))
-        if victim == "runner":
-            kill(runner)
-        else:
-            pids = [int(line.split()[1]) for log in grid.rglob("log") for line in log.read_text().splitlines()]
-            kill(chance.choice([pid for pid in pids if not gone(pid)] or [runner]))
+        workers_alive = [pid for pid in pids(grid) if not gone(pid)]
+        kill(runner if victim == "runner" else chance.choice(workers_alive or [runner]))
         os.waitpid(runner, 0)
+        wait_for(lambda: all(map(gone, pids(grid))), seconds=2)  # nobody survives the runner
         assert all(words(grid, cell) == before[cell.id] for cell in cells if cell.id in finished), "ran again"
     assert sums(run_cells(cells, grid, workers, console=quiet())) == expected(cells)
     assert not list(grid.rglob("*.tmp-*"))
@@ -288,25 +308,14 @@ def killed_again_and_again(grid: Path, times: int, seed: int, victim: str, worke
 
 
 def test_a_runner_killed_at_any_instant_loses_and_doubles_nothing(grid: Path) -> None:
-    killed_again_and_again(grid, times=5, seed=0, victim="runner", workers=1)
+    killed_again_and_again(grid, times=5, seed=0, victim="runner", workers=1, n=8)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["runner", "worker"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_many_kills_lose_and_double_nothing(grid: Path, victim: str, seed: int) -> None:
-    killed_again_and_again(grid, times=10, seed=seed, victim=victim, workers=2)
-
-
-def test_workers_die_with_their_runner(grid: Path) -> None:
-    cells = [add("arm", seed, n=1000, pause=0.05) for seed in range(2)]
-    runner = fork(cells, grid)
-    wait_for(lambda: all(words(grid, cell) for cell in cells))
-    pids = [int((grid / cell.id / "log").read_text().split()[1]) for cell in cells]
-    assert not any(gone(pid) for pid in pids)
-    kill(runner)
-    os.waitpid(runner, 0)
-    wait_for(lambda: all(gone(pid) for pid in pids), seconds=2)
+    killed_again_and_again(grid, times=10, seed=seed, victim=victim, workers=2, n=40)
 
 
 def test_a_worker_whose_pipe_closes_ends_itself(grid: Path) -> None:
