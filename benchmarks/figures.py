@@ -21,8 +21,8 @@ from sketchless.datasets.files import replacing
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-# Told apart by colour-blind readers too (Okabe and Ito, 2008); after these the dashes change.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Told apart by colour-blind readers too (Okabe and Ito, 2008; the last by Tol); after these the dashes change.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255")
 _DASHES = ("-", "--", ":", "-.")
 _ABREAST = 3  # legend entries on a line
 TEXT, RULE = "#333a45", "#e3e6eb"

@@ -94,7 +94,7 @@ class Ordering:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A grid with its statistics; `seeds` is the smallest number of any arm, which decides what may be concluded."""
+    """A grid with its statistics; `seeds` is the smallest number of those arms that were measured."""
 
     grid: Grid
     baseline: Score | None
@@ -104,8 +104,11 @@ class Comparison:
 
     @property
     def warning(self) -> str:
-        """`"preliminary: 3 seeds"`, or nothing."""
-        return f"preliminary: {self.seeds} seed{'s' * (self.seeds != 1)}" if preliminary(self.seeds) else ""
+        """Such as `"preliminary: 3 seeds"`, or nothing."""
+        few = [f"{self.seeds} seed{'s' * (self.seeds != 1)}"] if preliminary(self.seeds) else []
+        lost = sum(row.measured is None for row in self.rows)
+        reasons = [*few, *([f"{lost} of {len(self.rows)} arms missing"] if lost else [])]
+        return f"preliminary: {', '.join(reasons)}" if reasons else ""
 
     @property
     def heading(self) -> str:
@@ -121,14 +124,16 @@ def compare(grid: Grid) -> Comparison:
         Row(name, label, len(grid.cells[name]), _measured(grid, name), contrasts.get(name), paper.get(name))
         for name, label in grid.arms.items()
     ]
-    return Comparison(grid, paper.get("B1"), rows, _orderings(grid, paper), min(row.seeds for row in rows))
+    return Comparison(grid, paper.get("B1"), rows, _orderings(grid, paper), min(row.seeds for row in rows if row.seeds))
 
 
 def reading(found: Comparison) -> list[str]:
     """What the numbers say, in sentences; nothing that an interval does not bear out."""
     grid, sentences = found.grid, []
     if found.warning:
-        sentences.append(f"Preliminary: an arm has {found.seeds} of the {ENOUGH_SEEDS} seeds that a conclusion needs.")
+        narrow = " Intervals of so few seeds are too narrow." if preliminary(found.seeds) else ""
+        needs = f"a conclusion needs all arms with {ENOUGH_SEEDS} seeds each."
+        sentences.append(f"{found.warning.capitalize()}; {needs}{narrow}")
     if grid.missing:
         sentences.append(f"Not measured, and left out of every number: {', '.join(grid.missing)}.")
     best = max((r for r in found.rows if r.measured), key=lambda r: r.measured.score["m@B"].value if r.measured else 0)

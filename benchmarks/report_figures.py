@@ -92,16 +92,13 @@ def forest(found: Comparison) -> Figure:
     for axes, metric in ((left, "m@A"), (right, "m@B")):
         for place, (index, row) in enumerate(rows):
             if row.contrast is None:
-                axes.text(0, place, "not measured", color=_FAINT, fontsize=9, ha="center", va="center")
+                _beside(axes, place, "not measured")
                 continue
             estimate = row.contrast.difference[metric]
             _dot(axes, index, estimate, place)
             text = f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]".replace("-", "−")
             text += f"\nHolm p = {row.contrast.adjusted:.3f}" if metric == "m@B" else ""
-            axes.annotate(
-                text, (1.02, place), xycoords=("axes fraction", "data"), fontsize=8, color=TEXT, va="center",
-                annotation_clip=False,
-            )  # fmt: skip
+            _beside(axes, place, text)
         axes.axvline(0, color=TEXT, linewidth=1)
         axes.set(xlabel=f"{metric} less that of {reference}")
         _rows(axes, [row.label for _, row in rows])
@@ -139,8 +136,11 @@ def beside_published(found: Comparison) -> Figure:
         measured = {place: row.measured.score[metric] for place, (_, row, _) in enumerate(order) if row.measured}
         for place, value in published.items():
             left.plot(value, place, "o", color=line_look(order[place][0])["color"], mfc="white", mew=1.8, markersize=7)
-        for place, estimate in measured.items():
-            _dot(right, order[place][0], estimate, place)
+        for place, (index, _, _) in enumerate(order):
+            if place in measured:
+                _dot(right, index, measured[place], place)
+            else:
+                _beside(right, place, "not\nmeasured")
         _ranked(left, published)
         _ranked(right, {place: estimate.value for place, estimate in measured.items()})
         for axes, baseline in (
@@ -287,6 +287,14 @@ def _dot(axes: Axes, index: int, estimate: Estimate, place: float) -> None:
     colour = line_look(index)["color"]
     axes.plot((estimate.low, estimate.high), (place, place), color=colour, linewidth=2.2, solid_capstyle="round")
     axes.plot(estimate.value, place, "o", color=colour, markersize=7)
+
+
+def _beside(axes: Axes, place: float, text: str) -> None:
+    """Write at the right of a row."""
+    axes.annotate(
+        text, (1.02, place), xycoords=("axes fraction", "data"), fontsize=8, color=TEXT, va="center",
+        annotation_clip=False,
+    )  # fmt: skip
 
 
 def _ranked(axes: Axes, values: dict[int, float]) -> None:

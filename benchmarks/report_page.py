@@ -22,7 +22,7 @@ p, li, figcaption { max-width: 46rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .38rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #e3e6eb; }
-th { border-bottom: 2px solid #9aa2af; vertical-align: bottom; }
+th { border-bottom: 2px solid #9aa2af; vertical-align: bottom; white-space: normal; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 figure { margin: 0 0 1.6rem; }
 figure img { width: 100%; height: auto; }
@@ -92,10 +92,10 @@ def _orders(found: Comparison) -> list[str]:
             for order in orders
             if order.verdict == verdict
         ]
-        header = (metric, "published difference", "measured difference [95 %]", "verdict")
+        header = ("as published", "published difference", "measured difference [95 %]", "verdict")
         # those of the first metric are shown at once
         parts.append(
-            f"<details{' open' * (metric == 'm@B')}><summary>{metric}</summary>{_table(header, rows)}</details>"
+            f"<details{' open' * (metric == 'm@B')}><summary>in {metric}</summary>{_table(header, rows)}</details>"
         )
     return parts
 

@@ -42,7 +42,7 @@ def notes(found: Comparison) -> list[str]:
     ]
     if grid.missing:
         sentences.append(f"Not measured: {', '.join(grid.missing)}.")
-    return [f"{found.warning[0].upper()}{found.warning[1:]}.", *sentences] if found.warning else sentences
+    return [f"{found.warning.capitalize()}.", *sentences] if found.warning else sentences
 
 
 def text(estimate: Estimate, sign: str = "") -> str:

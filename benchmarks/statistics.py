@@ -179,7 +179,8 @@ def _ends(replicates: FloatArray, scores: FloatArray, level: float) -> Any:
     """Both ends of the percentile interval of replicates [R, ...], widened for the few runs of scores [S, K].
 
     Percentiles of resampled means of n runs are too narrow twice over: by sqrt((n-1)/n), and as the spread
-    itself is estimated. Taking those at Phi(-+ sqrt(n/(n-1)) t) makes up for both (Hesterberg).
+    itself is estimated. Taking those at Phi(-+ sqrt(n/(n-1)) t) makes up for both (Hesterberg). Of two or three
+    runs even the outermost replicates are too narrow.
     """
     runs, tasks = scores.shape
     tail = (1 - level) / 2

@@ -284,6 +284,7 @@ def test_few_seeds_are_preliminary_everywhere(tmp_path: Path) -> None:
     assert "Take no conclusion" in texts[-1]
     found = compare(read_grid(tmp_path))
     assert "cannot go below p = 0.5" in " ".join(reading(found))
+    assert "too narrow" in reading(found)[0]
     for picture in pictures(found):
         assert picture.draw(found).get_suptitle() == "RL methods on procedural chairs (preliminary: 2 seeds)"
 
@@ -313,6 +314,7 @@ def test_an_arm_without_cells_keeps_its_place(tmp_path: Path) -> None:
     found = run(ReportConfig(str(tmp_path)), Console(quiet=True))
     lost = found.rows[1]
     assert (lost.measured, lost.contrast, lost.seeds) == (None, None, 0)
+    assert found.warning == "preliminary: 1 of 6 arms missing"
     assert body(found)[2][:2] == ["PPO-AC-Clipping", "not measured"]
     assert {o.verdict for o in found.orderings if "ppo-ac-clip" in (o.better, o.worse)} == {"not measured"}
     # it was planned, so that it still counts among the five of the family
