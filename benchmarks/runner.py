@@ -38,7 +38,7 @@ def run_cells(
     Args:
         cells: the grid; ids are unique.
         folder: the grid's folder. On a cluster, one that all nodes see under the same name.
-        workers: processes at a time on this machine, which share its cores. A cluster runs as many as fit.
+        workers: processes at a time on this machine, which share its cores. A cluster runs as many as fit, a core each.
         executor: `"local"`, or `"ray"` (the cluster at RAY_ADDRESS, else one on this machine).
         gpus: GPUs, or the share of one, that each cell takes on the cluster.
         console: where progress is shown; live on a terminal, else one line per cell that ends.
