@@ -131,9 +131,7 @@ def reading(found: Comparison) -> list[str]:
     """What the numbers say, in sentences; nothing that an interval does not bear out."""
     grid, sentences = found.grid, []
     if found.warning:
-        narrow = " Intervals of so few seeds are too narrow." if preliminary(found.seeds) else ""
-        needs = f"a conclusion needs all arms with {ENOUGH_SEEDS} seeds each."
-        sentences.append(f"{found.warning.capitalize()}; {needs}{narrow}")
+        sentences.append(f"{found.warning.capitalize()}; a conclusion needs all arms with {ENOUGH_SEEDS} seeds each.")
     if grid.missing:
         sentences.append(f"Not measured, and left out of every number: {', '.join(grid.missing)}.")
     best = max((r for r in found.rows if r.measured), key=lambda r: r.measured.score["m@B"].value if r.measured else 0)
@@ -170,11 +168,16 @@ def _measured(grid: Grid, name: str) -> Measured | None:
     if not cells:
         return None
     return Measured(
-        {metric: crossed(grid.per_sketch(name, metric)) for metric in HEADLINE},
+        {metric: _percent(crossed(grid.per_sketch(name, metric))) for metric in HEADLINE},
         tuple(float(grid.per_sketch(name, f"A@{q}").mean()) for q in (1, 5, 10)),
-        stratified(grid.runs(name), iqm),
+        _percent(stratified(grid.runs(name), iqm)),
         float(np.mean([cell.seconds for cell in cells])),
     )
+
+
+def _percent(estimate: Estimate) -> Estimate:
+    """Without the part of the interval that no score can have."""
+    return Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 100.0))
 
 
 def _contrasts(grid: Grid) -> dict[str, Contrast]:

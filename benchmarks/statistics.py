@@ -1,12 +1,13 @@
 """What a few seeds and a few hundred sketches can tell: intervals, tests, and how sure they are.
 
 Scores are matrices [S, K] of S runs (seeds) on K tasks, or [S, N] of S runs on N query sketches. All functions raise
-ConfigError for none at all and for a value that is not finite. Each draws from a generator of its own `seed`.
+ConfigError for no scores, unequal numbers of tasks and a value that is not finite. Each draws from a generator of its
+own `seed`.
 
 References:
     Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical precipice: interquartile
         mean, stratified bootstrap, performance profile, probability of improvement.
-    Hesterberg (2015), What teachers should know about the bootstrap: percentiles widened for few runs.
+    Hesterberg (2015), What teachers should know about the bootstrap: percentile intervals of few runs are too narrow.
     Owen (2007), The pigeonhole bootstrap: resampling rows and columns, which errs on the wide side.
     Holm (1979), A simple sequentially rejective multiple test procedure.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -64,44 +65,37 @@ def iqm(scores: FloatArray) -> FloatArray:
 def stratified(scores: FloatArray, statistic: Statistic = mean, level: float = 0.95, seed: int = 0) -> Estimate:
     """A statistic of scores [S, K], its interval by resampling the runs of each task apart (Agarwal et al.)."""
     found = statistic(_checked(scores))
-    low, high = _ends(statistic(_resampled(scores, np.random.default_rng(seed))), scores, level)
+    again = statistic(_resampled(scores, np.random.default_rng(seed)))
+    low, high = found + stretch(list(scores.T), level) * (_ends(again, level) - found)
     return Estimate(float(found), float(low), float(high))
 
 
 def band(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Mean over runs of curves [S, P], and the ends of its interval at every point: [P] each."""
     weight = _counts(len(_checked(values)), seed, "seeds") / len(values)  # [R, S]
-    low, high = _ends(weight @ values, values[:, :1], level)
-    return values.mean(axis=0), low, high
+    centre = values.mean(axis=0)
+    low, high = centre + stretch([values[:, 0]], level) * (_ends(weight @ values, level) - centre)
+    return centre, low, high
 
 
 def profile(
     scores: FloatArray, thresholds: FloatArray, level: float = 0.95, seed: int = 0
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Performance profile: share of runs and tasks [S, K] with a score above each threshold [P], and its band.
-
-    Returns:
-        Share, lower and upper end: [P] each, 0..1 (Agarwal et al., run-score distribution).
-
-    """
+    """Performance profile: share (0..1) of runs and tasks [S, K] above each threshold [P]; its lower and upper end."""
     n_runs, n_tasks = _checked(scores).shape
     above = (scores[..., None] > thresholds).astype(np.float64)  # [S, K, P]
     again = [_counts(n_runs, seed, f"task {task}") @ above[:, task] / n_runs for task in range(n_tasks)]
-    low, high = _ends(np.mean(again, axis=0), scores, level)
+    low, high = _ends(np.mean(again, axis=0), level)
     return above.mean(axis=(0, 1)), low, high
 
 
 def probability_of_improvement(x: FloatArray, y: FloatArray, level: float = 0.95, seed: int = 0) -> Estimate:
-    """P(X > Y): how likely a run of x [S, K] beats a run of y [S', K] on a task drawn at random; ties count half.
-
-    The mean over tasks of the Mann-Whitney statistic over its largest value (Agarwal et al.). Raises ConfigError
-    for other tasks.
-    """
+    """P(X > Y): how likely a run of x [S, K] beats one of y [S', K] on a task drawn at random; ties count half."""
     if _checked(x).shape[1] != _checked(y).shape[1]:
         raise ConfigError(f"scores on {x.shape[1]} and {y.shape[1]} tasks cannot be compared")
     rng = np.random.default_rng(seed)
     again = _wins(_resampled(x, rng), _resampled(y, rng))
-    low, high = _ends(again, min(x, y, key=len), level)
+    low, high = _ends(again, level)
     return Estimate(float(_wins(x, y)), float(low), float(high))
 
 
@@ -114,15 +108,16 @@ def crossed(values: FloatArray, level: float = 0.95, seed: int = 0) -> Estimate:
     n_seeds, n_sketches = _checked(values).shape
     seeds, sketches = _counts(n_seeds, seed, "seeds"), _counts(n_sketches, seed, "sketches")  # [R, S], [R, N]
     means = ((seeds @ values) * sketches).sum(axis=1) / values.size
-    low, high = _ends(means, values[:, :1], level)
+    parts = [values.mean(axis=1), values.mean(axis=0)]
+    low, high = values.mean() + stretch(parts, level) * (_ends(means, level) - values.mean())
     return Estimate(float(values.mean()), float(low), float(high))
 
 
 def sign_flip(differences: Sequence[float] | FloatArray, seed: int = 0) -> float:
     """Two-sided p of per-seed differences [S], were the sign of each a coin's toss.
 
-    The share of all 2^S sign patterns whose sum is as far from zero as the one found, ties counted: never below
-    2 / 2^S, 2/1024 for ten seeds. Above 20 seeds 99,999 patterns are drawn, and the one found counts among them.
+    The share of all 2^S patterns whose sum is as far from zero as the one found, ties counted: at least 2 / 2^S,
+    2/1024 for ten seeds. Above 20 seeds 99,999 patterns are drawn, and the one found counts among them.
     """
     values = _checked(np.asarray(differences, dtype=np.float64)[:, None])[:, 0]
     limit = abs(values.sum()) - 1e-9 * np.abs(values).sum()  # sums in another order differ in their last bits
@@ -138,10 +133,8 @@ def sign_flip(differences: Sequence[float] | FloatArray, seed: int = 0) -> float
 def holm(p: Sequence[float] | FloatArray) -> FloatArray:
     """Holm's step-down adjustment of a family of p-values [k]: float64 [k], in their order.
 
-    Rejecting where the adjusted value is at most 0.05 keeps the chance of any false rejection below 5 %.
-
-    Raises:
-        ConfigError: a value outside 0..1.
+    Rejecting where the adjusted value is at most 0.05 keeps the chance of any false rejection below 5 %. Raises
+    ConfigError for a value outside 0..1.
     """
     values = np.asarray(p, dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
@@ -150,6 +143,27 @@ def holm(p: Sequence[float] | FloatArray) -> FloatArray:
     adjusted = np.empty_like(values)
     adjusted[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     return np.minimum(adjusted, 1)
+
+
+def stretch(parts: Sequence[FloatArray], level: float = 0.95) -> float:
+    """How much wider than its percentiles the interval of a sum of means must be, as they rest on few values.
+
+    Percentiles of resampled means of n values are too narrow twice over (Hesterberg): resampling shrinks the
+    variance v of the mean by (n - 1)/n, and v itself is estimated, for which t takes the place of the normal z.
+    Several parts [n], such as seeds and sketches, count by their share of the variance (Welch and Satterthwaite);
+    a part of one value says nothing.
+
+        sqrt(sum v / sum v (n-1)/n) * t(df) / z,   df = (sum v)^2 / sum v^2/(n-1)
+    """
+    parts = [part for part in parts if len(part) > 1]
+    if not parts:
+        return 1.0
+    n = np.array([len(part) for part in parts])
+    v = np.array([part.var(ddof=1) for part in parts]) / n
+    v = v / v.max() if v.any() else np.ones_like(v)
+    df = v.sum() ** 2 / (v**2 / (n - 1)).sum()
+    upper = (1 + level) / 2
+    return float(np.sqrt(v.sum() / (v * (n - 1) / n).sum()) * stats.t.ppf(upper, df) / stats.norm.ppf(upper))
 
 
 def _checked(values: FloatArray) -> FloatArray:
@@ -175,18 +189,10 @@ def _resampled(scores: FloatArray, rng: np.random.Generator) -> FloatArray:
     return scores[rows, np.arange(scores.shape[1])]
 
 
-def _ends(replicates: FloatArray, scores: FloatArray, level: float) -> Any:
-    """Both ends of the percentile interval of replicates [R, ...], widened for the few runs of scores [S, K].
-
-    Percentiles of resampled means of n runs are too narrow twice over: by sqrt((n-1)/n), and as the spread
-    itself is estimated. Taking those at Phi(-+ sqrt(n/(n-1)) t) makes up for both (Hesterberg). Of two or three
-    runs even the outermost replicates are too narrow.
-    """
-    runs, tasks = scores.shape
-    tail = (1 - level) / 2
-    if runs > 1:
-        tail = stats.norm.cdf(np.sqrt(runs / (runs - 1)) * stats.t.ppf(tail, tasks * (runs - 1)))
-    return np.quantile(replicates, (tail, 1 - tail), axis=0)
+def _ends(replicates: FloatArray, level: float) -> FloatArray:
+    """Both ends of the percentile interval of replicates [R, ...]: [2, ...]."""
+    result: FloatArray = np.quantile(replicates, ((1 - level) / 2, (1 + level) / 2), axis=0)
+    return result
 
 
 def _wins(x: FloatArray, y: FloatArray) -> FloatArray:
