@@ -62,7 +62,7 @@ def by_percentage(found: Comparison) -> Figure:
     for index, row in _shown(found):
         cells = found.grid.cells[row.name].values()
         of_seeds = np.stack([cell.evaluation.by_percentage() for cell in cells])  # [S, 2, 20]
-        (rp, *rp_ends), (rr, *rr_ends) = (band(of_seeds[:, i]) for i in range(2))
+        (rp, *rp_ends), (rr, *rr_ends) = np.clip([band(of_seeds[:, i]) for i in range(2)], 0, 1)
         series.append(Curve(row.label, _PERCENT, rp, rr, np.stack(rp_ends), np.stack(rr_ends)))
         looks.append(index)
     return curves_figure(series, _some(found), looks)
@@ -113,11 +113,11 @@ def settling(found: Comparison) -> Figure:
         cells = found.grid.cells[row.name].values()
         percentile = np.stack([cell.evaluation.by_percentage()[0] for cell in cells])  # [S, 20]
         rank = photos - (photos - 1) * percentile  # the mean rank, as the percentile is linear in it
-        _line(upper, index, _PERCENT, *band(rank), label=row.label)
+        _line(upper, index, _PERCENT, *np.clip(band(rank), 1, photos), label=row.label)
         tau = np.stack([cell.tau for cell in cells])  # [S, T - 1]
         if tau.size:
             percent = 100 * np.arange(2, tau.shape[1] + 2) / (tau.shape[1] + 1)
-            _line(lower, index, percent, *band(tau))
+            _line(lower, index, percent, *np.clip(band(tau), 0, 1))
     upper.set(ylabel="mean rank of the photo (1 is best)", yscale="log")
     upper.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
     lower.set(ylabel="Kendall-tau distance\nto the list one step before", xlabel="percentage of sketch")
