@@ -113,7 +113,8 @@ def settling(found: Comparison) -> Figure:
         cells = found.grid.cells[row.name].values()
         percentile = np.stack([cell.evaluation.by_percentage()[0] for cell in cells])  # [S, 20]
         rank = photos - (photos - 1) * percentile  # the mean rank, as the percentile is linear in it
-        _line(upper, index, _PERCENT, *np.clip(band(rank), 1, photos), label=row.label)
+        centre, low, high = np.clip(band(rank), 1, photos)
+        _line(upper, index, _PERCENT, centre, low, high, label=row.label)
         tau = np.stack([cell.tau for cell in cells])  # [S, T - 1]
         if tau.size:
             percent = 100 * np.arange(2, tau.shape[1] + 2) / (tau.shape[1] + 1)
