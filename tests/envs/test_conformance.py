@@ -16,6 +16,7 @@ import cloudpickle  # type: ignore[import-untyped]
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import PassiveEnvChecker
@@ -129,17 +130,33 @@ def test_a_copy_goes_on_alike(how: str, num_envs: int | None, id: str) -> None:
         assert np.array_equal(env.reset()[0], twin.reset()[0])
 
 
+# Hundreds of thousands of steps of one episode: threads of arithmetic only wait for each other, for longer than a
+# test may take where other programs run.
+LONG = (pytest.mark.slow, pytest.mark.timeout(1200))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 # The same again --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("seeds", "steps"), [(3, 100), pytest.param(100, 1000, marks=pytest.mark.slow)], ids=["fast", "full"]
-)
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("seeds", "steps"), [(3, 100), pytest.param(100, 1000, marks=LONG)], ids=["fast", "full"])
 def test_two_instances_and_two_processes_agree_in_every_bit(seeds: int, steps: int) -> None:
-    command, elsewhere = [sys.executable, __file__, str(seeds), str(steps)], os.environ | {"PYTHONHASHSEED": "1"}
+    command = [sys.executable, __file__, str(seeds), str(steps)]
+    elsewhere = os.environ | {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=elsewhere) as other:
-        first, second = ([digest(gym.make(id), seeds, steps) for id in IDS] for _ in range(2))
-        assert first == second == other.communicate()[0].split()
+        try:
+            first, second = ([digest(gym.make(id), seeds, steps) for id in IDS] for _ in range(2))
+            assert first == second == other.communicate()[0].split()
+        finally:
+            other.kill()
     assert len(set(first)) == len(IDS)
 
 
@@ -155,9 +172,8 @@ def test_different_seeds_play_differently(id: str) -> None:
 # One environment in four shapes ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("num_envs", "steps"), [(4, 60), pytest.param(20, 5000, marks=pytest.mark.slow)], ids=["fast", "full"]
-)
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("num_envs", "steps"), [(4, 60), pytest.param(20, 5000, marks=LONG)], ids=["fast", "full"])
 def test_single_sync_async_and_torch_give_the_same(num_envs: int, steps: int, id: str) -> None:
     def single() -> gym.Env[Any, Any]:
         return gym.make(id, reward=REWARD)
