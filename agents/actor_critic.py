@@ -7,6 +7,7 @@ has a gradient: mean_k (V - R_k)^2 = (V - mean_k R_k)^2 + var_k R_k.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -54,7 +55,8 @@ class CriticPolicy(ActorCriticPolicy):
         """Act as `actor` does, sharing its parameters."""
         self.action_net, self.log_std = actor.mean, actor.log_std
         trained = [p for p in self.parameters() if p.requires_grad]
-        self.optimizer = self.optimizer_class(trained, lr=1.0, **self.optimizer_kwargs)
+        make: Any = self.optimizer_class
+        self.optimizer = make(trained, lr=1.0, **self.optimizer_kwargs)
 
     def get_distribution(self, obs: Any) -> Distribution:
         return _Gaussian(self.action_net(obs), self.log_std)
@@ -67,6 +69,8 @@ class CriticPolicy(ActorCriticPolicy):
 
 class _Gaussian(Distribution):
     """A diagonal Gaussian over whole actions: its KL divergence sums over coordinates, as a trust region needs."""
+
+    distribution: Independent
 
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
         super().__init__()
@@ -130,7 +134,7 @@ class ActorCritic(Agent):
             "policy_kwargs": {"net_arch": {"pi": [], "vf": list(config.critic)}},
             "_init_setup_model": False,
         }
-        algorithm = self.algorithm_with(common)
+        algorithm: Any = self.algorithm_with(common)
         algorithm.observation_space = spaces.Box(-1, 1, (core.observation_dim,), np.float32)
         algorithm.action_space = spaces.Box(-1, 1, (core.action_dim,), np.float32)
         algorithm.n_envs = 1
@@ -146,7 +150,7 @@ class ActorCritic(Agent):
 
     def update(self, batch: Batch) -> dict[str, float]:
         before = {name: value.detach().clone() for name, value in self.policy.state_dict().items()}
-        self.algorithm.rollout_buffer = _Rollout(self.samples(batch))  # type: ignore[assignment]
+        self.algorithm.rollout_buffer = _Rollout(self.samples(batch))
         with self._own_random_state():  # conjugate gradients begin at random
             self.algorithm.train()
         if not all(torch.isfinite(p).all() for p in self.policy.parameters()):
@@ -171,24 +175,16 @@ class ActorCritic(Agent):
             returns=returns.mean(dim=0)[on],
         )
 
-    def _own_random_state(self) -> Any:
-        """Inside, torch's global generator is seeded from ours; then it is as before."""
-        cuda = [self.device.index or 0] if self.device.type == "cuda" else []
-        guard = torch.random.fork_rng(devices=cuda)
+    @contextlib.contextmanager
+    def _own_random_state(self) -> Iterator[None]:
+        """Inside, torch's global generators go on from ours; then they are as before."""
         seed = int(torch.randint(1 << 62, (), generator=self.generator, device=self.device))
-        return _Seeded(guard, seed)
-
-
-class _Seeded:
-    def __init__(self, guard: Any, seed: int) -> None:
-        self._guard, self._seed = guard, seed
-
-    def __enter__(self) -> None:
-        self._guard.__enter__()
-        torch.manual_seed(self._seed)
-
-    def __exit__(self, *details: Any) -> None:
-        self._guard.__exit__(*details)
+        cuda = [self.device.index or 0] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+            for index in cuda:
+                torch.cuda.set_rng_state(torch.Generator(self.device).manual_seed(seed).get_state(), index)
+            yield
 
 
 def estimate(batch: Batch, values: Tensor, gamma: float, gae_lambda: float) -> tuple[Tensor, Tensor]:

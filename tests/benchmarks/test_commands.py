@@ -99,6 +99,20 @@ class TestTrain:
         assert whole["refined"] == cut["refined"]
         assert whole["validation"] == cut["validation"]
 
+    def test_logger_writes_the_same_keys_for_actor_only_and_actor_critic(self, bank: Path, tmp_path: Path) -> None:
+        keys = []
+        for agent in ("vpg", "trpo"):
+            assert train(bank, tmp_path / agent, "--agent", agent, "--logger", "csv") == 0
+            keys.append(
+                set((tmp_path / agent / "log" / "seed-0" / "progress.csv").read_text().splitlines()[0].split(","))
+            )
+        assert {"rollout/rank", "train/approx_kl", "train/entropy", "train/std", "eval/m_at_b"} <= keys[0] & keys[1]
+
+    def test_logger_tensorboard_says_what_to_install(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        assert train(bank, tmp_path / "run", "--logger", "tensorboard") == 2
+        assert 'pip install "sketchless[tensorboard]"' in capsys.readouterr().err
+
     def test_paper_preset_runs(self, bank: Path, tmp_path: Path) -> None:
         assert (
             main(["train", "--bank", str(bank), "--out", str(tmp_path / "p"), "--preset", "paper", "--passes", "2"])
@@ -217,7 +231,9 @@ class TestBadInput:
             main(["trian", "--debug"])
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["encode"], ["ablate"], ["report"], ["bench"], ["info"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["evaluate"], ["encode"], ["ablate"], ["report"], ["bench"], ["info"]]
+)
 def test_help(command: list[str], capsys) -> None:
     try:
         code = main([*command, "--help"])
