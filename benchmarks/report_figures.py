@@ -100,7 +100,7 @@ def forest(found: Comparison) -> Figure:
             text += f"\nHolm p = {row.contrast.adjusted:.3f}" if metric == "m@B" else ""
             _beside(axes, place, text)
         axes.axvline(0, color=TEXT, linewidth=1)
-        axes.set(xlabel=f"{metric} less that of {reference}")
+        axes.set(xlabel=f"{metric} minus that of {reference}")
         _rows(axes, [row.label for _, row in rows])
     return figure
 
