@@ -98,8 +98,8 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
     recipe = RECIPES.get(config.encoder, RECIPES["hf"])
     config = replace(config, **{k: v for k, v in recipe.items() if getattr(config, k) is None})
     stage1 = _stage1(config)
+    encoder = _encoder(config, device)  # first, as drawing a data set takes a while and a wrong name none
     dataset = load_dataset(config.dataset, seed=config.seed, validation=config.validation)
-    encoder = _encoder(config, device)
     identity = {k: v for k, v in asdict(config).items() if k != "out"}
     with run_folder(config.out, "encode", identity) as folder, StopSignal() as stop, progress_bar(console) as bar:
         history = [] if config.load else _train(encoder, dataset, stage1, config, folder, bar, stop, console)

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sketchless.agents import AGENTS
+from sketchless.datasets.dataset import SPLITS
+from sketchless.datasets.errors import unknown_name
 from sketchless.datasets.files import replacing
 from sketchless.datasets.loading import DATASETS, load_dataset
 from sketchless.datasets.sheet import contact_sheet
@@ -38,6 +40,8 @@ def run(config: InfoConfig, console: Console | None = None) -> None:
     if config.dataset is None and config.sheet is None:
         _overview(console)
         return
+    if config.split not in SPLITS:
+        raise unknown_name("split", config.split, SPLITS)
     dataset = load_dataset(config.dataset or "procedural", seed=config.seed)
     console.print(f"[bold]{dataset.name}[/]")
     console.print_json(json.dumps(dict(dataset.report)))

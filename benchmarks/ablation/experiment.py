@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
         "steps": agent.num_timesteps,
         "seconds": round(seconds, 3),
         "settings": dict(settings),
+        "agent_settings": asdict(agent.config),
     }
 
 

@@ -61,16 +61,16 @@ class TestTrain:
         assert runs[0] == runs[1]
 
     def test_interrupted_and_repeated_ends_as_if_never_stopped(self, bank: Path, tmp_path: Path, capsys) -> None:
-        assert train(bank, tmp_path / "whole", "--passes", "400") == 0
+        assert train(bank, tmp_path / "whole", "--passes", "200") == 0
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
-        code = train(bank, tmp_path / "cut", "--passes", "400")
+        code = train(bank, tmp_path / "cut", "--passes", "200")
         timer.cancel()
         assert code == 130
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert message.startswith("sketchless: stopped at")
         assert "goes on" in message
-        assert train(bank, tmp_path / "cut", "--passes", "400") == 0
+        assert train(bank, tmp_path / "cut", "--passes", "200") == 0
         whole, cut = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut"))
         assert whole["refined"] == cut["refined"]
         assert whole["validation"] == cut["validation"]
