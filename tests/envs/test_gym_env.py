@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import doctest
 import importlib
+import importlib.util
 import itertools
 import math
 import pkgutil
@@ -136,9 +137,10 @@ def test_ids_run_on_the_banks_that_ship(kind: str) -> None:
 
 @needs_bank("procedural")
 def test_examples_in_the_docs_are_true() -> None:
-    modules = [
-        importlib.import_module(f"sketchless.envs.{found.name}") for found in pkgutil.iter_modules(envs.__path__)
-    ]
+    names = {found.name for found in pkgutil.iter_modules(envs.__path__)}
+    if importlib.util.find_spec("triton") is None:
+        names.remove("triton_kernels")
+    modules = [importlib.import_module(f"sketchless.envs.{name}") for name in sorted(names)]
     results = [doctest.testmod(module) for module in modules]
     assert sum(result.attempted for result in results) > 0
     assert sum(result.failed for result in results) == 0
