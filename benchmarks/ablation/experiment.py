@@ -43,7 +43,8 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
     Raises:
         ConfigError: the bank has changed, or settings that do not fit. Interrupted: asked to stop, and saved.
     """
-    banks = {split: _bank(settings, folder, split) for split in ("train", "validation", settings["split"])}
+    path = _bank_path(settings, folder)
+    banks = {split: _bank(settings, path, split) for split in ("train", "validation", settings["split"])}
     core = _core(banks["train"], settings)
     make = agent_class(settings["agent"])
     file, part = folder / "agent.safetensors", folder / "agent.part.safetensors"
@@ -106,11 +107,16 @@ def _core(bank: EpisodeBank, settings: Mapping[str, Any]) -> Core:
     return Core(bank, make_reward(reward), settings["mode"], settings["observation"], settings["scale"])
 
 
-def _bank(settings: Mapping[str, Any], folder: Path, split: str) -> EpisodeBank:
+def _bank_path(settings: Mapping[str, Any], folder: Path) -> Path:
+    """The bank that the grid began with."""
     shipped = bank_path(settings["bank"])
     path = shipped if shipped.is_file() else folder / settings["bank"]
     if sha256(path) != settings["bank_sha256"]:
         raise ConfigError(f"{path}: has changed since the grid began; choose another --out")
+    return path
+
+
+def _bank(settings: Mapping[str, Any], path: Path, split: str) -> EpisodeBank:
     bank = EpisodeBank.load(path, split, settings["device"])
     if split == "train" and "gallery" in settings:
         bank = resize_gallery(bank, settings["gallery"])
