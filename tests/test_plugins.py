@@ -1,0 +1,52 @@
+"""Parts of other packages, by entry point and by `module:attribute`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sketchless.agents import VPG, agent_class
+from sketchless.datasets import ConfigError
+from sketchless.encoders.backbones import SmallCNN, make_backbone
+from sketchless.envs import make_reward
+
+
+@pytest.fixture(autouse=True)
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package with a part for each group."""
+    (tmp_path / "plugged_in.py").write_text(
+        "from sketchless.agents import VPG\nfrom sketchless.encoders.backbones import SmallCNN\n"
+        "class Mine(VPG):\n    name = 'mine'\n"
+        "def thirds(rank, size):\n    return rank / 3\n"
+        "def net():\n    return SmallCNN()\n"
+    )
+    about = tmp_path / "plugged_in-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-in\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        "[sketchless.agents]\nmine = plugged_in:Mine\nlost = plugged_in:Lost\n"
+        "[sketchless.rewards]\nthirds = plugged_in:thirds\n"
+        "[sketchless.backbones]\nnet = plugged_in:net\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["", "plugged_in:"])
+def test_parts_are_found(prefix: str) -> None:
+    assert issubclass(agent_class(f"{prefix}{'Mine' if prefix else 'mine'}"), VPG)
+    assert make_reward(f"{prefix}thirds").local(6, 10) == 2
+    assert isinstance(make_backbone(f"{prefix}net"), SmallCNN)
+
+
+def test_what_is_built_in_comes_first() -> None:
+    assert agent_class("vpg") is VPG
+
+
+def test_faults_are_one_line(refuses) -> None:
+    with refuses(ConfigError, "did you mean 'mine'"):
+        agent_class("mein")
+    with refuses(ConfigError, "cannot be imported"):
+        agent_class("lost")
+    with refuses(ConfigError, "cannot be imported"):
+        agent_class("plugged_in:Lost")
