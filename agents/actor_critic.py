@@ -8,6 +8,7 @@ has a gradient: mean_k (V - R_k)^2 = (V - mean_k R_k)^2 + var_k R_k.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +16,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -58,7 +58,7 @@ class CriticPolicy(ActorCriticPolicy):
         make: Any = self.optimizer_class
         self.optimizer = make(trained, lr=1.0, **self.optimizer_kwargs)
 
-    def get_distribution(self, obs: Any) -> Distribution:
+    def get_distribution(self, obs: Any) -> Any:
         return _Gaussian(self.action_net(obs), self.log_std)
 
     def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -67,27 +67,21 @@ class CriticPolicy(ActorCriticPolicy):
         return self.predict_values(obs), distribution.log_prob(actions), distribution.entropy()
 
 
-class _Gaussian(Distribution):
+class _Gaussian:
     """A diagonal Gaussian over whole actions: its KL divergence sums over coordinates, as a trust region needs."""
 
-    distribution: Independent
-
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
-        super().__init__()
-        self.distribution = Independent(Normal(mean, log_std.exp().expand_as(mean)), 1)
+        # Unchecked: what is not finite is found after the update, and the update undone.
+        spread = Normal(mean, log_std.exp().expand_as(mean), validate_args=False)
+        self.distribution = Independent(spread, 1, validate_args=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
         found: Tensor = self.distribution.log_prob(x)
         return found
 
-    def entropy(self) -> Tensor | None:
+    def entropy(self) -> Tensor:
         found: Tensor = self.distribution.entropy()
         return found
-
-    def proba_distribution_net(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
-
-    proba_distribution = sample = mode = actions_from_params = log_prob_from_params = proba_distribution_net
 
 
 @dataclass
@@ -112,7 +106,7 @@ class ActorCritic(Agent):
     """Base of the agents with a critic. Subclasses say `algorithm_with`.
 
     Raises:
-        ConfigError: a recurrent policy, which these algorithms do not know.
+        ConfigError: a recurrent policy or a weight decay, which these algorithms do not know.
     """
 
     Config = CriticConfig
@@ -126,10 +120,13 @@ class ActorCritic(Agent):
         config, core = self.config, self.core
         if config.policy != "linear":
             raise ConfigError(f"policy {config.policy!r}: {self.name} knows only linear; choose an actor-only agent")
+        if config.weight_decay:
+            raise ConfigError(f"weight_decay={config.weight_decay}: {self.name} has none; choose an actor-only agent")
         common = {
             "policy": CriticPolicy,
             "env": None,
             "device": self.device,
+            "normalize_advantage": config.normalize_advantage,
             "n_steps": 2,  # of a buffer that ours takes the place of
             "policy_kwargs": {"net_arch": {"pi": [], "vf": list(config.critic)}},
             "_init_setup_model": False,
@@ -149,12 +146,14 @@ class ActorCritic(Agent):
         self.optimizers["policy"] = algorithm.policy.optimizer
 
     def update(self, batch: Batch) -> dict[str, float]:
-        before = {name: value.detach().clone() for name, value in self.policy.state_dict().items()}
+        learned: list[Any] = [*self.modules.values(), *self.optimizers.values()]
+        before = copy.deepcopy([part.state_dict() for part in learned])
         self.algorithm.rollout_buffer = _Rollout(self.samples(batch))
         with self._own_random_state():  # conjugate gradients begin at random
             self.algorithm.train()
-        if not all(torch.isfinite(p).all() for p in self.policy.parameters()):
-            self.policy.load_state_dict(before)
+        if not all(torch.isfinite(p).all() for module in self.modules.values() for p in module.parameters()):
+            for part, state in zip(learned, before, strict=True):
+                part.load_state_dict(state)
             raise self.gone_wrong("the update gave weights that are not finite")
         found = self.algorithm.logger.name_to_value
         named = {name.removeprefix("train/"): float(value) for name, value in found.items()}

@@ -286,7 +286,7 @@ class Agent:
         callback.on_training_start(locals(), globals())
         if self._validation is not None and self.n_updates == 0:
             self._look()
-        start, going = time.perf_counter(), True
+        start, before, going = time.perf_counter(), self.num_timesteps, True
         while going and self.num_timesteps < total_timesteps and not self._stalled():
             callback.on_rollout_start()
             batch = self.collect()
@@ -295,7 +295,7 @@ class Agent:
             self.n_updates += 1
             if self._validation is not None and self.n_updates % self.config.eval_every == 0:
                 self._look()
-            self.logger.record("time/fps", int(self.num_timesteps / max(time.perf_counter() - start, 1e-9)))
+            self.logger.record("time/fps", int((self.num_timesteps - before) / max(time.perf_counter() - start, 1e-9)))
             self._log(batch, logged, log_interval)
             callback.update_locals(locals())
             going = callback.on_step()

@@ -39,5 +39,4 @@ class PPOACClip(ActorCritic):
             clip_range=config.clip,
             vf_coef=config.value_weight,
             max_grad_norm=config.max_grad_norm,
-            normalize_advantage=config.normalize_advantage,
         )

@@ -82,7 +82,6 @@ class PPOACKL(ActorCritic):
             n_epochs=config.epochs,
             vf_coef=config.value_weight,
             max_grad_norm=config.max_grad_norm,
-            normalize_advantage=config.normalize_advantage,
         )
 
     def update(self, batch: Any) -> dict[str, float]:

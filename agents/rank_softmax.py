@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, normalize
 
@@ -51,7 +50,5 @@ class RankSoftmax(Agent):
         action = self.policy(batch.observation)
         action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
         if self.core.mode == "residual":
-            with torch.no_grad():
-                base = self.core.base[batch.sketches].float()
-            action = base + self.core.scale * action
+            action = self.core.base[batch.sketches].float() + self.core.scale * action
         return normalize(action, dim=-1)

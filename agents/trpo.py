@@ -59,12 +59,11 @@ class TRPO(ActorCritic):
         config = self.config
         if not config.train_log_std:
             raise ConfigError("train_log_std=False: the trust region of trpo moves sigma as well; leave it on")
-        # max  mean rho A   subject to   mean KL(pi_old || pi) <= delta:   step along F^-1 g, then search the line
+        # max  mean rho A   subject to   mean KL(pi || pi_old) <= delta:   step along F^-1 g, then search the line
         return ClosedFormTRPO(
             **common,
             target_kl=config.target_kl,
             cg_max_steps=config.cg_steps,
             cg_damping=config.cg_damping,
             n_critic_updates=config.critic_updates,
-            normalize_advantage=config.normalize_advantage,
         )

@@ -33,7 +33,7 @@ from sketchless.agents.policy import fisher_product
 from sketchless.agents.ppo_a_kl import adapted
 from sketchless.agents.trpo import ClosedFormTRPO
 from sketchless.benchmarks import evaluate
-from sketchless.datasets import CheckpointError, ConfigError, FormatError
+from sketchless.datasets import CheckpointError, ConfigError, DataError, FormatError
 from sketchless.envs import Core
 from sketchless.envs.testing import check_causal
 
@@ -209,9 +209,23 @@ class TestActorCritic:
         for a, b in zip(ours.policy.parameters(), flat.policy.parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
-    def test_a_memory_is_refused(self, core: Core, refuses) -> None:
+    def test_what_it_does_not_know_is_refused(self, core: Core, refuses) -> None:
         with refuses(ConfigError, "knows only linear"):
             TRPO(core, policy="gru")
+        with refuses(ConfigError, "has none"):
+            TRPO(core, weight_decay=0.1)
+
+    @pytest.mark.parametrize("agent", [PPOACClip, TRPO])
+    def test_a_critic_gone_wrong_stops_and_changes_nothing(self, core: Core, refuses, agent: Any) -> None:
+        agent = agent(core, **SMALL)
+        agent.learn(100)
+        samples = agent.samples
+        agent.samples = lambda batch: samples(batch)._replace(returns=torch.full((20,), float("nan")))
+        before = [p.detach().clone() for module in agent.modules.values() for p in module.parameters()]
+        with refuses(DataError, "not finite"):
+            agent.learn(100)
+        after = [p for module in agent.modules.values() for p in module.parameters()]
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_group_advantages_by_hand() -> None:
