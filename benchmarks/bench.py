@@ -23,7 +23,7 @@ from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import write_json
 from sketchless.datasets.procedural import procedural
 from sketchless.datasets.raster import birth_map, frames
-from sketchless.datasets.sketch import CANVAS, reveal
+from sketchless.datasets.sketch import CANVAS, Sketch, reveal
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
 from sketchless.envs.ranking import kendall_tau_distance, target_rank
@@ -404,7 +404,7 @@ def _list_kernels(config: BenchConfig, size: int) -> list[Cell]:
 def _raster_kernel(config: BenchConfig) -> list[Cell]:
     """The frames of procedural sketches; the floor writes as many bytes."""
     split = procedural(train=1, test=2 if config.quick else 8, validation=0, drawers=1).splits["test"]
-    shown = [(sketch, reveal(sketch, "points", STEPS)) for sketch in split.sketches]
+    shown = [(s, reveal(s, "points", STEPS)) for s in split.sketches if isinstance(s, Sketch)]
 
     def ours() -> None:
         for sketch, knots in shown:

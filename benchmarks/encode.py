@@ -17,6 +17,7 @@ from sketchless.encoders.bank import save_banks
 from sketchless.encoders.device import resolve_device
 from sketchless.encoders.encode import encode_banks
 from sketchless.encoders.encoder import Encoder, EncoderConfig
+from sketchless.encoders.registry import load_encoder, make_encoder
 from sketchless.encoders.stage1 import Progress as Stage1Progress
 from sketchless.encoders.stage1 import Stage1Config, train_stage1
 
@@ -51,6 +52,8 @@ class EncodeConfig:
     """Width of the embedding."""
     attention: bool = False
     """Spatial attention before pooling."""
+    pairs: str = "instance"
+    """Train on a sketch and the photo it depicts (`instance`), or any photo of its `category`."""
     loss: str = "contrastive"
     """`contrastive` (in-batch softmax) or `triplet` (margin 0.3)."""
     frames: str = "complete"
@@ -153,6 +156,7 @@ def _stage1(config: EncodeConfig) -> Stage1Config:
         "patience",
         "augment",
         "precision",
+        "pairs",
         "seed",
     )
     return Stage1Config(**{name: getattr(config, name) for name in shared})
@@ -160,10 +164,10 @@ def _stage1(config: EncodeConfig) -> Stage1Config:
 
 def _encoder(config: EncodeConfig, device: torch.device) -> Encoder:
     if config.load is not None:
-        return Encoder.load(config.load, device)
+        return load_encoder(config.load, device)
     assert config.size is not None
     shape = EncoderConfig(config.encoder, config.size, config.dim, config.attention, config.seed)
-    return Encoder(shape).to(device)
+    return make_encoder(shape).to(device)
 
 
 def _train(

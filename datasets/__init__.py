@@ -15,7 +15,7 @@ from .photos import read_photo
 from .procedural import procedural
 from .qmul import qmul
 from .raster import birth_map, frames
-from .sketch import SCHEDULES, Sketch, reveal
+from .sketch import SCHEDULES, Drawing, RasterSketch, Sketch, reveal
 
 __all__ = [
     "SCHEDULES",
@@ -23,7 +23,9 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "Drawing",
     "FormatError",
+    "RasterSketch",
     "ResourceError",
     "Sketch",
     "SketchDataset",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError, unknown_name
-from .sketch import Sketch
+from .sketch import Drawing
 
 SPLITS = ("train", "validation", "test")
 
@@ -20,20 +20,30 @@ class Split:
     """The sketches of one split and the photos they are searched among.
 
     Attributes:
-        sketches: N drawings.
-        targets: int64 [N], index into `photos` of the photo that each sketch depicts.
+        sketches: N drawings; large sets give a sequence that reads each one when it is asked for.
+        targets: int64 [N], index into `photos` of the photo that each sketch depicts; -1 where the set pairs
+            sketches and photos by category alone.
         photos: G photo ids; no id stands in two splits.
+        sketch_categories: N names, or empty if the set has one category.
+        photo_categories: G names, or empty.
     """
 
-    sketches: tuple[Sketch, ...]
+    sketches: Sequence[Drawing]
     targets: npt.NDArray[np.int64]
     photos: tuple[str, ...]
+    sketch_categories: tuple[str, ...] = ()
+    photo_categories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.targets) != len(self.sketches):
-            raise DataError(f"{len(self.sketches)} sketches but {len(self.targets)} targets")
-        if len(self.targets) and not 0 <= self.targets.min() <= self.targets.max() < len(self.photos):
-            raise DataError(f"a target lies outside the {len(self.photos)} photos of its split")
+        n, size = len(self.sketches), len(self.photos)
+        if len(self.targets) != n:
+            raise DataError(f"{n} sketches but {len(self.targets)} targets")
+        lowest = -1 if self.photo_categories else 0
+        if n and not lowest <= self.targets.min() <= self.targets.max() < size:
+            raise DataError(f"a target lies outside the {size} photos of its split")
+        found = (len(self.sketch_categories), len(self.photo_categories))
+        if found not in ((0, 0), (n, size)):
+            raise DataError(f"categories of {found[0]} sketches and {found[1]} photos, not of {n} and {size}")
 
 
 @dataclass(frozen=True)

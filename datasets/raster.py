@@ -12,18 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ConfigError
-from .sketch import CANVAS, MAX_STEPS, Sketch
+from .sketch import CANVAS, MAX_STEPS, Drawing, RasterSketch
 
 NEVER = 255
 
 ByteArray = npt.NDArray[np.uint8]
 
 
-def birth_map(sketch: Sketch, knots: npt.ArrayLike, size: int = CANVAS, paper_exact: bool = True) -> ByteArray:
+def birth_map(sketch: Drawing, knots: npt.ArrayLike, size: int = CANVAS, paper_exact: bool = True) -> ByteArray:
     """First frame in which each pixel has ink.
 
     Args:
-        sketch: the drawing; ink beyond the canvas is cut off.
+        sketch: the drawing; ink beyond the canvas is cut off. The ink of a `RasterSketch` is there from
+            the first frame on.
         knots: int [T], T <= 254, not decreasing: frame t shows the points before `knots[t]`.
         size: side of the canvas in pixels.
         paper_exact: leave out lines in row 0 and column 0, as the paper's released code does (the
@@ -33,11 +34,15 @@ def birth_map(sketch: Sketch, knots: npt.ArrayLike, size: int = CANVAS, paper_ex
         uint8 [size, size], rows are y; 255 where there is never ink.
 
     Raises:
-        ConfigError: more than 254 knots, or decreasing ones.
+        ConfigError: more than 254 knots, or decreasing ones; a picture on another canvas.
     """
     steps = np.asarray(knots, dtype=np.int64)
     if steps.ndim != 1 or not 1 <= len(steps) <= MAX_STEPS or (np.diff(steps) < 0).any():
         raise ConfigError(f"knots must be 1 to {MAX_STEPS} numbers that do not decrease, not {steps.tolist()[:5]}...")
+    if isinstance(sketch, RasterSketch):
+        if size != CANVAS:
+            raise ConfigError(f"sketch {sketch.id!r} is a picture of {CANVAS} px; it cannot be drawn at {size}")
+        return np.where(sketch.ink, np.uint8(0), np.uint8(NEVER))
     birth = np.full((size, size), NEVER, dtype=np.uint8)
     points = np.rint(sketch.points).astype(np.int64)
     _draw(points, sketch.pen_up, steps, 1 if paper_exact else 0, birth)

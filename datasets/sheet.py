@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .dataset import SketchDataset
 from .errors import ConfigError
-from .sketch import CANVAS, Sketch
+from .sketch import CANVAS, Drawing, RasterSketch
 
 TILE = 148  # pixels, side of a picture
 GUTTER = 10  # pixels between pictures
@@ -85,8 +85,11 @@ def _photo_tile(dataset: SketchDataset, photo_id: str) -> Image.Image:
     return tile
 
 
-def _ink_tile(sketch: Sketch) -> Image.Image:
+def _ink_tile(sketch: Drawing) -> Image.Image:
     """Dark ink on white."""
+    if isinstance(sketch, RasterSketch):
+        paper = Image.fromarray(np.where(sketch.ink, np.uint8(0), np.uint8(255))).convert("RGB")
+        return paper.resize((TILE, TILE), Image.Resampling.LANCZOS)
     size = TILE * FINER
     tile = Image.new("RGB", (size, size), "white")
     pen = ImageDraw.Draw(tile)

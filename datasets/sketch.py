@@ -42,6 +42,10 @@ class Sketch:
     def n_strokes(self) -> int:
         return int(self.pen_up.sum())
 
+    def content(self) -> bytes:
+        """What is drawn, for checksums."""
+        return self.points.tobytes() + self.pen_up.tobytes()
+
     def strokes(self) -> list[FloatArray]:
         """Points of each stroke, list of float32 [p, 2]."""
         return np.split(self.points, np.flatnonzero(self.pen_up) + 1)[:-1]
@@ -110,6 +114,67 @@ class Sketch:
         return cls.from_rows(np.concatenate(rows) if rows else np.zeros((0, 3)), id)
 
 
+@dataclass(frozen=True, eq=False)
+class RasterSketch:
+    """A drawing of which only the picture is left, so that it has one frame and no strokes.
+
+    Attributes:
+        ink: bool [256, 256], rows are y.
+        id: unique name within its data set.
+    """
+
+    ink: BoolArray
+    id: str = ""
+
+    @property
+    def n_strokes(self) -> int:
+        return 0
+
+    def __len__(self) -> int:
+        return 0
+
+    def content(self) -> bytes:
+        """What is drawn, for checksums."""
+        return self.ink.tobytes()
+
+    def strokes(self) -> list[FloatArray]:
+        """None: empty list."""
+        return []
+
+    @classmethod
+    def from_picture(cls, picture: npt.NDArray[np.uint8], id: str = "") -> RasterSketch:
+        """Build a sketch from a scan: dark ink on a light ground, fitted into the canvas, aspect kept.
+
+        A canvas pixel has ink where the darkest pixel that falls on it is in the darker half, so that
+        shrinking breaks no thin line.
+
+        Args:
+            picture: uint8 [H, W] or [H, W, 3], of any size.
+            id: name used in error messages.
+
+        Raises:
+            FormatError: another shape or dtype, or no ink at all.
+        """
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
+            found = f"{picture.dtype} {picture.shape}"
+            raise FormatError(f"sketch {id!r}: a picture is uint8 [H, W] or [H, W, 3], not {found}")
+        grey = picture if picture.ndim == 2 else picture.mean(axis=2)
+        height, width = grey.shape
+        rows, columns = np.nonzero(grey < 128)
+        if not len(rows):
+            raise FormatError(f"sketch {id!r}: the picture has no dark ink; draw dark on white")
+        scale = CANVAS / max(height, width)
+        top, left = (CANVAS - height * scale) / 2, (CANVAS - width * scale) / 2
+        ink = np.zeros((CANVAS, CANVAS), dtype=bool)
+        # Each dark pixel fills the canvas pixels that it covers: one at least, more where a scan is enlarged.
+        reach = max(round(scale), 1)
+        y, x = (rows * scale + top).astype(np.int64), (columns * scale + left).astype(np.int64)
+        for down in range(reach):
+            for right in range(reach):
+                ink[np.minimum(y + down, CANVAS - 1), np.minimum(x + right, CANVAS - 1)] = True
+        return cls(ink, id)
+
+
 def _real_numbers(values: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise FormatError(f"{where}: has masked values; fill or drop them first")
@@ -122,11 +187,14 @@ def _real_numbers(values: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
     return array
 
 
-def reveal(sketch: Sketch, schedule: str = "points", steps: int = 20) -> IntArray:
+Drawing = Sketch | RasterSketch
+
+
+def reveal(sketch: Drawing, schedule: str = "points", steps: int = 20) -> IntArray:
     """Knots of a reveal schedule: frame t (from 0) shows the points before `knots[t]`.
 
     Args:
-        sketch: the drawing, P points.
+        sketch: the drawing, P points; one frame under every schedule if only its picture is left.
         schedule: `"points"`: equal shares of the points, the paper's protocol, always exactly `steps`
             frames; `"strokes"`: one stroke a step, at most 254 frames (the last takes the rest);
             `"ink"`: equal shares of pen travel, always exactly `steps` frames.
@@ -142,6 +210,8 @@ def reveal(sketch: Sketch, schedule: str = "points", steps: int = 20) -> IntArra
         raise unknown_name("reveal schedule", schedule, SCHEDULES)
     if not 1 <= steps <= MAX_STEPS:
         raise ConfigError(f"steps={steps}: an episode has 1 to {MAX_STEPS} frames")
+    if isinstance(sketch, RasterSketch):
+        return np.zeros(1, dtype=np.int64)
     total = len(sketch)
     if schedule == "points" or total == 0:
         return np.round(np.linspace(0, total, steps + 1))[1:].astype(np.int64)

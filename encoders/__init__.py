@@ -8,10 +8,13 @@ from .encoder import Encoder, EncoderConfig
 from .frames import Frames
 from .gallery import Gallery
 from .losses import LOSSES
+from .precision import average_precision, precision
+from .registry import ENCODERS, load_encoder, make_encoder
 from .stage1 import Progress, Stage1Config, train_stage1
 
 __all__ = [
     "BACKBONES",
+    "ENCODERS",
     "LOSSES",
     "Backbone",
     "Encoder",
@@ -21,9 +24,13 @@ __all__ = [
     "Gallery",
     "Progress",
     "Stage1Config",
+    "average_precision",
     "bank_splits",
     "encode_banks",
+    "load_encoder",
     "make_backbone",
+    "make_encoder",
+    "precision",
     "resolve_device",
     "save_banks",
     "train_stage1",

@@ -14,7 +14,7 @@ from sketchless.datasets.errors import ConfigError
 
 from .augment import random_affine, warp
 from .bank import EpisodeBank
-from .encoder import Encoder, inference, sketch_images
+from .encoder import Encoder, inference
 from .frames import Frames
 from .gallery import Gallery
 
@@ -62,6 +62,7 @@ def encode_banks(
     todo = {name: dataset.split(name) for name in splits if dataset.split(name).sketches}
     rounds = {name: 1 + (variants if name == "train" else 0) for name in todo}
     total, done = sum(len(todo[name].sketches) * rounds[name] for name in todo), 0
+    weight, bias = (part.detach().float().cpu().clone() for part in encoder.linear_head())
     banks = {}
     for name, split in todo.items():
         frames = Frames.of(split.sketches, schedule, steps)
@@ -80,8 +81,8 @@ def encode_banks(
             lengths=frames.lengths.repeat(rounds[name]),
             targets=torch.from_numpy(split.targets).repeat(rounds[name]),
             gallery=Gallery.encode(encoder, dataset, split.photos).embeddings,
-            weight=encoder.head.weight.detach().cpu().clone(),
-            bias=encoder.head.bias.detach().cpu().clone(),
+            weight=weight,
+            bias=bias,
             sketch_ids=tuple(f"{i}~{k}" if k else i for k in range(rounds[name]) for i in ids),
             photo_ids=split.photos,
             split=name,
@@ -95,9 +96,9 @@ def _episode(encoder: Encoder, frames: Frames, row: int, affine: Tensor | None) 
     """Features [T, D] of one sketch, T the longest episode of the split; the last frame repeats."""
     steps = torch.arange(int(frames.lengths.max()))
     length = int(frames.lengths[row])
-    images = sketch_images(frames.at(torch.full((length,), row), steps[:length]), encoder.config.size)
+    images = encoder.sketch_inputs(frames.at(torch.full((length,), row), steps[:length]))
     if affine is not None:
         images = warp(images, affine.expand(length, -1, -1))
     with inference(encoder):
-        features = encoder.features(images.to(encoder.head.weight.device)).float().cpu()
+        features = encoder.features(images.to(encoder.device)).float().cpu()
     return features[steps.clamp_max(length - 1)]

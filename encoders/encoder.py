@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import interpolate, linear, normalize
 
 from sketchless.datasets.errors import CheckpointError, ConfigError
 
 from .backbones import make_backbone
-from .device import resolve_device, tf32
-from .tensorfile import load_tensors, save_tensors
+from .device import tf32
+from .distributed import gather
+from .losses import Loss
+from .tensorfile import save_tensors
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class EncoderConfig:
     """What an encoder is made of."""
 
     backbone: str = "small-cnn"
-    """`small-cnn`, `hf:<name or folder>` or `module:function`."""
+    """A name of `ENCODERS`, or of a backbone: `small-cnn`, `hf:<name or folder>`, `module:function`."""
     size: int = 64
     """Side of the network's input, pixels."""
     dim: int = 64
@@ -59,7 +61,10 @@ class SpatialAttention(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Sketches and photos through one network: image -> feature [D] -> embedding [d], both of length 1."""
+    """Sketches and photos through one network: image -> feature [D] -> embedding [d], both of length 1.
+
+    Other encoders are subclasses: each overrides what it does differently, in a file of its own.
+    """
 
     def __init__(self, config: EncoderConfig, rebuild: dict[str, Any] | None = None) -> None:
         """A new encoder on the CPU; equal configs give equal weights, and the global generator is left alone.
@@ -72,10 +77,14 @@ class Encoder(nn.Module):
         self.config = config
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)
-            self.backbone = make_backbone(config.backbone, rebuild)
-            self.attention = SpatialAttention(self.backbone.channels) if config.attention else nn.Identity()
-            self.head = nn.Linear(self.backbone.channels, config.dim)
+            self.build(rebuild)
             self._try()
+
+    def build(self, rebuild: dict[str, Any] | None) -> None:
+        """Make the layers. A `rebuild` says: of a saved encoder, whose weights the caller loads."""
+        self.backbone = make_backbone(self.config.backbone, rebuild)
+        self.attention = SpatialAttention(self.backbone.channels) if self.config.attention else nn.Identity()
+        self.head = nn.Linear(self.backbone.channels, self.config.dim)
 
     def _try(self) -> None:
         size = self.config.size
@@ -86,6 +95,28 @@ class Encoder(nn.Module):
             fault = f"fails on images of {size} px ({' '.join(str(error).split())[:150]})"
             raise ConfigError(f"backbone {self.config.backbone!r} {fault}; choose another size") from error
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def rebuild(self) -> dict[str, Any]:
+        """Plain JSON values from which `make_encoder(config, rebuild)` makes the same network, without weights."""
+        return self.backbone.rebuild
+
+    def stages(self) -> list[nn.Module]:
+        """Pretrained blocks from the input on, for freezing the first ones; empty if there are none."""
+        return self.backbone.stages()
+
+    def sketch_inputs(self, frames: Tensor) -> Tensor:
+        """Binary frames [B, H, W] as this network wants them: [B, 3, S, S] in 0..1."""
+        return sketch_images(frames, self.config.size)
+
+    def photo_inputs(self, photos: list[npt.NDArray[np.uint8]]) -> Tensor:
+        """Photos uint8 [H, W, 3] as this network wants them: [G, 3, S, S] in 0..1."""
+        return photo_images(photos, self.config.size)
+
     def features(self, images: Tensor) -> Tensor:
         """Images [B, 3, S, S] in 0..1 to unit features [B, D]."""
         images = images.contiguous(memory_format=torch.channels_last)  # the faster layout for convolutions
@@ -93,11 +124,33 @@ class Encoder(nn.Module):
         return normalize(maps.mean(dim=(2, 3)), dim=-1)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Features [..., D] to unit embeddings [..., d]."""
-        return normalize(self.head(features), dim=-1)
+        """Features [..., D] of sketches to unit embeddings [..., d]."""
+        weight, bias = self.linear_head()
+        return normalize(linear(features, weight, bias), dim=-1)
+
+    def linear_head(self) -> tuple[Tensor, Tensor]:
+        """Weight [d, D] and bias [d] of the last layer, which is what episode banks freeze and policies start at."""
+        return self.head.weight, self.head.bias
+
+    def embed_photos(self, images: Tensor) -> Tensor:
+        """Photos [G, 3, S, S] to the unit vectors [G, d] that embeddings of sketches are compared with."""
+        out: Tensor = self(images)
+        return out
 
     def forward(self, images: Tensor) -> Tensor:
         return self.embed(self.features(images))
+
+    def loss(self, sketches: Tensor, photos: Tensor, labels: Tensor, metric_loss: Loss) -> Tensor:
+        """What stage 1 makes small, over the pairs of a batch (of all processes, where several train).
+
+        Args:
+            sketches, photos: network inputs [B, 3, S, S]; photo i matches sketch i.
+            labels: int64 [W B] of the whole batch; pairs with equal labels are no negatives of each other.
+            metric_loss: of `LOSSES`.
+        """
+        n = len(sketches)
+        embeddings = self(torch.cat([sketches, photos])).float()
+        return metric_loss(gather(embeddings[:n]), gather(embeddings[n:]), labels)
 
     def digest(self) -> str:
         """SHA-256 of the weights, in hex."""
@@ -108,20 +161,16 @@ class Encoder(nn.Module):
         return digest.hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write weights and config to one file. Raises ResourceError, ConfigError."""
-        meta = {"config": asdict(self.config), "rebuild": self.backbone.rebuild}
+        """Write weights and config to one file, for `load_encoder`. Raises ResourceError, ConfigError."""
+        meta = {"config": asdict(self.config), "rebuild": self.rebuild}
         save_tensors(path, "encoder", self.state_dict(), meta)
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], device: str | torch.device = "auto") -> Encoder:
-        """Read an encoder written by `save`. Raises CheckpointError, ConfigError."""
-        tensors, meta = load_tensors(path, "encoder")
-        try:
-            encoder = cls(EncoderConfig(**meta["config"]), meta["rebuild"])
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{path}: describes an encoder unknown here ({error}); train it again") from error
-        load_weights(encoder, tensors, path)
-        return encoder.to(resolve_device(device)).eval()
+    @staticmethod
+    def load(path: str | os.PathLike[str], device: str | torch.device = "auto") -> Encoder:
+        """As `load_encoder`."""
+        from .registry import load_encoder  # which knows the subclasses
+
+        return load_encoder(path, device)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sketchless.datasets.raster import birth_map
-from sketchless.datasets.sketch import CANVAS, Sketch, reveal
+from sketchless.datasets.sketch import CANVAS, Drawing, reveal
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class Frames:
     lengths: Tensor
 
     @classmethod
-    def of(cls, sketches: Sequence[Sketch], schedule: str = "points", steps: int = 20) -> Frames:
+    def of(cls, sketches: Sequence[Drawing], schedule: str = "points", steps: int = 20) -> Frames:
         """Rasterise sketches under a reveal schedule. Raises ConfigError as `reveal`."""
         knots = [reveal(sketch, schedule, steps) for sketch in sketches]
         maps = [birth_map(sketch, k) for sketch, k in zip(sketches, knots, strict=True)]

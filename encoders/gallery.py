@@ -11,7 +11,7 @@ from torch import Tensor
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, DataError
 
-from .encoder import Encoder, inference, photo_images
+from .encoder import Encoder, inference
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +46,9 @@ class Gallery:
         with inference(encoder):
             for start in range(0, len(photo_ids), batch):
                 photos = [dataset.photo(i) for i in photo_ids[start : start + batch]]
-                images = photo_images(photos, encoder.config.size)
-                rows.append(encoder(images.to(next(encoder.parameters()).device)).float().cpu())
-        return cls(torch.cat(rows) if rows else torch.zeros(0, encoder.config.dim), tuple(photo_ids))
+                rows.append(encoder.embed_photos(encoder.photo_inputs(photos).to(encoder.device)).float().cpu())
+        width = len(encoder.linear_head()[1])
+        return cls(torch.cat(rows) if rows else torch.zeros(0, width), tuple(photo_ids))
 
     def search(self, embedding: Tensor, k: int = 5) -> list[tuple[str, float]]:
         """The k nearest photos of one unit embedding [d]: (id, cosine similarity), nearest first.

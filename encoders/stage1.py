@@ -2,7 +2,8 @@
 
 On complete sketches this is the paper's baseline B1; on random frames of the drawing it also learns from
 partial ones. Every random choice of an epoch follows from (seed, epoch), so that a resumed run repeats an
-uninterrupted one.
+uninterrupted one, and several processes under `torchrun` make the same choices: each works on its share of
+every batch, and the loss is that of the whole batch.
 """
 
 from __future__ import annotations
@@ -10,24 +11,29 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from sketchless.datasets.dataset import SketchDataset, Split
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
 
 from .augment import random_affine, warp
 from .device import tf32
-from .encoder import Encoder, load_weights, photo_images, sketch_images
+from .distributed import rank, world
+from .encoder import Encoder, load_weights
 from .frames import Frames
 from .losses import LOSSES
+from .precision import average_precision
 from .tensorfile import load_tensors, save_tensors
 
+PAIRS = ("instance", "category")
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
 
 
@@ -43,7 +49,9 @@ class Stage1Config:
     """With `random`: share of complete sketches among the training frames."""
     epochs: int = 30
     batch: int = 64
-    """Pairs of a sketch and its photo per step."""
+    """Pairs of a sketch and its photo per step, all processes together."""
+    pairs: str = "instance"
+    """A sketch goes with the photo it depicts (`instance`), or with any photo of its `category`."""
     learning_rate: float = 2e-3
     """Peak of the schedule: linear warm-up over the first tenth, then cosine to 0."""
     weight_decay: float = 1e-2
@@ -66,6 +74,8 @@ class Stage1Config:
             raise unknown_name("loss", self.loss, LOSSES)
         if self.frames not in ("complete", "random"):
             raise unknown_name("frames", self.frames, ("complete", "random"))
+        if self.pairs not in PAIRS:
+            raise unknown_name("pairs", self.pairs, PAIRS)
         for name in ("epochs", "batch", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be above 0")
@@ -126,11 +136,13 @@ class _Stage1:
         self, encoder: Encoder, dataset: SketchDataset, config: Stage1Config, schedule: str, steps: int
     ) -> None:
         train, validation = dataset.split("train"), dataset.split("validation")
-        if len(set(train.targets.tolist())) < 2:
-            raise DataError(f"{dataset.name}: stage 1 needs sketches of two training photos or more")
         self.encoder, self.config = encoder, config
-        self.device = next(encoder.parameters()).device
-        size = encoder.config.size
+        self.device = encoder.device
+        self.labels, self.photo_labels = _labels(dataset, train, config.pairs)
+        self.val_labels, self.val_photo_labels = _labels(dataset, validation, config.pairs)
+        if len(set(self.labels.tolist())) < 2:
+            what = "training photos" if config.pairs == "instance" else "categories"
+            raise DataError(f"{dataset.name}: stage 1 needs sketches of two {what} or more")
         self.identity = {
             "config": asdict(config),
             "encoder": asdict(encoder.config),
@@ -142,12 +154,10 @@ class _Stage1:
             "reveal": [schedule, steps],
         }
         self.frames = Frames.of(train.sketches, schedule, steps)
-        self.targets = torch.from_numpy(train.targets)
-        self.photos = photo_images([dataset.photo(i) for i in train.photos], size)
+        self.photos = PhotoInputs(encoder, dataset, train.photos)
         self.val_frames = Frames.of(validation.sketches, schedule, steps)
-        self.val_targets = torch.from_numpy(validation.targets)
-        self.val_photos = photo_images([dataset.photo(i) for i in validation.photos], size)
-        stages = encoder.backbone.stages()
+        self.val_photos = PhotoInputs(encoder, dataset, validation.photos)
+        stages = encoder.stages()
         for i, block in enumerate(stages):
             block.requires_grad_(i >= round(config.freeze * len(stages)))
         self.parameters = [p for p in encoder.parameters() if p.requires_grad]
@@ -156,6 +166,8 @@ class _Stage1:
         )
         self.batches = max(len(self.frames) // config.batch, 1)
         self.best = {k: v.clone() for k, v in encoder.state_dict().items()}
+        step = _Loss(encoder, config.loss)
+        self.step: nn.Module = DistributedDataParallel(step, find_unused_parameters=True) if world() > 1 else step
 
     def run(
         self,
@@ -175,7 +187,7 @@ class _Stage1:
                 progress.best_epoch, progress.best_score = progress.epoch, progress.score
                 self.best = {k: v.clone() for k, v in self.encoder.state_dict().items()}
             progress.history.append({"epoch": progress.epoch, "loss": progress.loss, "score": progress.score})
-            if checkpoint is not None:
+            if checkpoint is not None and rank() == 0:
                 self._save(checkpoint, progress)
             if on_epoch is not None:
                 on_epoch(progress)
@@ -209,45 +221,60 @@ class _Stage1:
         return total / self.batches
 
     def _loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        config, size, n = self.config, self.encoder.config.size, len(rows)
+        config, n = self.config, len(rows)
         step = self.frames.lengths[rows] - 1  # the complete sketch
         if config.frames == "random":
             partial = torch.rand(n, generator=generator) >= config.complete_share
             share = torch.rand(n, generator=generator)
             step = torch.where(partial, (share * (step + 1)).long(), step)
-        sketches = sketch_images(self.frames.at(rows, step), size)
-        photos = self.photos[self.targets[rows]]
-        images = torch.cat([sketches, photos])  # [2B, 3, S, S]
-        if config.flip:
-            mirrored = (torch.rand(n, generator=generator) < 0.5).repeat(2).view(-1, 1, 1, 1)
-            images = torch.where(mirrored, images.flip(-1), images)
+        partners = self._partners(rows, generator)
+        flipped = torch.rand(n, generator=generator) < (0.5 if config.flip else 0.0)
+        views = random_affine(2 * n, config.augment, generator)
+        mine = torch.arange(n).tensor_split(world())[rank()]
+        sketches = self.encoder.sketch_inputs(self.frames.at(rows[mine], step[mine]))
+        images = torch.cat([sketches, self.photos[partners[mine]]])  # [2B, 3, S, S]
+        images = torch.where(flipped[mine].repeat(2).view(-1, 1, 1, 1), images.flip(-1), images)
         if config.augment > 0:
-            images = warp(images, random_affine(2 * n, config.augment, generator))
+            images = warp(images, views[torch.cat([mine, n + mine])])
         images = images.to(self.device)
         mixed = config.precision == "bfloat16" or (config.precision == "auto" and self.device.type == "cuda")
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            embeddings = self.encoder(images).float()
-        return LOSSES[config.loss](embeddings[:n], embeddings[n:], self.targets[rows].to(self.device))
+            loss: Tensor = self.step(images, self.labels[rows].to(self.device))
+        return loss
+
+    def _partners(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Photos [B] that go with the sketches."""
+        if self.config.pairs == "instance":
+            return self.labels[rows]
+        share = torch.rand(len(rows), generator=generator)
+        members = [(self.photo_labels == label).nonzero()[:, 0] for label in self.labels[rows]]
+        return torch.stack([m[int(s * len(m))] for m, s in zip(members, share, strict=True)])
 
     @torch.inference_mode()
     def _score(self) -> float:
-        """Mean 1/rank among the validation photos: of complete sketches, or of five frames under `random`."""
+        """Mean average precision on validation: of complete sketches, or of five frames under `random`.
+
+        With pairs of instances one photo is right, and its average precision is 1/rank.
+        """
         if not len(self.val_frames):
             return 0.0
         self.encoder.eval()
-        size, batch, n = self.encoder.config.size, 128, len(self.val_frames)
-        photos = torch.cat([self.encoder(p.to(self.device)) for p in self.val_photos.split(batch)])
+        batch, n = 128, len(self.val_frames)
+        gallery = torch.arange(len(self.val_photo_labels))
+        photos = torch.cat(
+            [self.encoder.embed_photos(self.val_photos[rows].to(self.device)) for rows in gallery.split(batch)]
+        )
         shares = (0.2, 0.4, 0.6, 0.8, 1.0) if self.config.frames == "random" else (1.0,)
         scores = []
         for rows in torch.arange(n).split(batch):
+            relevant = (self.val_labels[rows].unsqueeze(1) == self.val_photo_labels).to(self.device)
             for share in shares:
                 step = (share * self.val_frames.lengths[rows]).long() - 1
-                images = sketch_images(self.val_frames.at(rows, step.clamp_min(0)), size)
+                images = self.encoder.sketch_inputs(self.val_frames.at(rows, step.clamp_min(0)))
                 similarity = self.encoder(images.to(self.device)) @ photos.T
                 if not torch.isfinite(similarity).all():
                     raise DataError("stage 1: validation images give NaN; lower the learning rate")
-                own = similarity.gather(1, self.val_targets[rows].to(self.device).unsqueeze(1))
-                scores.append(1 / (similarity >= own).sum(dim=1))
+                scores.append(average_precision(similarity, relevant))
         return float(torch.cat(scores).mean())
 
     def _save(self, path: str | os.PathLike[str], progress: Progress) -> None:
@@ -279,13 +306,61 @@ class _Stage1:
         return Progress(**meta["progress"])
 
 
+class _Loss(nn.Module):
+    """The encoder's loss as a module's `forward`, which is what DDP looks after."""
+
+    def __init__(self, encoder: Encoder, loss: str) -> None:
+        super().__init__()
+        self.encoder, self.loss = encoder, LOSSES[loss]
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        sketches, photos = images.chunk(2)
+        return self.encoder.loss(sketches, photos, labels, self.loss)
+
+
+class PhotoInputs:
+    """Network inputs of photos by row; the first ones, up to `room` bytes, are kept."""
+
+    def __init__(self, encoder: Encoder, dataset: SketchDataset, ids: Sequence[str], room: int = 1 << 31) -> None:
+        self.encoder, self.dataset, self.ids = encoder, dataset, ids
+        self.room, self.kept = room, dict[int, Tensor]()
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Rows int64 [B], one at least, to [B, 3, S, S]."""
+        return torch.stack([self._one(row) for row in rows.tolist()])
+
+    def _one(self, row: int) -> Tensor:
+        if row in self.kept:
+            return self.kept[row]
+        image = self.encoder.photo_inputs([self.dataset.photo(self.ids[row])])[0]
+        if self.room >= image.nbytes:
+            self.room -= image.nbytes
+            self.kept[row] = image
+        return image
+
+
+def _labels(dataset: SketchDataset, split: Split, pairs: str) -> tuple[Tensor, Tensor]:
+    """What makes a sketch and a photo a pair, as numbers: int64 [N] and [G]."""
+    if pairs == "instance":
+        if len(split.targets) and split.targets.min() < 0:
+            raise DataError(f"{dataset.name}: no photo is known for some sketches; pair them by category")
+        return torch.from_numpy(split.targets), torch.arange(len(split.photos))
+    if len(split.sketches) and not split.photo_categories:
+        raise DataError(f"{dataset.name}: has no categories; pair by instance")
+    names, numbers = np.unique([*split.sketch_categories, *split.photo_categories], return_inverse=True)
+    n = len(split.sketches)
+    if lonely := set(numbers[:n].tolist()) - set(numbers[n:].tolist()):
+        raise DataError(f"{dataset.name}: no photo of category {str(names[min(lonely)])!r} among those to pair")
+    return torch.from_numpy(numbers[:n]), torch.from_numpy(numbers[n:])
+
+
 def _digest(*splits: Split) -> str:
     """SHA-256 of what the splits hold, wherever their files lie."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update(repr((split.photos, split.targets.tolist())).encode())
         for sketch in split.sketches:
-            digest.update(sketch.id.encode() + sketch.points.tobytes() + sketch.pen_up.tobytes())
+            digest.update(sketch.id.encode() + sketch.content())
     return digest.hexdigest()
 
 

@@ -78,10 +78,10 @@ class Game:
         scale: float = 1.0,
         capacity: int = 1 << 16,
     ) -> None:
-        head = encoder.head
-        if head.weight.shape != bank.weight.shape or not torch.equal(head.weight.detach().cpu(), bank.weight.cpu()):
+        weight = encoder.linear_head()[0].detach()
+        if weight.shape != bank.weight.shape or not torch.equal(weight.cpu(), bank.weight.cpu()):
             raise ConfigError("this encoder did not make this bank: give the one that was saved beside it")
-        self.core = Core(bank.to(head.weight.device), reward, scale=scale)
+        self.core = Core(bank.to(encoder.device), reward, scale=scale)
         self.sketches = _drawings(bank, dataset)
         self.subsets = SubsetEncoder(encoder, self.sketches, capacity)
         self.lengths = torch.tensor([sketch.n_strokes for sketch in self.sketches], device=self.core.device)
@@ -151,7 +151,7 @@ def _drawings(bank: EpisodeBank, dataset: SketchDataset) -> list[Sketch]:
         drawing = known.get(name, known.get(name.rpartition("~")[0]))
         if drawing is None:
             raise DataError(f"{dataset.name} ({bank.split}): no sketch {name!r}; give the data set of the bank")
-        if not drawing.n_strokes:
+        if not (isinstance(drawing, Sketch) and drawing.n_strokes):
             raise DataError(f"{dataset.name} ({bank.split}): sketch {name!r} has no strokes; leave it out")
         drawings.append(drawing)
     return drawings

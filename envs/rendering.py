@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import DataError
 from sketchless.datasets.raster import birth_map
-from sketchless.datasets.sketch import CANVAS, Sketch, reveal
+from sketchless.datasets.sketch import CANVAS, Drawing, reveal
 from sketchless.encoders.bank import EpisodeBank
 
 TOP = 5  # photos shown in order
@@ -61,7 +61,7 @@ class Renderer:
                     f"{len(names)} are missing); give the data set that the bank was encoded from"
                 )
         self.bank = bank
-        self._sketches: list[Sketch] = [known[name] for name in wanted]
+        self._sketches: list[Drawing] = [known[name] for name in wanted]
         self._steps = int(bank.provenance.get("steps", bank.features.shape[1]))
         self._photo = dataset.photo
         self._thumbnails: dict[str, Image.Image] = {}

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.raster import ByteArray, birth_map
-from sketchless.datasets.sketch import Sketch
-from sketchless.encoders.encoder import Encoder, inference, sketch_images
+from sketchless.datasets.sketch import Drawing, RasterSketch, Sketch
+from sketchless.encoders.encoder import Encoder, inference
 
 _CHUNK = 32  # images encoded at a time
 
@@ -28,12 +28,14 @@ def strokes_of(kept: int) -> list[int]:
     return [i for i in range(kept.bit_length()) if kept >> i & 1]
 
 
-def subsketch(sketch: Sketch, kept: int) -> Sketch:
+def subsketch(sketch: Drawing, kept: int) -> Sketch:
     """The sketch with the strokes of a set alone, in their order; none at all is a blank page.
 
     Raises:
-        ConfigError: a stroke that the sketch lacks.
+        ConfigError: a stroke that the sketch lacks, or a sketch of which only the picture is left.
     """
+    if isinstance(sketch, RasterSketch):
+        raise ConfigError(f"sketch {sketch.id!r} is a picture: it has no strokes to choose from")
     if not 0 <= kept < 1 << sketch.n_strokes:
         raise ConfigError(f"sketch {sketch.id!r} has {sketch.n_strokes} strokes: no set of them is {kept:#b}")
     chosen = np.zeros(sketch.n_strokes, dtype=bool)
@@ -43,7 +45,7 @@ def subsketch(sketch: Sketch, kept: int) -> Sketch:
     return Sketch(sketch.points[points], sketch.pen_up[points], sketch.id)
 
 
-def ink(sketch: Sketch, kept: int) -> ByteArray:
+def ink(sketch: Drawing, kept: int) -> ByteArray:
     """The page with the strokes of a set: uint8 [256, 256], ink 1 on 0. Raises as `subsketch`."""
     part = subsketch(sketch, kept)
     return (birth_map(part, [len(part)]) == 0).astype(np.uint8)
@@ -102,8 +104,8 @@ class SubsetEncoder:
 
     def _encode(self, keys: Sequence[Key]) -> dict[Key, Tensor]:
         pages = torch.from_numpy(np.stack([ink(self.sketches[sketch], kept) for sketch, kept in keys]))
-        device = self.encoder.head.weight.device
-        images = sketch_images(pages.to(device), self.encoder.config.size)
+        device = self.encoder.device
+        images = self.encoder.sketch_inputs(pages.to(device))
         if len(images) == 1:
             # Never one alone: a batch of one runs through other kernels, and its last bits differ.
             images = images.repeat(2, 1, 1, 1)

@@ -1,0 +1,58 @@
+"""Training on several processes: each takes its share of a batch, all see the loss of the whole batch.
+
+A metric-learning loss compares every sketch with every photo of the batch, so halves of a batch on two
+processes are another loss than the batch. `gather` puts the embeddings of all processes together, with their
+gradients; the loss over them is the same number on every process, and DDP's mean over the processes of the
+gradients is the gradient of that loss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather
+
+
+def gather(part: Tensor) -> Tensor:
+    """Rows of all processes, in the order of their ranks: [B, ...] of each to [W B, ...]; alone: as it is."""
+    if world() == 1:
+        return part
+    whole: Tensor = torch.cat(all_gather(part.contiguous()))
+    return whole
+
+
+def world() -> int:
+    """Number of processes that train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process among them, from 0."""
+    return dist.get_rank() if world() > 1 else 0
+
+
+@contextlib.contextmanager
+def torchrun() -> Iterator[torch.device | None]:
+    """Inside: in touch with the other processes that `torchrun` has started, if it has.
+
+    Yields:
+        The device of this process under `torchrun`: a GPU of its own where there are any, else the CPU.
+        None without `torchrun`.
+    """
+    if "LOCAL_RANK" not in os.environ or dist.is_initialized():
+        yield None
+        return
+    gpu = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if gpu else torch.device("cpu")
+    if gpu:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()

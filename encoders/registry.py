@@ -1,0 +1,41 @@
+"""Encoders by name."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from sketchless.datasets.errors import CheckpointError
+
+from .device import resolve_device
+from .encoder import Encoder, EncoderConfig, load_weights
+from .tensorfile import load_tensors
+
+ENCODERS: dict[str, type[Encoder]] = {}
+
+
+def make_encoder(config: EncoderConfig, rebuild: dict[str, Any] | None = None) -> Encoder:
+    """The encoder of that name: one of `ENCODERS`, else an `Encoder` on the backbone of that name.
+
+    Args:
+        config: its `backbone` is the name.
+        rebuild: of a saved encoder: the same network, without its pretrained weights.
+
+    Raises:
+        ConfigError: unknown name, or a network that does not take images of this size.
+        CheckpointError: pretrained weights that cannot be loaded.
+    """
+    return ENCODERS.get(config.backbone, Encoder)(config, rebuild)
+
+
+def load_encoder(path: str | os.PathLike[str], device: str | torch.device = "auto") -> Encoder:
+    """Read an encoder written by `Encoder.save`, whichever it is. Raises CheckpointError, ConfigError."""
+    tensors, meta = load_tensors(path, "encoder")
+    try:
+        encoder = make_encoder(EncoderConfig(**meta["config"]), meta["rebuild"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: describes an encoder unknown here ({error}); train it again") from error
+    load_weights(encoder, tensors, path)
+    return encoder.to(resolve_device(device)).eval()
