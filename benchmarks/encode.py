@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sketchless.datasets.dataset import SketchDataset
+from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.files import sha256, write_json
 from sketchless.datasets.loading import load_dataset
 from sketchless.encoders.bank import save_banks
 from sketchless.encoders.device import resolve_device
+from sketchless.encoders.distributed import anyone, rank, torchrun, world
 from sketchless.encoders.encode import encode_banks
 from sketchless.encoders.encoder import Encoder, EncoderConfig
 from sketchless.encoders.registry import load_encoder, make_encoder
@@ -89,6 +92,8 @@ class EncodeConfig:
 def run(config: EncodeConfig, console: Console | None = None) -> Path:
     """Carry out an encoding run and write its folder: `encoder.safetensors`, `bank.safetensors`, JSON files.
 
+    Under `torchrun` all processes train together; the first one writes.
+
     Returns:
         Path of the bank file.
 
@@ -96,16 +101,26 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
         ConfigError, CheckpointError, DataError, ResourceError: see the parts.
         Interrupted: SIGINT or SIGTERM came; the epochs done so far are in the folder.
     """
-    console = console or Console()
-    watch, device = Stopwatch(), resolve_device(config.device)
+    with torchrun() as own:
+        if world() > 1 and config.out is None:
+            raise ConfigError("under torchrun all processes need the folder of the run: give --out")
+        if rank():
+            console = Console(quiet=True)
+        return _run(config, own or resolve_device(config.device), console or Console())
+
+
+def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
+    watch = Stopwatch()
     recipe = RECIPES.get(config.encoder, RECIPES["hf"])
     config = replace(config, **{k: v for k, v in recipe.items() if getattr(config, k) is None})
     stage1 = _stage1(config)
     encoder = _encoder(config, device)  # first, as drawing a data set takes a while and a wrong name none
     dataset = load_dataset(config.dataset, seed=config.seed, validation=config.validation)
-    identity = {k: v for k, v in asdict(config).items() if k != "out"}
-    with run_folder(config.out, "encode", identity) as folder, StopSignal() as stop, progress_bar(console) as bar:
+    with _folder(config) as folder, StopSignal() as stop, progress_bar(console) as bar:
         history = [] if config.load else _train(encoder, dataset, stage1, config, folder, bar, stop, console)
+        bank = folder / "bank.safetensors"
+        if rank():
+            return bank
         encoder.save(folder / "encoder.safetensors")
         task = bar.add_task("encode frames", total=1.0, note="")
 
@@ -124,7 +139,6 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
             provenance={"stage1": None if config.load else asdict(stage1)},
             on_step=tick,
         )
-        bank = folder / "bank.safetensors"
         save_banks(bank, banks, torch.float16 if config.half else torch.float32)
         (folder / CHECKPOINT).unlink(missing_ok=True)
         bar.stop()
@@ -143,6 +157,12 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
         )
         console.print(f"written to [bold]{bank}[/]: use it with  sketchless train --bank {bank}")
     return bank
+
+
+def _folder(config: EncodeConfig) -> AbstractContextManager[Path]:
+    if rank():
+        return nullcontext(Path(str(config.out)))
+    return run_folder(config.out, "encode", {k: v for k, v in asdict(config).items() if k != "out"})
 
 
 def _stage1(config: EncodeConfig) -> Stage1Config:
@@ -185,7 +205,7 @@ def _train(
     def epoch(progress: Stage1Progress) -> None:
         note = f"epoch {progress.epoch}  loss {progress.loss:.3f}  validation 1/rank {progress.score:.3f}"
         bar.update(task, note=note)
-        if stop.asked:
+        if anyone(stop.asked):
             raise Interrupted(f"stopped after epoch {progress.epoch}; the same command with --out {folder} goes on")
 
     done = train_stage1(

@@ -36,6 +36,15 @@ def rank() -> int:
     return dist.get_rank() if world() > 1 else 0
 
 
+def anyone(says: bool) -> bool:
+    """Whether it is true on any of the processes."""
+    if world() == 1:
+        return says
+    heard: list[bool] = [False] * world()
+    dist.all_gather_object(heard, says)
+    return any(heard)
+
+
 @contextlib.contextmanager
 def torchrun() -> Iterator[torch.device | None]:
     """Inside: in touch with the other processes that `torchrun` has started, if it has.

@@ -3,7 +3,7 @@
 On complete sketches this is the paper's baseline B1; on random frames of the drawing it also learns from
 partial ones. Every random choice of an epoch follows from (seed, epoch), so that a resumed run repeats an
 uninterrupted one, and several processes under `torchrun` make the same choices: each works on its share of
-every batch, and the loss is that of the whole batch.
+every batch, and the loss is that of the whole batch (less a few pairs, where it does not divide equally).
 """
 
 from __future__ import annotations
@@ -221,6 +221,7 @@ class _Stage1:
         return total / self.batches
 
     def _loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        rows = rows[: len(rows) // world() * world()]  # equal shares
         config, n = self.config, len(rows)
         step = self.frames.lengths[rows] - 1  # the complete sketch
         if config.frames == "random":

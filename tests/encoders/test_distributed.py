@@ -1,0 +1,82 @@
+"""Several processes train as one: run as a script under `torchrun`, and beside it in one process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sketchless.datasets import SketchDataset
+from sketchless.encoders import Encoder, EncoderConfig, Stage1Config, train_stage1
+from sketchless.encoders.distributed import anyone, gather, rank, torchrun, world
+from sketchless.encoders.stage1 import _Stage1
+
+HERE = Path(__file__).parent
+LOSSES_TRIED = ("contrastive", "triplet")
+
+
+def trained(dataset: SketchDataset, loss: str) -> dict[str, list[float]]:
+    """Gradient of a batch of 8 pairs, and the losses of three epochs of four such batches."""
+    config = Stage1Config(epochs=3, batch=8, loss=loss, frames="random", learning_rate=3e-4)
+    encoder = Encoder(EncoderConfig(size=32, dim=8))
+    stage1 = _Stage1(encoder, dataset, config, "points", 20)
+    stage1._loss(torch.arange(8), torch.Generator().manual_seed(0)).backward()  # type: ignore[no-untyped-call]
+    gradient = torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
+    encoder.zero_grad()
+    history = train_stage1(encoder, dataset, config).history
+    return {"gradient": gradient.tolist(), "losses": [entry["loss"] for entry in history]}
+
+
+def test_two_processes_have_the_loss_curve_of_one_with_the_doubled_batch(
+    polygons: SketchDataset, tmp_path: Path
+) -> None:
+    """Of a batch of 8 each of the two processes sees 4 pairs; negatives come from all 8."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launch, __file__, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for loss in LOSSES_TRIED:
+        alone = trained(polygons, loss)
+        for number in (0, 1):
+            together = json.loads((tmp_path / f"{number}.json").read_text())
+            assert together[loss]["gradient"] == pytest.approx(alone["gradient"], rel=1e-3, abs=1e-5)
+            assert together[loss]["losses"] == pytest.approx(alone["losses"], rel=1e-3)
+            assert together["gathered"] == [[0.0], [10.0]]
+            assert together["gradient"] == [[4.0]]  # 2 processes, each with the gradient 2 of the whole
+            assert together["anyone"] == [True, False]
+
+
+def test_alone_nothing_is_gathered() -> None:
+    part = torch.ones(3, 2)
+    assert gather(part) is part
+    assert (world(), rank()) == (1, 0)
+    assert anyone(True)
+    assert not anyone(False)
+    with torchrun() as device:
+        assert device is None
+
+
+def main(out: Path) -> None:
+    sys.path.insert(0, str(HERE))
+    from conftest import photo, split
+
+    splits = {"train": split(0, 16), "validation": split(100, 8), "test": split(200, 4)}
+    dataset = SketchDataset("polygons", {"name": "polygons", "root": "here"}, splits, photo, {})
+    torch.set_num_threads(1)
+    with torchrun() as device:
+        assert device == torch.device("cpu")
+        own = torch.full((1, 1), 10.0 * rank(), requires_grad=True)
+        whole = gather(own)
+        (2 * whole.sum()).backward()  # type: ignore[no-untyped-call]
+        assert own.grad is not None
+        found: dict[str, object] = {"gathered": whole.tolist(), "gradient": own.grad.tolist()}
+        found["anyone"] = [anyone(rank() == 1), anyone(False)]
+        found |= {loss: trained(dataset, loss) for loss in LOSSES_TRIED}
+        (out / f"{rank()}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
