@@ -15,15 +15,30 @@ from collections.abc import Iterator
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
+from torch.autograd.function import FunctionCtx
 
 
 def gather(part: Tensor) -> Tensor:
     """Rows of all processes, in the order of their ranks: [B, ...] of each to [W B, ...]; alone: as it is."""
     if world() == 1:
         return part
-    whole: Tensor = torch.cat(all_gather(part.contiguous()))
+    whole: Tensor = _Gather.apply(part)
     return whole
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, part: Tensor) -> Tensor:
+        parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(world())]
+        dist.all_gather(parts, part.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        # Every process has a loss of its own over the whole: a part's gradient is the sum over their losses.
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total.chunk(world())[rank()]
 
 
 def world() -> int:

@@ -167,7 +167,7 @@ class _Stage1:
         self.batches = max(len(self.frames) // config.batch, 1)
         self.best = {k: v.clone() for k, v in encoder.state_dict().items()}
         step = _Loss(encoder, config.loss)
-        self.step: nn.Module = DistributedDataParallel(step, find_unused_parameters=True) if world() > 1 else step
+        self.step: nn.Module = DistributedDataParallel(step, static_graph=True) if world() > 1 else step
 
     def run(
         self,
