@@ -15,11 +15,12 @@ from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.files import sha256, write_json
 from sketchless.datasets.loading import load_dataset
-from sketchless.encoders.bank import save_banks
+from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits, save_banks
 from sketchless.encoders.device import resolve_device
 from sketchless.encoders.distributed import anyone, rank, torchrun, world
 from sketchless.encoders.encode import encode_banks
 from sketchless.encoders.encoder import Encoder, EncoderConfig
+from sketchless.encoders.ensemble import ensemble
 from sketchless.encoders.registry import load_encoder, make_encoder
 from sketchless.encoders.stage1 import Progress as Stage1Progress
 from sketchless.encoders.stage1 import Stage1Config, train_stage1
@@ -45,6 +46,10 @@ class EncodeConfig:
     """`small-cnn`, `hf:<name or folder>` of a transformers vision model, or `module:function`."""
     load: str | None = None
     """Encoder file of an earlier run, instead of training one."""
+    join: tuple[str, ...] = ()
+    """Bank files of earlier runs to join into an ensemble; nothing is trained."""
+    mirror: bool = False
+    """Encode everything mirrored: with the plain bank, a member of an ensemble."""
     validation: int = 50
     """Photos carved from the training photos to choose on."""
     seed: int = 0
@@ -114,6 +119,8 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
     recipe = RECIPES.get(config.encoder, RECIPES["hf"])
     config = replace(config, **{k: v for k, v in recipe.items() if getattr(config, k) is None})
     stage1 = _stage1(config)
+    if config.join:
+        return _join(config, console)
     encoder = _encoder(config, device)  # first, as drawing a data set takes a while and a wrong name none
     dataset = load_dataset(config.dataset, seed=config.seed, validation=config.validation)
     with _folder(config) as folder, StopSignal() as stop, progress_bar(console) as bar:
@@ -135,6 +142,7 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
             schedule=config.reveal,
             steps=config.steps,
             variants=config.variants,
+            mirror=config.mirror,
             seed=config.seed,
             provenance={"stage1": None if config.load else asdict(stage1)},
             on_step=tick,
@@ -142,21 +150,31 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
         save_banks(bank, banks, torch.float16 if config.half else torch.float32)
         (folder / CHECKPOINT).unlink(missing_ok=True)
         bar.stop()
-        rows = {split: evaluate(None, banks[split]) for split in banks}
-        console.print(scores({f"B1, {split}": e for split, e in rows.items()}))
-        summary = {split: {"sketches": len(e.rank), "photos": e.gallery, **e.summary()} for split, e in rows.items()}
-        write_json(
-            folder / "results.json",
-            {
-                "baseline": summary,
-                "data": dict(dataset.report),
-                "stage1": history,
-                "bank_sha256": sha256(bank),
-                "seconds": float(watch),
-            },
-        )
-        console.print(f"written to [bold]{bank}[/]: use it with  sketchless train --bank {bank}")
+        about = {"data": dict(dataset.report), "stage1": history, "seconds": float(watch)}
+        _report(bank, banks, about, console)
     return bank
+
+
+def _join(config: EncodeConfig, console: Console) -> Path:
+    """The ensemble of some banks, as a bank."""
+    watch = Stopwatch()
+    with _folder(config) as folder:
+        names = bank_splits(config.join[0])
+        banks = {name: ensemble([EpisodeBank.load(member, name) for member in config.join]) for name in names}
+        bank = folder / "bank.safetensors"
+        save_banks(bank, banks, torch.float16 if config.half else torch.float32)
+        about = {"members": [sha256(bank_path(member)) for member in config.join], "seconds": float(watch)}
+        _report(bank, banks, about, console)
+    return bank
+
+
+def _report(path: Path, banks: dict[str, EpisodeBank], about: dict[str, Any], console: Console) -> None:
+    """Scores without refinement, to the terminal and to `results.json`."""
+    rows = {split: evaluate(None, banks[split]) for split in banks}
+    console.print(scores({f"B1, {split}": e for split, e in rows.items()}))
+    summary = {split: {"sketches": len(e.rank), "photos": e.gallery, **e.summary()} for split, e in rows.items()}
+    write_json(path.with_name("results.json"), {"baseline": summary, "bank_sha256": sha256(path), **about})
+    console.print(f"written to [bold]{path}[/]: use it with  sketchless train --bank {path}")
 
 
 def _folder(config: EncodeConfig) -> AbstractContextManager[Path]:

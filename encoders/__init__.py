@@ -5,6 +5,7 @@ from .bank import EpisodeBank, bank_splits, save_banks
 from .device import resolve_device
 from .encode import encode_banks
 from .encoder import Encoder, EncoderConfig
+from .ensemble import ensemble
 from .frames import Frames
 from .gallery import Gallery
 from .losses import LOSSES
@@ -27,6 +28,7 @@ __all__ = [
     "average_precision",
     "bank_splits",
     "encode_banks",
+    "ensemble",
     "load_encoder",
     "make_backbone",
     "make_encoder",

@@ -26,6 +26,7 @@ def encode_banks(
     schedule: str = "points",
     steps: int = 20,
     variants: int = 0,
+    mirror: bool = False,
     seed: int = 0,
     splits: Sequence[str] = ("train", "validation", "test"),
     provenance: dict[str, Any] | None = None,
@@ -40,6 +41,7 @@ def encode_banks(
         variants: further encodings of each training sketch, each through its own random small change of
             viewpoint, stored as sketches of their own (`<id>~1` ...): a guard against fitting a policy to
             features that stage 1 has learned by heart.
+        mirror: flip frames and photos left to right.
         seed: of the changes of viewpoint.
         splits: which to encode.
         provenance: added to what the banks say of their origin.
@@ -56,6 +58,7 @@ def encode_banks(
         "weights": encoder.digest(),
         "steps": steps,
         "variants": variants,
+        "mirror": mirror,
         "seed": seed,
         **(provenance or {}),
     }
@@ -71,7 +74,7 @@ def encode_banks(
         for round_ in range(rounds[name]):
             for row in range(len(frames)):
                 affine = random_affine(1, 1.0, generator) if round_ else None
-                features.append(_episode(encoder, frames, row, affine))
+                features.append(_episode(encoder, frames, row, affine, mirror))
                 done += 1
                 if on_step is not None:
                     on_step(done / total)
@@ -80,7 +83,7 @@ def encode_banks(
             features=torch.stack(features),
             lengths=frames.lengths.repeat(rounds[name]),
             targets=torch.from_numpy(split.targets).repeat(rounds[name]),
-            gallery=Gallery.encode(encoder, dataset, split.photos).embeddings,
+            gallery=Gallery.encode(encoder, dataset, split.photos, mirror=mirror).embeddings,
             weight=weight,
             bias=bias,
             sketch_ids=tuple(f"{i}~{k}" if k else i for k in range(rounds[name]) for i in ids),
@@ -92,11 +95,13 @@ def encode_banks(
     return banks
 
 
-def _episode(encoder: Encoder, frames: Frames, row: int, affine: Tensor | None) -> Tensor:
+def _episode(encoder: Encoder, frames: Frames, row: int, affine: Tensor | None, mirror: bool) -> Tensor:
     """Features [T, D] of one sketch, T the longest episode of the split; the last frame repeats."""
     steps = torch.arange(int(frames.lengths.max()))
     length = int(frames.lengths[row])
     images = encoder.sketch_inputs(frames.at(torch.full((length,), row), steps[:length]))
+    if mirror:
+        images = images.flip(-1)
     if affine is not None:
         images = warp(images, affine.expand(length, -1, -1))
     with inference(encoder):

@@ -40,13 +40,22 @@ class Gallery:
         return len(self.photo_ids)
 
     @classmethod
-    def encode(cls, encoder: Encoder, dataset: SketchDataset, photo_ids: Sequence[str], batch: int = 64) -> Gallery:
-        """Embed photos of a data set with an encoder, on the encoder's device."""
+    def encode(
+        cls,
+        encoder: Encoder,
+        dataset: SketchDataset,
+        photo_ids: Sequence[str],
+        batch: int = 64,
+        mirror: bool = False,
+    ) -> Gallery:
+        """Embed photos of a data set, flipped left to right if told to, on the encoder's device."""
         rows = []
         with inference(encoder):
             for start in range(0, len(photo_ids), batch):
                 photos = [dataset.photo(i) for i in photo_ids[start : start + batch]]
-                rows.append(encoder.embed_photos(encoder.photo_inputs(photos).to(encoder.device)).float().cpu())
+                images = encoder.photo_inputs(photos)
+                images = images.flip(-1) if mirror else images
+                rows.append(encoder.embed_photos(images.to(encoder.device)).float().cpu())
         width = len(encoder.linear_head()[1])
         return cls(torch.cat(rows) if rows else torch.zeros(0, width), tuple(photo_ids))
 

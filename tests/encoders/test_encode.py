@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sketchless.datasets import ConfigError, Sketch, SketchDataset, birth_map, frames, reveal
-from sketchless.encoders import Encoder, EncoderConfig, Gallery, encode_banks
+from sketchless.encoders import Encoder, EncoderConfig, Frames, Gallery, encode_banks
+from sketchless.encoders.encoder import inference
 
 
 def direct(encoder: Encoder, sketch: Sketch, schedule: str, steps: int) -> Tensor:
@@ -121,3 +122,14 @@ def test_nonsense_is_refused(encoder: Encoder, polygons: SketchDataset, refuses:
         encode_banks(encoder, polygons, splits=["trian"])
     with refuses(ConfigError, "unknown reveal schedule"):
         encode_banks(encoder, polygons, schedule="point")
+
+
+def test_mirror_flips_frames_and_photos(encoder: Encoder, polygons: SketchDataset) -> None:
+    bank = encode_banks(encoder, polygons, steps=2, splits=["test"], mirror=True)["test"]
+    split = polygons.split("test")
+    frames = Frames.of(split.sketches, steps=2)
+    with inference(encoder):
+        sketch = encoder.features(encoder.sketch_inputs(frames.at(torch.tensor([3]), torch.tensor([1]))).flip(-1))
+        photo = encoder(encoder.photo_inputs([polygons.photo(split.photos[2])]).flip(-1))
+    torch.testing.assert_close(bank.features[3, 1:], sketch)
+    torch.testing.assert_close(bank.gallery[2:3], photo)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, normalize
+
+from sketchless.datasets import ConfigError
+from sketchless.encoders import EpisodeBank, save_banks
+from sketchless.encoders.ensemble import ensemble
+
+
+def embedding(bank: EpisodeBank) -> Tensor:
+    return normalize(linear(bank.features, bank.weight, bank.bias), dim=-1)  # [N, T, d]
+
+
+def other(bank: EpisodeBank, seed: int = 1, dim: int = 3, width: int = 4) -> EpisodeBank:
+    """The same drawings and photos, seen by another encoder."""
+    generator = torch.Generator().manual_seed(seed)
+    return replace(
+        bank,
+        features=normalize(torch.randn(*bank.features.shape[:2], width, generator=generator), dim=-1),
+        gallery=normalize(torch.randn(len(bank.gallery), dim, generator=generator), dim=-1),
+        weight=torch.randn(dim, width, generator=generator),
+        bias=torch.randn(dim, generator=generator),
+    )
+
+
+def test_its_similarity_is_the_mean_of_the_members(bank: EpisodeBank) -> None:
+    members = [bank, other(bank), other(bank, 2, dim=5)]
+    joined = ensemble(members)
+    mean = torch.stack([embedding(m) @ m.gallery.T for m in members]).mean(dim=0)  # [N, T, G]
+    torch.testing.assert_close(embedding(joined) @ joined.gallery.T, mean)
+    assert joined.features.shape[-1] == (6 + 4 + 4) + (2 + 3 + 5)
+    torch.testing.assert_close(joined.features[..., :6] * 6**0.5, bank.features)  # sqrt(2 M), M = 3
+
+
+def test_of_one_it_ranks_as_the_one(bank: EpisodeBank) -> None:
+    joined = ensemble([bank])
+    torch.testing.assert_close(embedding(joined), embedding(bank))
+    assert torch.equal(joined.gallery, bank.gallery)
+
+
+def test_it_is_a_bank_like_any(bank: EpisodeBank, tmp_path: Path) -> None:
+    joined = ensemble([bank, other(bank)])
+    save_banks(tmp_path / "bank", {"test": joined})
+    loaded = EpisodeBank.load(tmp_path / "bank")
+    assert torch.equal(loaded.features, joined.features)
+    assert [m["data"] for m in loaded.provenance["ensemble"]] == [{"name": "toy"}] * 2
+
+
+@pytest.mark.parametrize("name", ["sketch_ids", "photo_ids", "targets"])
+def test_members_show_the_same(bank: EpisodeBank, name: str) -> None:
+    turned = getattr(bank, name)[::-1] if name != "targets" else bank.targets.flip(0)
+    with pytest.raises(ConfigError, match=name):
+        ensemble([bank, replace(bank, **{name: turned})])
+    with pytest.raises(ConfigError, match="at least one"):
+        ensemble([])
