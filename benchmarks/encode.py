@@ -54,6 +54,8 @@ class EncodeConfig:
     """Photos carved from the training photos to choose on."""
     seed: int = 0
     """Of the carving, the weights, the order and the augmentation."""
+    split_seed: int | None = None
+    """Of the carving alone, so that runs of several seeds can be joined; by default the seed."""
     size: int | None = None
     """Side of the network's input in pixels; by default 64 for small-cnn, 128 otherwise."""
     dim: int = 64
@@ -122,7 +124,8 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
     if config.join:
         return _join(config, console)
     encoder = _encoder(config, device)  # first, as drawing a data set takes a while and a wrong name none
-    dataset = load_dataset(config.dataset, seed=config.seed, validation=config.validation)
+    split_seed = config.seed if config.split_seed is None else config.split_seed
+    dataset = load_dataset(config.dataset, seed=split_seed, validation=config.validation)
     with _folder(config) as folder, StopSignal() as stop, progress_bar(console) as bar:
         history = [] if config.load else _train(encoder, dataset, stage1, config, folder, bar, stop, console)
         bank = folder / "bank.safetensors"
