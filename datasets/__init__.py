@@ -10,6 +10,7 @@ from .errors import (
     SketchlessError,
     UnsafeFileError,
 )
+from .lazy import Item, LazySketches
 from .loading import load_dataset
 from .photos import read_photo
 from .procedural import procedural
@@ -25,6 +26,8 @@ __all__ = [
     "DataError",
     "Drawing",
     "FormatError",
+    "Item",
+    "LazySketches",
     "RasterSketch",
     "ResourceError",
     "Sketch",

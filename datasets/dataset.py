@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError, unknown_name
+from .lazy import LazySketches
 from .sketch import Drawing
 
 SPLITS = ("train", "validation", "test")
@@ -38,12 +39,19 @@ class Split:
         n, size = len(self.sketches), len(self.photos)
         if len(self.targets) != n:
             raise DataError(f"{n} sketches but {len(self.targets)} targets")
-        lowest = -1 if self.photo_categories else 0
+        lowest = -1 if self.sketch_categories else 0
         if n and not lowest <= self.targets.min() <= self.targets.max() < size:
             raise DataError(f"a target lies outside the {size} photos of its split")
         found = (len(self.sketch_categories), len(self.photo_categories))
         if found not in ((0, 0), (n, size)):
             raise DataError(f"categories of {found[0]} sketches and {found[1]} photos, not of {n} and {size}")
+
+    @property
+    def sketch_ids(self) -> tuple[str, ...]:
+        """Ids of the sketches; those of a large set are not read for it."""
+        if isinstance(self.sketches, LazySketches):
+            return self.sketches.ids
+        return tuple(sketch.id for sketch in self.sketches)
 
 
 @dataclass(frozen=True)

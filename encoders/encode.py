@@ -78,7 +78,6 @@ def encode_banks(
                 done += 1
                 if on_step is not None:
                     on_step(done / total)
-        ids = [sketch.id for sketch in split.sketches]
         banks[name] = EpisodeBank(
             features=torch.stack(features),
             lengths=frames.lengths.repeat(rounds[name]),
@@ -86,7 +85,7 @@ def encode_banks(
             gallery=Gallery.encode(encoder, dataset, split.photos, mirror=mirror).embeddings,
             weight=weight,
             bias=bias,
-            sketch_ids=tuple(f"{i}~{k}" if k else i for k in range(rounds[name]) for i in ids),
+            sketch_ids=tuple(f"{i}~{k}" if k else i for k in range(rounds[name]) for i in split.sketch_ids),
             photo_ids=split.photos,
             split=name,
             reveal=schedule,

@@ -1,42 +1,67 @@
-"""Frames of the sketches of a split, held as birth maps: one byte a pixel for a whole episode."""
+"""Frames of the sketches of a split, by way of birth maps: one byte a pixel for a whole episode."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from sketchless.datasets.lazy import LazySketches
 from sketchless.datasets.raster import birth_map
 from sketchless.datasets.sketch import CANVAS, Drawing, reveal
 
+ROOM = 1 << 31  # bytes of birth maps that are kept: those of 32,768 sketches
 
-@dataclass(frozen=True, eq=False)
+
 class Frames:
-    """Birth maps of N sketches.
+    """Frames of N sketches, drawn when they are asked for; the first birth maps, up to `room` bytes, are kept.
 
     Attributes:
-        birth: uint8 [N, H, W], the first frame in which a pixel has ink.
         lengths: int64 [N], frames of each episode.
     """
 
-    birth: Tensor
-    lengths: Tensor
+    def __init__(self, sketches: Sequence[Drawing], schedule: str, steps: int, room: int = ROOM) -> None:
+        self.lengths = _lengths(sketches, schedule, steps)
+        self._sketches, self._schedule, self._steps = sketches, schedule, steps
+        self._room, self._kept = room, dict[int, Tensor]()
 
     @classmethod
     def of(cls, sketches: Sequence[Drawing], schedule: str = "points", steps: int = 20) -> Frames:
-        """Rasterise sketches under a reveal schedule. Raises ConfigError as `reveal`."""
-        knots = [reveal(sketch, schedule, steps) for sketch in sketches]
-        maps = [birth_map(sketch, k) for sketch, k in zip(sketches, knots, strict=True)]
-        birth = np.stack(maps) if maps else np.zeros((0, CANVAS, CANVAS), np.uint8)
-        return cls(torch.from_numpy(birth), torch.tensor([len(k) for k in knots], dtype=torch.int64))
+        """Frames of sketches under a reveal schedule. Raises ConfigError as `reveal`."""
+        return cls(sketches, schedule, steps)
 
     def __len__(self) -> int:
-        return len(self.birth)
+        return len(self.lengths)
+
+    @property
+    def birth(self) -> Tensor:
+        """All birth maps, uint8 [N, H, W]: the first frame in which a pixel has ink. 64 KB a sketch."""
+        return self._maps(range(len(self)))
 
     def at(self, rows: Tensor, step: Tensor) -> Tensor:
         """Frame `step` [B] of sketches `rows` [B], from 0, the last one beyond the end: bool [B, H, W]."""
         last = torch.minimum(step, self.lengths[rows] - 1)
-        return self.birth[rows] <= last.view(-1, 1, 1)
+        return self._maps(rows.tolist()) <= last.view(-1, 1, 1)
+
+    def _maps(self, rows: Sequence[int]) -> Tensor:
+        if not len(rows):
+            return torch.zeros(0, CANVAS, CANVAS, dtype=torch.uint8)
+        return torch.stack([self._map(row) for row in rows])
+
+    def _map(self, row: int) -> Tensor:
+        if row in self._kept:
+            return self._kept[row]
+        sketch = self._sketches[row]
+        birth = torch.from_numpy(birth_map(sketch, reveal(sketch, self._schedule, self._steps)))
+        if self._room >= birth.nbytes:
+            self._room -= birth.nbytes
+            self._kept[row] = birth
+        return birth
+
+
+def _lengths(sketches: Sequence[Drawing], schedule: str, steps: int) -> Tensor:
+    # Sketches in files are of one kind: except by strokes, the first one stands for all.
+    if isinstance(sketches, LazySketches) and len(sketches) and schedule != "strokes":
+        return torch.full((len(sketches),), len(reveal(sketches[0], schedule, steps)))
+    return torch.tensor([len(reveal(sketch, schedule, steps)) for sketch in sketches], dtype=torch.int64)

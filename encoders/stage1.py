@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sketchless.datasets.dataset import SketchDataset, Split
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
+from sketchless.datasets.lazy import LazySketches
 
 from .augment import random_affine, warp
 from .device import tf32
@@ -356,10 +357,13 @@ def _labels(dataset: SketchDataset, split: Split, pairs: str) -> tuple[Tensor, T
 
 
 def _digest(*splits: Split) -> str:
-    """SHA-256 of what the splits hold, wherever their files lie."""
+    """SHA-256 of what the splits hold, wherever their files lie; of large ones, by names and sizes of the files."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update(repr((split.photos, split.targets.tolist())).encode())
+        if isinstance(split.sketches, LazySketches):
+            digest.update(repr(split.sketches.items).encode())
+            continue
         for sketch in split.sketches:
             digest.update(sketch.id.encode() + sketch.content())
     return digest.hexdigest()

@@ -145,12 +145,14 @@ class Game:
 
 def _drawings(bank: EpisodeBank, dataset: SketchDataset) -> list[Sketch]:
     """The drawings of a bank's sketches, in its order."""
-    known = {sketch.id: sketch for sketch in dataset.split(bank.split).sketches}
+    split = dataset.split(bank.split)
+    known = {name: row for row, name in enumerate(split.sketch_ids)}
     drawings = []
     for name in bank.sketch_ids:
-        drawing = known.get(name, known.get(name.rpartition("~")[0]))
-        if drawing is None:
+        row = known.get(name, known.get(name.rpartition("~")[0]))
+        if row is None:
             raise DataError(f"{dataset.name} ({bank.split}): no sketch {name!r}; give the data set of the bank")
+        drawing = split.sketches[row]
         if not (isinstance(drawing, Sketch) and drawing.n_strokes):
             raise DataError(f"{dataset.name} ({bank.split}): sketch {name!r} has no strokes; leave it out")
         drawings.append(drawing)

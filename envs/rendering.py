@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import DataError
 from sketchless.datasets.raster import birth_map
-from sketchless.datasets.sketch import CANVAS, Drawing, reveal
+from sketchless.datasets.sketch import CANVAS, reveal
 from sketchless.encoders.bank import EpisodeBank
 
 TOP = 5  # photos shown in order
@@ -51,7 +51,7 @@ class Renderer:
 
     def __init__(self, bank: EpisodeBank, dataset: SketchDataset) -> None:
         split = dataset.split(bank.split)
-        known = {sketch.id: sketch for sketch in split.sketches}
+        known = {name: row for row, name in enumerate(split.sketch_ids)}
         photos = {photo for other in dataset.splits.values() for photo in other.photos}  # also distractors
         wanted = [name if name in known else name.rpartition("~")[0] or name for name in bank.sketch_ids]
         for kind, names, there in (("sketch", wanted, known), ("photo", bank.photo_ids, photos)):
@@ -61,7 +61,7 @@ class Renderer:
                     f"{len(names)} are missing); give the data set that the bank was encoded from"
                 )
         self.bank = bank
-        self._sketches: list[Drawing] = [known[name] for name in wanted]
+        self._sketches, self._rows = split.sketches, [known[name] for name in wanted]
         self._steps = int(bank.provenance.get("steps", bank.features.shape[1]))
         self._photo = dataset.photo
         self._thumbnails: dict[str, Image.Image] = {}
@@ -141,7 +141,7 @@ class Renderer:
         return places if true in shown else [*places, (true, str(int(rank)), True)]
 
     def _ink(self, sketch: int, step: int) -> npt.NDArray[np.bool_]:
-        drawing = self._sketches[sketch]
+        drawing = self._sketches[self._rows[sketch]]
         knots = reveal(drawing, self.bank.reveal, self._steps)
         return birth_map(drawing, knots) <= min(step, len(knots) - 1)
 

@@ -1,0 +1,52 @@
+"""Sketches that stay in their files until they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple, overload
+
+from .sketch import Drawing
+
+KEPT = 256  # drawings read last; a picture takes 64 KB
+
+
+class Item(NamedTuple):
+    """Where one sketch lies."""
+
+    id: str  # unique within the data set: a path below its folder, or a record of such a file
+    size: int  # bytes
+    offset: int = 0  # bytes from the start of the file, for a record
+
+
+class LazySketches(Sequence[Drawing]):
+    """Drawings of one kind (all vectors or all pictures), each read when it is asked for; the last ones are kept.
+
+    Args:
+        items: N places, in order.
+        read: gives the drawing at a place; its errors come through when the drawing is asked for.
+    """
+
+    def __init__(self, items: Sequence[Item], read: Callable[[Item], Drawing]) -> None:
+        self.items = tuple(items)
+        self._read = read
+        self._kept = lru_cache(KEPT)(read)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, place: int) -> Drawing: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> LazySketches: ...
+
+    def __getitem__(self, place: int | slice) -> Drawing | LazySketches:
+        if isinstance(place, slice):
+            return LazySketches(self.items[place], self._read)
+        return self._kept(self.items[place])
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the drawings, none of them read."""
+        return tuple(item.id for item in self.items)
