@@ -1,5 +1,6 @@
 """The ground floor: strokes and photos, reveal schedules, rasteriser. Imports no other room of the house."""
 
+from .archives import unpack
 from .dataset import SPLITS, SketchDataset, Split
 from .errors import (
     CheckpointError,
@@ -15,8 +16,12 @@ from .loading import load_dataset
 from .photos import read_photo
 from .procedural import procedural
 from .qmul import qmul
+from .quickdraw import quickdraw
 from .raster import birth_map, frames
 from .sketch import SCHEDULES, Drawing, RasterSketch, Sketch, reveal
+from .sketchy import sketchy
+from .svg import read_svg
+from .tu_berlin import tu_berlin
 
 __all__ = [
     "SCHEDULES",
@@ -40,6 +45,11 @@ __all__ = [
     "load_dataset",
     "procedural",
     "qmul",
+    "quickdraw",
     "read_photo",
+    "read_svg",
     "reveal",
+    "sketchy",
+    "tu_berlin",
+    "unpack",
 ]

@@ -140,6 +140,11 @@ def qmul(
     return SketchDataset(name, spec, splits, functools.partial(_photo, files), report)
 
 
+def is_qmul(folder: Path) -> bool:
+    """Whether a folder holds a QMUL set."""
+    return any(path.name.endswith("_Coordinate") for path in folder.iterdir())
+
+
 def _count(option: str, value: SupportsIndex) -> int:
     try:
         number = operator.index(value)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .dataset import SketchDataset
+from .dataset import SketchDataset, Split
 from .errors import ConfigError
 from .sketch import CANVAS, Drawing, RasterSketch
 
@@ -22,7 +26,7 @@ INK, GREY, RULE = (28, 28, 34), (125, 125, 132), (232, 232, 236)
 def contact_sheet(
     dataset: SketchDataset, split: str = "test", rows: int = 6, columns: int = 2, seed: int = 0
 ) -> Image.Image:
-    """Photos of a split, each beside up to three of its sketches.
+    """Photos of a split, each beside up to three of its sketches (or of its category, where no more is known).
 
     Args:
         dataset: any.
@@ -39,31 +43,65 @@ def contact_sheet(
     if rows < 1 or columns < 1:
         raise ConfigError(f"a contact sheet of rows={rows} by columns={columns} shows nothing; give 1 or more")
     part = dataset.split(split)
-    drawn = np.unique(part.targets)
-    if not len(drawn):
+    if not len(part.sketches):
         raise ConfigError(f"split {split!r} of {dataset.name!r} has no sketches to show")
-    chosen = np.sort(np.random.default_rng(seed).permutation(drawn)[: rows * columns])
-    beside = [np.flatnonzero(part.targets == target)[:MOST_SKETCHES] for target in chosen]
+    blocks = _blocks(part, rows * columns, np.random.default_rng(seed))
 
-    columns = min(columns, -(-len(chosen) // rows))
-    rows = -(-len(chosen) // columns)
-    tiles = 1 + max(map(len, beside))
-    block = tiles * (TILE + GUTTER) - GUTTER
-    width = columns * (block + BLOCK_GAP) + BLOCK_GAP
+    columns = min(columns, -(-len(blocks) // rows))
+    rows = -(-len(blocks) // columns)
+    tiles = 1 + max(len(block.sketches) for block in blocks)
+    across = tiles * (TILE + GUTTER) - GUTTER
+    width = columns * (across + BLOCK_GAP) + BLOCK_GAP
     height = rows * (TILE + LABEL + GUTTER) + 2 * BLOCK_GAP - GUTTER
     sheet = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(sheet)
 
-    for place, (target, sketches) in enumerate(zip(chosen, beside, strict=True)):
-        left = BLOCK_GAP + (place // rows) * (block + BLOCK_GAP)
+    for place, block in enumerate(blocks):
+        left = BLOCK_GAP + (place // rows) * (across + BLOCK_GAP)
         top = BLOCK_GAP + (place % rows) * (TILE + LABEL + GUTTER)
-        photo_id = part.photos[target]
-        _paste(sheet, pen, _photo_tile(dataset, photo_id), (left, top), photo_id)
-        for number, which in enumerate(sketches, start=1):
+        tile = Image.new("RGB", (TILE, TILE), "white") if block.photo is None else _photo_tile(dataset, block.photo)
+        _paste(sheet, pen, tile, (left, top), block.label)
+        for number, which in enumerate(block.sketches, start=1):
             sketch = part.sketches[which]
-            name = sketch.id.removeprefix(photo_id).lstrip("_") or sketch.id
+            name = _short(sketch.id).removeprefix(block.label).lstrip("_-") or _short(sketch.id)
             _paste(sheet, pen, _ink_tile(sketch), (left + number * (TILE + GUTTER), top), name)
     return sheet
+
+
+class _Block(NamedTuple):
+    """A photo, if there is one, and the rows of sketches beside it."""
+
+    photo: str | None
+    label: str
+    sketches: Sequence[int]
+
+
+def _blocks(part: Split, most: int, random: np.random.Generator) -> list[_Block]:
+    """Photos with sketches of them; where only categories are known, categories with one of their photos."""
+    drawn = np.unique(part.targets[part.targets >= 0])
+    if len(drawn):
+        chosen = np.sort(random.permutation(drawn)[:most])
+        return [
+            _Block(
+                part.photos[target],
+                _short(part.photos[target]),
+                np.flatnonzero(part.targets == target)[:MOST_SKETCHES].tolist(),
+            )
+            for target in chosen
+        ]
+    sketches, photos = np.array(part.sketch_categories), np.array(part.photo_categories)
+    blocks = []
+    for category in np.sort(random.permutation(np.unique(sketches))[:most]).tolist():
+        shown = random.permutation(np.flatnonzero(photos == category))
+        beside = random.permutation(np.flatnonzero(sketches == category))[:MOST_SKETCHES]
+        blocks.append(_Block(part.photos[shown[0]] if len(shown) else None, category, beside.tolist()))
+    return blocks
+
+
+def _short(id: str) -> str:
+    """An id without the folders, the suffix and the file that ids of files and of their records have."""
+    name = id.rpartition("/")[2]
+    return name.rpartition("#")[2] if "#" in name or name == id else PurePosixPath(name).stem
 
 
 def _paste(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Image.Image, place: tuple[int, int], label: str) -> None:
