@@ -158,20 +158,22 @@ class RasterSketch:
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
             found = f"{picture.dtype} {picture.shape}"
             raise FormatError(f"sketch {id!r}: a picture is uint8 [H, W] or [H, W, 3], not {found}")
-        grey = picture if picture.ndim == 2 else picture.mean(axis=2)
-        height, width = grey.shape
-        rows, columns = np.nonzero(grey < 128)
-        if not len(rows):
+        dark = (picture if picture.ndim == 2 else picture.mean(axis=2)) < 128
+        if not dark.any():
             raise FormatError(f"sketch {id!r}: the picture has no dark ink; draw dark on white")
+        height, width = dark.shape
         scale = CANVAS / max(height, width)
         top, left = (CANVAS - height * scale) / 2, (CANVAS - width * scale) / 2
         ink = np.zeros((CANVAS, CANVAS), dtype=bool)
-        # Each dark pixel fills the canvas pixels that it covers: one at least, more where a scan is enlarged.
-        reach = max(round(scale), 1)
-        y, x = (rows * scale + top).astype(np.int64), (columns * scale + left).astype(np.int64)
-        for down in range(reach):
-            for right in range(reach):
-                ink[np.minimum(y + down, CANVAS - 1), np.minimum(x + right, CANVAS - 1)] = True
+        if scale > 1:  # every canvas pixel looks at the pixel under its centre
+            place = np.arange(CANVAS) + 0.5
+            y, x = (np.floor((place - edge) / scale).astype(np.int64) for edge in (top, left))
+            rows, columns = np.flatnonzero((y >= 0) & (y < height)), np.flatnonzero((x >= 0) & (x < width))
+            ink[np.ix_(rows, columns)] = dark[np.ix_(y[rows], x[columns])]
+        else:  # every dark pixel marks the canvas pixel that it falls on
+            rows, columns = np.nonzero(dark)
+            y, x = (rows * scale + top).astype(np.int64), (columns * scale + left).astype(np.int64)
+            ink[np.minimum(y, CANVAS - 1), np.minimum(x, CANVAS - 1)] = True
         return cls(ink, id)
 
 
