@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -22,6 +23,12 @@ MAX_MEMBER = 2 << 30  # bytes
 MAX_TOTAL = 100 << 30  # bytes
 MAX_RATIO = 200  # unpacked to packed; pictures reach 2, line drawings in text 20
 FREE = 10 << 20  # bytes for which no ratio is asked
+
+# What zipfile, tarfile and their decompressors raise for a damaged archive.
+_DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError),
+    *(RuntimeError, ValueError, struct.error),
+)
 
 
 class Member(NamedTuple):
@@ -65,8 +72,8 @@ def unpack(archive: str | os.PathLike[str], folder: str | os.PathLike[str]) -> i
                 _write(member, staging / member.name)
             staging.chmod(0o755)
             os.replace(staging, target)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError) as error:
-            raise FormatError(f"{archive}: damaged ({error}); get it again") from error
+        except _DAMAGE as error:
+            raise FormatError(f"{archive}: damaged ({_reason(error)}); get it again") from error
         except OSError as error:
             raise ResourceError(f"{target}: cannot be written ({error.strerror}); is there room?") from error
         finally:
@@ -95,10 +102,12 @@ def _opened(archive: Path) -> Iterator[Iterator[Member]]:
         else:
             with tarfile.open(archive, "r:*") as tape:
                 yield _tar_members(archive, tape)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, LZMAError, NotImplementedError) as error:
-        raise FormatError(f"{archive}: no whole zip or tar archive ({error}); get it again") from error
+    except _DAMAGE as error:
+        raise FormatError(f"{archive}: no whole zip or tar archive ({_reason(error)}); get it again") from error
     except OSError as error:
-        raise DataError(f"{archive}: cannot be read ({error.strerror or error}); check the path") from error
+        if error.errno is None:  # bzip2's way to say that its data are damaged
+            raise FormatError(f"{archive}: damaged ({_reason(error)}); get it again") from error
+        raise DataError(f"{archive}: cannot be read ({error.strerror}); check the path") from error
 
 
 def _zip_members(archive: Path, packed: zipfile.ZipFile) -> Iterator[Member]:
@@ -163,10 +172,17 @@ def _safe(archive: Path, name: str) -> str:
     return "/".join(kept)
 
 
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:80] or type(error).__name__
+
+
 def _write(member: Member, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = member.open()
+    try:
+        source = member.open()
+    except OSError as error:  # a place beyond the end of the archive
+        raise EOFError(f"no content where {member.name[:80]!r} should lie") from error
     if source is None:
-        raise tarfile.TarError(f"member {member.name[:80]!r} has no content")
+        raise EOFError(f"member {member.name[:80]!r} has no content")
     with source, open(path, "xb") as written:
         shutil.copyfileobj(source, written, 1 << 20)
