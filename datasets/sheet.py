@@ -59,8 +59,10 @@ def contact_sheet(
     for place, block in enumerate(blocks):
         left = BLOCK_GAP + (place // rows) * (across + BLOCK_GAP)
         top = BLOCK_GAP + (place % rows) * (TILE + LABEL + GUTTER)
-        tile = Image.new("RGB", (TILE, TILE), "white") if block.photo is None else _photo_tile(dataset, block.photo)
-        _paste(sheet, pen, tile, (left, top), block.label)
+        if block.photo is not None:
+            _paste(sheet, pen, _photo_tile(dataset, block.photo), (left, top), block.label)
+        else:
+            pen.text((left, top + TILE / 2), block.label, fill=GREY, font=ImageFont.load_default(16), anchor="lm")
         for number, which in enumerate(block.sketches, start=1):
             sketch = part.sketches[which]
             name = _short(sketch.id).removeprefix(block.label).lstrip("_-") or _short(sketch.id)

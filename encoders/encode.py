@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sketchless.datasets.dataset import SketchDataset
-from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.errors import ConfigError, DataError
 
 from .augment import random_affine, warp
 from .bank import EpisodeBank
@@ -49,6 +49,7 @@ def encode_banks(
 
     Raises:
         ConfigError: negative `variants`, unknown split or schedule.
+        DataError: sketches of which only the category is known: an episode looks for one photo.
     """
     if variants < 0:
         raise ConfigError(f"variants={variants}: must be 0 or more")
@@ -63,6 +64,12 @@ def encode_banks(
         **(provenance or {}),
     }
     todo = {name: dataset.split(name) for name in splits if dataset.split(name).sketches}
+    for name, split in todo.items():
+        if split.targets.min() < 0:
+            raise DataError(
+                f"{dataset.name} ({name}): of some sketches only the category is known, so that they make no episodes; "
+                f"the encoder is for retrieval by category"
+            )
     rounds = {name: 1 + (variants if name == "train" else 0) for name in todo}
     total, done = sum(len(todo[name].sketches) * rounds[name] for name in todo), 0
     weight, bias = (part.detach().float().cpu().clone() for part in encoder.linear_head())

@@ -347,7 +347,7 @@ def _labels(dataset: SketchDataset, split: Split, pairs: str) -> tuple[Tensor, T
         if len(split.targets) and split.targets.min() < 0:
             raise DataError(f"{dataset.name}: no photo is known for some sketches; pair them by category")
         return torch.from_numpy(split.targets), torch.arange(len(split.photos))
-    if len(split.sketches) and not split.photo_categories:
+    if len(split.sketches) and not split.sketch_categories:
         raise DataError(f"{dataset.name}: has no categories; pair by instance")
     names, numbers = np.unique([*split.sketch_categories, *split.photo_categories], return_inverse=True)
     n = len(split.sketches)

@@ -8,8 +8,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from sketchless.datasets import ConfigError, Sketch, SketchDataset, birth_map, frames, reveal
-from sketchless.encoders import Encoder, EncoderConfig, Frames, Gallery, encode_banks
+from sketchless.datasets import (
+    ConfigError,
+    DataError,
+    Item,
+    LazySketches,
+    Sketch,
+    SketchDataset,
+    Split,
+    birth_map,
+    frames,
+    reveal,
+)
+from sketchless.encoders import (
+    Encoder,
+    EncoderConfig,
+    EpisodeBank,
+    Frames,
+    Gallery,
+    Stage1Config,
+    encode_banks,
+    train_stage1,
+)
+from sketchless.encoders import frames as frames_module
 from sketchless.encoders.encoder import inference
 
 
@@ -133,3 +154,54 @@ def test_mirror_flips_frames_and_photos(encoder: Encoder, polygons: SketchDatase
         photo = encoder(encoder.photo_inputs([polygons.photo(split.photos[2])]).flip(-1))
     torch.testing.assert_close(bank.features[3, 1:], sketch)
     torch.testing.assert_close(bank.gallery[2:3], photo)
+
+
+def in_files(dataset: SketchDataset) -> SketchDataset:
+    """The same set with sketches that are read when they are asked for."""
+
+    def lazy(split: Split) -> Split:
+        known = {sketch.id: sketch for sketch in split.sketches}
+        items = [Item(name, 0) for name in split.sketch_ids]
+        return replace(split, sketches=LazySketches(items, lambda item: known[item.id]))
+
+    return replace(dataset, splits={name: lazy(split) for name, split in dataset.splits.items()})
+
+
+@pytest.mark.parametrize(("schedule", "room"), [("points", 0), ("strokes", 10 * 256 * 256)])
+def test_sketches_in_files_train_and_encode_alike(
+    schedule: str, room: int, polygons: SketchDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few birth maps there is room for."""
+    config = Stage1Config(epochs=1, batch=8, frames="random")
+
+    def trained(dataset: SketchDataset) -> tuple[list[dict[str, float]], dict[str, EpisodeBank]]:
+        encoder = Encoder(EncoderConfig(size=32, dim=8))
+        done = train_stage1(encoder, dataset, config, schedule=schedule, steps=4)
+        return done.history, encode_banks(encoder, dataset, schedule=schedule, steps=4, splits=["test"])
+
+    history, banks = trained(polygons)
+    monkeypatch.setattr(frames_module.Frames.__init__, "__defaults__", (room,))
+    lazy_history, lazy_banks = trained(in_files(polygons))
+    assert history == lazy_history
+    for name, bank in banks.items():
+        assert torch.equal(bank.features, lazy_banks[name].features)
+        assert bank.sketch_ids == lazy_banks[name].sketch_ids
+
+
+def test_sketches_without_a_photo_of_their_own_make_no_episodes(
+    encoder: Encoder, polygons: SketchDataset, refuses: Any
+) -> None:
+    split = polygons.split("test")
+    lonely = Split(split.sketches, split.targets * 0 - 1, split.photos, ("chair",) * 8, ("chair",) * 4)
+    with refuses(DataError, r"polygons \(test\): of some sketches only the category is known"):
+        encode_banks(encoder, replace(polygons, splits={"test": lonely}), splits=["test"])
+
+
+def test_pairs_of_a_category_need_photos_of_it(encoder: Encoder, polygons: SketchDataset, refuses: Any) -> None:
+    split = polygons.split("train")
+    lonely = Split(split.sketches, split.targets * 0 - 1, (), ("chair",) * 32)
+    dataset = replace(polygons, splits={**polygons.splits, "train": lonely})
+    with refuses(DataError, "no photo of category 'chair' among those to pair"):
+        train_stage1(encoder, dataset, Stage1Config(pairs="category"))
+    with refuses(DataError, "has no categories; pair by instance"):
+        train_stage1(encoder, polygons, Stage1Config(pairs="category"))
