@@ -128,7 +128,6 @@ def _scan(
                 id = f"{file.name}#{record.key_id}"
                 if id in known:
                     raise FormatError(f"key_id {record.key_id!r} stands there twice; drop one of the lines")
-                record.sketch(id)
             except SketchlessError as error:
                 placed = at_line(file, number, error)
                 if not skip:
