@@ -2,7 +2,7 @@
 
 Zero-shot work tests on categories that were never seen in training. They are named by `unseen`, or by the file
 lists that such work publishes (`filelists`); without either, the test split is that of the release or a share of
-the photos, drawn by the seed. Validation is carved from what is left for training.
+the photos, the same for every seed. Validation is carved by the seed from what is left for training.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from .errors import ConfigError, unknown_name
 from .filelists import Drawn, Part, Photo, listed, names
 
+TEST = 0x7E57  # seed of a test split that no release states: the same one whatever `seed`
 SHARE = 0.1  # of the photos (or of the sketches, if there are no photos) that a split takes by default
 
 
@@ -29,7 +30,7 @@ class Holdout:
     """How to split.
 
     Attributes:
-        seed: of what is drawn.
+        seed: of what is drawn for validation.
         validation: photos carved from training; by default a tenth.
         validation_categories: hold out so many whole categories for validation instead.
         unseen: categories of the test split: names, or a file of lines `<name>` or `<name> <id>`.
@@ -75,7 +76,7 @@ class Holdout:
             ConfigError: unknown categories, or nothing left to train on.
             DataError, FormatError, UnsafeFileError: as `listed`.
         """
-        random = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(self.seed)
         whole = (list(sketches), list(photos))
         if self.filelists is not None:
             train, held = listed(root, _below(root, self.filelists), whole)
@@ -84,17 +85,17 @@ class Holdout:
         elif test:
             train, held = _by_photo(whole, test)
         else:
-            train, held = _carve(whole, None, random)
+            train, held = _carve(whole, None, np.random.default_rng(TEST))
         if self.validation_categories:
             seen = sorted({sketch.category for sketch in train[0]})
             if self.validation_categories >= len(seen):
                 raise ConfigError(
                     f"validation_categories={self.validation_categories}: leaves none of {len(seen)} to learn from"
                 )
-            chosen = random.permutation(len(seen))[: self.validation_categories]
+            chosen = rng.permutation(len(seen))[: self.validation_categories]
             train, validation = _by_category(train, {seen[place] for place in chosen})
         else:
-            train, validation = _carve(train, self.validation, random)
+            train, validation = _carve(train, self.validation, rng)
         return {"train": train, "validation": validation, "test": held}
 
     def _unseen(self, root: Path, whole: Part) -> set[str]:
@@ -153,7 +154,7 @@ def _by_photo(part: Part, held: Collection[str]) -> tuple[Part, Part]:
     )
 
 
-def _carve(part: Part, count: int | None, random: np.random.Generator) -> tuple[Part, Part]:
+def _carve(part: Part, count: int | None, rng: np.random.Generator) -> tuple[Part, Part]:
     """Take so many photos out, with the sketches that depict them, or with as large a share of their categories'."""
     sketches, photos = part
     depicted = {sketch.photo for sketch in sketches} & {photo.id for photo in photos}
@@ -166,7 +167,7 @@ def _carve(part: Part, count: int | None, random: np.random.Generator) -> tuple[
         raise ConfigError(f"{count} photos to hold out leave none of {len(pool)} to learn from; give validation=")
     left = Counter(photo.category for photo in pool)
     chosen: set[str] = set()
-    for place in random.permutation(len(pool)):
+    for place in rng.permutation(len(pool)):
         if len(chosen) == count:
             break
         if left[pool[place].category] > 1:  # each category keeps a photo
@@ -174,7 +175,7 @@ def _carve(part: Part, count: int | None, random: np.random.Generator) -> tuple[
             chosen.add(pool[place].id)
     if depicted or not chosen:
         return _by_photo(part, chosen)
-    held = _same_share(sketches, photos, chosen, random) if photos else chosen
+    held = _same_share(sketches, photos, chosen, rng) if photos else chosen
     return (
         ([s for s in sketches if s.item.id not in held], [p for p in photos if p.id not in chosen]),
         ([s for s in sketches if s.item.id in held], [p for p in photos if p.id in chosen]),
@@ -182,7 +183,7 @@ def _carve(part: Part, count: int | None, random: np.random.Generator) -> tuple[
 
 
 def _same_share(
-    sketches: Sequence[Drawn], photos: Sequence[Photo], chosen: Collection[str], random: np.random.Generator
+    sketches: Sequence[Drawn], photos: Sequence[Photo], chosen: Collection[str], rng: np.random.Generator
 ) -> set[str]:
     """Of each category as large a share of the sketches as of the photos: at least one, never all."""
     total, taken = Counter(photo.category for photo in photos), Counter(p.category for p in photos if p.id in chosen)
@@ -193,5 +194,5 @@ def _same_share(
     for category in sorted(taken):
         ids = members[category]
         number = min(max(round(len(ids) * taken[category] / total[category]), 1), len(ids) - 1)
-        held.update(ids[place] for place in random.permutation(len(ids))[: max(number, 0)])
+        held.update(ids[place] for place in rng.permutation(len(ids))[: max(number, 0)])
     return held

@@ -78,11 +78,11 @@ class _Block(NamedTuple):
     sketches: Sequence[int]
 
 
-def _blocks(part: Split, most: int, random: np.random.Generator) -> list[_Block]:
+def _blocks(part: Split, most: int, rng: np.random.Generator) -> list[_Block]:
     """Photos with sketches of them; where only categories are known, categories with one of their photos."""
     drawn = np.unique(part.targets[part.targets >= 0])
     if len(drawn):
-        chosen = np.sort(random.permutation(drawn)[:most])
+        chosen = np.sort(rng.permutation(drawn)[:most])
         return [
             _Block(
                 part.photos[target],
@@ -93,9 +93,9 @@ def _blocks(part: Split, most: int, random: np.random.Generator) -> list[_Block]
         ]
     sketches, photos = np.array(part.sketch_categories), np.array(part.photo_categories)
     blocks = []
-    for category in np.sort(random.permutation(np.unique(sketches))[:most]).tolist():
-        shown = random.permutation(np.flatnonzero(photos == category))
-        beside = random.permutation(np.flatnonzero(sketches == category))[:MOST_SKETCHES]
+    for category in np.sort(rng.permutation(np.unique(sketches))[:most]).tolist():
+        shown = rng.permutation(np.flatnonzero(photos == category))
+        beside = rng.permutation(np.flatnonzero(sketches == category))[:MOST_SKETCHES]
         blocks.append(_Block(part.photos[shown[0]] if len(shown) else None, category, beside.tolist()))
     return blocks
 
