@@ -92,6 +92,7 @@ def sketchy(
         "sketches": kind,
         "invalid_sketches_left_out": sum(map(len, items.values())) - len(drawn) - len(missing),
         "sketches_without_photo": {"count": len(missing), "first": missing[:5]},
+        "photos_without_sketch": len(photos) - len({sketch.photo for sketch in drawn}),
         "extended_photos": len(more),
         "extended_photos_that_are_photos_of_the_set": len(twins),
     }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 from PIL import Image
 
 from sketchless.benchmarks import info
-from sketchless.datasets import SPLITS, LazySketches, RasterSketch, Sketch, SketchDataset, load_dataset
+from sketchless.datasets import SPLITS, LazySketches, RasterSketch, Sketch, SketchDataset, folders, load_dataset
 from sketchless.datasets.errors import ConfigError, DataError, FormatError, UnsafeFileError
 from sketchless.datasets.quickdraw import quickdraw
 from sketchless.datasets.sheet import contact_sheet
@@ -162,9 +165,12 @@ def test_sketches_whose_photo_is_missing(build_sketchy: Build, refuses: Any) -> 
     (root / "256x256/photo/tx_000000000000/cow/n00_2.jpg").unlink()
     with refuses(DataError, r"lacks the photos of 2 sketches, '256x256/sketch/.*n00_2-1.png'"):
         sketchy(root)
+    (root / "256x256/sketch/tx_000000000000/zebra/n03_1-1.png").unlink()
+    (root / "256x256/sketch/tx_000000000000/zebra/n03_1-2.png").unlink()
     data = sketchy(root, allow_missing=True)
     assert data.report["sketches_without_photo"]["count"] == 2
-    assert sum(size for size, _ in sizes(data).values()) == 38
+    assert data.report["photos_without_sketch"] == 1
+    assert sum(size for size, _ in sizes(data).values()) == 36
 
 
 def test_sketchy_refuses_what_is_not_its_layout(build_sketchy: Build, tmp_path: Path, refuses: Any) -> None:
@@ -463,6 +469,64 @@ def test_a_file_that_has_changed(build_quickdraw: Build, refuses: Any) -> None:
         path.unlink()
     with refuses(DataError, "is it still there"):
         sketches[0]
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that claims to be so large."""
+    chunks = [b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(b"")]
+    sums = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(sums)
+
+
+WHOLE = io.BytesIO()
+Image.new("L", (64, 64), 255).save(WHOLE, "PNG")
+
+
+@pytest.mark.parametrize("what", ["photo", "sketch"])
+@pytest.mark.parametrize(
+    ("content", "kind", "match"),
+    [
+        pytest.param(WHOLE.getvalue()[:60], FormatError, "damaged picture|no readable", id="58-truncated"),
+        pytest.param(b"", FormatError, "no readable PNG", id="60-empty"),
+        pytest.param(b"<html>404</html>", FormatError, "no readable PNG", id="61-html"),
+        pytest.param(png_of(12_000, 12_000), UnsafeFileError, "12000 x 12000 pixels", id="62-144-Mpx"),
+        pytest.param(png_of(20_000, 20_000), UnsafeFileError, "Pillow's own|20000 x 20000", id="63-400-Mpx"),
+        pytest.param(png_of(1, 1_000_000), FormatError, "is a strip", id="64-strip"),
+        pytest.param(b"RIFF\x1a\0\0\0WEBPVP8L", FormatError, "no readable PNG", id="75-webp"),
+    ],
+)
+def test_58_to_75_bad_pictures(
+    what: str, content: bytes, kind: Any, match: str, build_sketchy: Build, refuses: Any
+) -> None:
+    root = build_sketchy(kinds=["png"])
+    data = sketchy(root, validation=0)
+    part = data.split("train")
+    path = part.photos[0] if what == "photo" else part.sketch_ids[0]
+    (root / path).write_bytes(content)
+    with refuses(kind, rf"{Path(path).name}: .*({match})"):
+        data.photo(path) if what == "photo" else part.sketches[0]
+
+
+def test_a_sketch_without_ink(build_sketchy: Build, refuses: Any) -> None:
+    root = build_sketchy(kinds=["png"])
+    part = sketchy(root).split("train")
+    (root / part.sketch_ids[0]).write_bytes(WHOLE.getvalue())
+    with refuses(FormatError, rf"{Path(part.sketch_ids[0]).name}': the picture has no dark ink"):
+        part.sketches[0]
+
+
+def test_lists_of_names_that_cannot_be_read(
+    build_sketchy: Build, monkeypatch: pytest.MonkeyPatch, refuses: Any
+) -> None:
+    root = build_sketchy()
+    (root / "names.txt").write_bytes(b"zebra\n\xff\n")
+    with refuses(FormatError, "names.txt: not UTF-8 at byte 6"):
+        sketchy(root, unseen="names.txt")
+    monkeypatch.setattr(folders, "MAX_LIST", 7)
+    with refuses(UnsafeFileError, "names.txt: over"):
+        sketchy(root, unseen="names.txt")
+    with refuses(ConfigError, "unknown category 'nowhere.txt'"):
+        sketchy(root, unseen="nowhere.txt")
 
 
 @pytest.mark.parametrize("what", ["folder", "category", "photo", "sketch"])
