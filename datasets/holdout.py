@@ -102,7 +102,7 @@ class Holdout:
         given = self.unseen or ()
         if isinstance(given, str):
             file = _below(root, given)
-            wanted = names(file) if file.is_file() else given.split(",")
+            wanted = names(file) if os.path.isfile(file) else given.split(",")
         else:
             wanted = list(given)
         known = {plain(category): category for category in _categories(whole)}
@@ -129,9 +129,9 @@ def _count(option: str, value: SupportsIndex) -> int:
     return number
 
 
-def _below(root: Path, name: str | os.PathLike[str]) -> Path:
+def _below(root: Path, name: str) -> Path:
     """A file that is named from here or from the folder of the set."""
-    return Path(name) if Path(name).exists() else root / name
+    return Path(name) if os.path.exists(name) else root / name
 
 
 def _categories(part: Part) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,11 @@ def load_dataset(name: str, **options: Any) -> SketchDataset:
     Raises:
         ConfigError: unknown name or option. Others as the loader raises them.
     """
-    if "?" in name and not Path(name).exists():
+    if "?" in name and not os.path.exists(name):
         name, _, query = name.partition("?")
         options |= _query(query)
     if name not in DATASETS:
-        if "/" not in name and not Path(name).exists():
+        if "/" not in name and not os.path.exists(name):
             raise unknown_name("data set", name, [*DATASETS, "<folder of a data set>"])
         name, options = _layout(Path(name)), {"root": name, **options}
     known = inspect.signature(DATASETS[name]).parameters
@@ -63,9 +64,9 @@ def load_dataset(name: str, **options: Any) -> SketchDataset:
 
 def _layout(folder: Path) -> str:
     """The name of the set that a folder holds."""
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise refuse(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder; get the data set as docs/datasets.md says")
     for name, holds in LAYOUTS.items():
         if holds(folder):

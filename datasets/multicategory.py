@@ -41,12 +41,16 @@ def assemble(
         test: photo ids of the released test split, if any.
 
     Raises:
-        DataError: no sketches. Others as `Holdout.divide`.
+        DataError: no sketches, one category under two names. Others as `Holdout.divide`.
     """
     root = Path(spec["root"])
     if not sketches:
         raise DataError(f"{root}: holds no sketches in the layout of {spec['name']!r}; see docs/datasets.md")
-    spelled = {plain(sketch.category): sketch.category for sketch in sketches}
+    spelled: dict[str, str] = {}
+    for sketch in sketches:
+        other = spelled.setdefault(plain(sketch.category), sketch.category)
+        if other != sketch.category:
+            raise DataError(f"{root}: {other!r} and {sketch.category!r} are one category spelled twice; join them")
     photos = [photo._replace(category=spelled.get(plain(photo.category), photo.category)) for photo in photos]
     parts = holdout.divide(root, sketches, photos, test)
     splits = {name: _split(part, read) for name, part in parts.items()}

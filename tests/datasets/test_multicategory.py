@@ -222,6 +222,13 @@ def test_categories_are_one_however_they_are_spelled(build_tu_berlin: Build) -> 
     assert {*data.split("train").photo_categories} == {*data.split("train").sketch_categories} == set(CATEGORIES)
 
 
+def test_one_category_spelled_twice(build_tu_berlin: Build, refuses: Any) -> None:
+    root = build_tu_berlin()
+    shutil.copytree(root / "png/tea cup", root / "png/Tea-cup")
+    with refuses(DataError, "'Tea-cup' and 'tea cup' are one category"):
+        tu_berlin(root)
+
+
 def test_tu_berlin_as_released_has_no_photos(build_tu_berlin: Build) -> None:
     data = tu_berlin(build_tu_berlin(photos=0), validation=5)
     assert sizes(data) == {"train": (31, 0), "validation": (5, 0), "test": (4, 0)}
@@ -300,6 +307,16 @@ def test_unseen_categories_from_a_file(build_sketchy: Build) -> None:
             assert names(data, "train") == {"cow", "tea cup"}
             assert sizes(data) == {"train": (14, 7), "validation": (6, 3), "test": (20, 10)}
             assert disjoint(data)
+
+
+def test_many_unseen_categories_by_name(build_sketchy: Build, refuses: Any) -> None:
+    """More than a file name may hold."""
+    many = "zebra," * 200 + "cow"
+    root = build_sketchy()
+    assert names(sketchy(root, unseen=many), "test") == {"cow", "zebra"}
+    assert names(load_dataset(f"{root}?unseen={many}"), "test") == {"cow", "zebra"}
+    with refuses(ConfigError, "unknown category"):
+        sketchy(root, unseen=many + "s\0")
 
 
 def test_validation_by_category(build_sketchy: Build, refuses: Any) -> None:
