@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .chair_build import build
-from .chair_hand import HIGH, LOW, STEP, Habits, by_hand, even, fit, habits, lengths, turning
+from .chair_habits import Habits, habits
 from .chair_solid import Array, Line
 from .chair_view import Camera, corners, fill, triangles, viewpoint
 from .chairs import DRAWER, make_chair
+from .hand import HIGH, LOW, by_hand, directed, even, fit, pieces, runs
 
 NOISE = 1.0  # 0 a draughtsman's copy, 1 a person, 2 a careless one: the one knob of difficulty
 
@@ -59,7 +59,7 @@ def drawing(seed: int, index: int, drawer: int, noise: float | None = None) -> l
     rng = np.random.default_rng([seed, index, DRAWER, drawer])
     person = habits(rng, NOISE if noise is None else noise)
     strokes = plan(rng, scene(seed, index), person)
-    return fit([by_hand(rng, stroke.points, person, 0.6 if stroke.level > 3 else 1.0) for stroke in strokes])
+    return fit([by_hand(rng, stroke.points, person.hand, 0.6 if stroke.level > 3 else 1.0) for stroke in strokes])
 
 
 @lru_cache(maxsize=4)
@@ -102,9 +102,9 @@ def plan(rng: np.random.Generator, view: Scene, person: Habits) -> list[Stroke]:
             thin = person.thin_bars * (1.5 if line.kind == "slat" else 1.0)
             if np.median(np.hypot(*(left - right).T)) < thin:
                 points, seen = (left + right) / 2, seen[:half] | seen[: -half - 1 : -1]
-        for run in _runs(points, seen, gap=14.0 if line.level < 2 else 6.0):
-            for piece in _pieces(run, person.edges and line.level == 0):
-                strokes.append(Stroke(_directed(rng, piece, person), line.level, line.kind))
+        for run in runs(points, seen, gap=14.0 if line.level < 2 else 6.0):
+            for piece in pieces(run, person.edges and line.level == 0):
+                strokes.append(Stroke(directed(rng, piece, person.rightwards), line.level, line.kind))
     strokes = _joined(rng, _ordered(rng, strokes, person), person)
     return _finished(strokes, min(person.patience, MAX_STROKES))
 
@@ -124,48 +124,6 @@ def _remembered(view: Scene, person: Habits) -> list[Array]:
     xy[:, 1] += person.shear * xy[:, 0]
     low, high = xy.min(axis=0), xy.max(axis=0)
     return np.split((xy - low) * ((HIGH - LOW) / (high - low).max()) + LOW, _bounds(view.lines))
-
-
-def _runs(points: Array, seen: npt.NDArray[np.bool_], gap: float) -> list[Array]:
-    """The visible stretches of a line; hidden ones shorter than `gap` pixels are drawn all the same."""
-    places = np.flatnonzero(seen)
-    if len(places) < 2:
-        return []
-    closed = np.abs(points[0] - points[-1]).max() < 1e-6
-    if closed and len(places) < len(seen):
-        # Start where a hidden stretch ends, so that no run is cut by the seam.
-        rises = np.flatnonzero(seen[1:] & ~seen[:-1])
-        start = int(rises[0]) + 1 if len(rises) else 0
-        points, seen = np.roll(points[:-1], -start, axis=0), np.roll(seen[:-1], -start)
-        places = np.flatnonzero(seen)
-    travel = lengths(points)
-    breaks = np.flatnonzero((np.diff(places) > 1) & (np.diff(travel[places]) > gap)) + 1
-    ends = [(part[0], part[-1]) for part in np.split(places, breaks)]
-    return [points[a : b + 1] for a, b in ends if travel[b] - travel[a] > 7.0]
-
-
-def _pieces(run: Array, split: bool) -> list[Array]:
-    """A run, or its sides if the drawer lifts the pen at sharp corners."""
-    line = even(run, STEP)
-    if not split:
-        return [line]
-    angle = turning(line, 4)
-    sharp = np.flatnonzero(angle > 0.8)
-    peaks = [int(n) for n in sharp if angle[n] == angle[max(n - 6, 0) : n + 7].max()]
-    cuts = [0, *peaks, len(line) - 1]
-    return [line[a : b + 1] for a, b in pairwise(cuts) if b - a > 3]
-
-
-def _directed(rng: np.random.Generator, points: Array, person: Habits) -> Array:
-    """Started from the end where this person would put the pen down."""
-    ahead = 1.0 if person.rightwards else -1.0
-    way = points[-1] - points[0]
-    if np.hypot(*way) < STEP:
-        start = int(np.argmin(points @ [0.6 * ahead, 1.0]))
-        points = np.concatenate([points[start:], points[1 : start + 1]])
-        return points[::-1] if rng.random() < 0.5 else points
-    forward = bool(way[1] + 0.8 * ahead * way[0] > 0)
-    return points if forward == (rng.random() < 0.88) else points[::-1]
 
 
 def _ordered(rng: np.random.Generator, strokes: list[Stroke], person: Habits) -> list[Stroke]:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from sketchless.datasets.chair_drawing import drawing, plan, scene
-from sketchless.datasets.chair_hand import even, habits
+from sketchless.datasets.chair_habits import habits
 from sketchless.datasets.chair_photo import photo
 from sketchless.datasets.chairs import COMMON, FAMILIES, FAMILY_SHARES, Chair, make_chair
 from sketchless.datasets.errors import ConfigError, DataError
+from sketchless.datasets.hand import even
 from sketchless.datasets.procedural import procedural
 from sketchless.datasets.sheet import contact_sheet
 from sketchless.datasets.sketch import Sketch

@@ -1,12 +1,14 @@
-"""The drawer of a chair: the habits of a person and the faults of a hand."""
+"""The hand that draws: from a line as it is meant to the points that a pen leaves."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
-from .chair_solid import Array
+Array = npt.NDArray[np.float64]
 
 LOW, HIGH = 33.0, 223.0  # the longer side of a drawing fills this span of the canvas, pixels
 MIN_POINTS, MAX_POINTS = 40, 500
@@ -14,63 +16,26 @@ STEP = 2.5  # pixels between the points of a line before the pen's timing thins 
 
 
 @dataclass(frozen=True)
-class Habits:
-    """How one person draws."""
+class Hand:
+    """The faults of one person's hand."""
 
-    frontal: float  # share of the chair's turn that is drawn; people turn things to the front
-    yaw: float  # degrees, error of the remembered viewpoint
-    pitch: float  # degrees, the same
-    perspective: float  # the drawer's distance / the camera's
-    height_back: float  # heights above the seat are drawn this many times too high
-    height_legs: float  # the same below the seat
-    width: float  # the same sideways
-    shear: float  # slope given to horizontal lines
     wobble: float  # pixels, slow unsteadiness along a stroke
     jitter: float  # pixels, of every point
     misplace: float  # pixels, of whole strokes
     overshoot: float  # pixels, mean by which strokes run too far (or, negative, stop short)
     spacing: float  # pixels between points at full speed
     corner_care: float  # 0 same speed everywhere .. 1 nearly stops at corners
-    care: float  # 0 draws the outline only .. 1 draws all that they see
-    patience: int  # strokes after which they call it finished
-    thin_bars: float  # pixels; thinner bars become a single line
-    edges: bool  # draws corners as separate strokes rather than closed outlines
-    joins: float  # chance that the pen stays down where two strokes meet
-    back_first: bool
-    arms_first: bool
-    rightwards: bool
 
 
-def habits(rng: np.random.Generator, noise: float) -> Habits:
-    """A person at random, whose faults are `noise` times the usual."""
-
-    def error(spread: float) -> float:
-        return float(noise * spread * np.clip(rng.normal(), -2.2, 2.2))
-
-    edges = bool(rng.random() < 0.2)
-    return Habits(
-        frontal=float(np.exp(-noise * rng.uniform(0.0, 0.4))),
-        yaw=error(6.0),
-        pitch=error(4.0),
-        perspective=float(np.exp(error(0.25))),
-        height_back=float(np.exp(error(0.09))),
-        height_legs=float(np.exp(error(0.11))),
-        width=float(np.exp(error(0.07))),
-        shear=error(0.03),
+def a_hand(rng: np.random.Generator, noise: float) -> Hand:
+    """A hand at random, whose faults are `noise` times the usual."""
+    return Hand(
         wobble=noise * rng.uniform(1.0, 2.6),
         jitter=noise * rng.uniform(0.1, 0.6),
         misplace=noise * rng.uniform(1.0, 3.2),
         overshoot=noise * rng.uniform(-3.0, 3.5),
         spacing=rng.uniform(12.0, 20.0),
         corner_care=rng.uniform(0.4, 0.8),
-        care=float(np.clip(1 - noise * rng.uniform(0.0, 0.75), 0, 1)),
-        patience=int(rng.integers(6, 16)) + 3 * edges,
-        thin_bars=rng.uniform(3.0, 9.0),
-        edges=edges,
-        joins=rng.uniform(0.1, 0.9),
-        back_first=bool(rng.random() < 0.55),
-        arms_first=bool(rng.random() < 0.25),
-        rightwards=bool(rng.random() < 0.8),
     )
 
 
@@ -107,17 +72,59 @@ def turning(points: Array, reach: int) -> Array:
     return angle
 
 
-def by_hand(rng: np.random.Generator, line: Array, person: Habits, haste: float = 1.0) -> Array:
+def runs(points: Array, seen: npt.NDArray[np.bool_], gap: float) -> list[Array]:
+    """The visible stretches of a line; hidden ones shorter than `gap` pixels are drawn all the same."""
+    places = np.flatnonzero(seen)
+    if len(places) < 2:
+        return []
+    closed = np.abs(points[0] - points[-1]).max() < 1e-6
+    if closed and len(places) < len(seen):
+        # Start where a hidden stretch ends, so that no run is cut by the seam.
+        rises = np.flatnonzero(seen[1:] & ~seen[:-1])
+        start = int(rises[0]) + 1 if len(rises) else 0
+        points, seen = np.roll(points[:-1], -start, axis=0), np.roll(seen[:-1], -start)
+        places = np.flatnonzero(seen)
+    travel = lengths(points)
+    breaks = np.flatnonzero((np.diff(places) > 1) & (np.diff(travel[places]) > gap)) + 1
+    ends = [(part[0], part[-1]) for part in np.split(places, breaks)]
+    return [points[a : b + 1] for a, b in ends if travel[b] - travel[a] > 7.0]
+
+
+def pieces(run: Array, split: bool) -> list[Array]:
+    """A run, or its sides if the drawer lifts the pen at sharp corners."""
+    line = even(run, STEP)
+    if not split:
+        return [line]
+    angle = turning(line, 4)
+    sharp = np.flatnonzero(angle > 0.8)
+    peaks = [int(n) for n in sharp if angle[n] == angle[max(n - 6, 0) : n + 7].max()]
+    cuts = [0, *peaks, len(line) - 1]
+    return [line[a : b + 1] for a, b in pairwise(cuts) if b - a > 3]
+
+
+def directed(rng: np.random.Generator, points: Array, rightwards: bool) -> Array:
+    """Started from the end where this person would put the pen down."""
+    ahead = 1.0 if rightwards else -1.0
+    way = points[-1] - points[0]
+    if np.hypot(*way) < STEP:
+        start = int(np.argmin(points @ [0.6 * ahead, 1.0]))
+        points = np.concatenate([points[start:], points[1 : start + 1]])
+        return points[::-1] if rng.random() < 0.5 else points
+    forward = bool(way[1] + 0.8 * ahead * way[0] > 0)
+    return points if forward == (rng.random() < 0.88) else points[::-1]
+
+
+def by_hand(rng: np.random.Generator, line: Array, hand: Hand, haste: float = 1.0) -> Array:
     """A line [n, 2] as it comes out on paper: misplaced, unsteady, its points dense where the pen was slow.
 
     `haste` below 1 is for details, which are set down with more attention.
     """
-    line = _ends(rng, even(line, STEP), person)
+    line = _ends(rng, even(line, STEP), hand)
     n = len(line)
     length = n * STEP
-    speed = 1 - person.corner_care * np.minimum(turning(line, 3) / 1.2, 1)
+    speed = 1 - hand.corner_care * np.minimum(turning(line, 3) / 1.2, 1)
     from_end = np.minimum(np.arange(n), np.arange(n)[::-1]) * STEP
-    speed *= np.minimum(0.5 + from_end / 60, 1) * min(person.spacing, 2 + length / 5)
+    speed *= np.minimum(0.5 + from_end / 60, 1) * min(hand.spacing, 2 + length / 5)
     clock = np.cumsum(STEP / speed)
     clock -= clock[0]
     count = max(int(np.rint(clock[-1])), 1) + 1
@@ -125,21 +132,21 @@ def by_hand(rng: np.random.Generator, line: Array, person: Habits, haste: float 
 
     # A slow drift, less of it in short strokes, which are steadier.
     knots = max(int(length / 45), 1) + 2
-    drift = haste * min(1.0, 0.35 + length / 120) * rng.normal(0, person.wobble, (knots, 2))
+    drift = haste * min(1.0, 0.35 + length / 120) * rng.normal(0, hand.wobble, (knots, 2))
     points += sample(drift, np.linspace(0, knots - 1, count))
 
     middle = points.mean(axis=0)
-    misplace = haste * person.misplace
+    misplace = haste * hand.misplace
     turn = np.radians(misplace * rng.normal())
     turned = (points - middle) @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     turned *= np.exp(0.015 * misplace * rng.normal(size=2))
     shift = np.clip(misplace * rng.normal(size=2), -8, 8)
-    return np.asarray(turned + middle + shift + rng.normal(0, person.jitter, points.shape))
+    return np.asarray(turned + middle + shift + rng.normal(0, hand.jitter, points.shape))
 
 
-def _ends(rng: np.random.Generator, line: Array, person: Habits) -> Array:
+def _ends(rng: np.random.Generator, line: Array, hand: Hand) -> Array:
     """The line with its last stretch run too far or stopped short."""
-    reach = person.overshoot + (1.5 * rng.normal() if person.overshoot else 0.0)
+    reach = hand.overshoot + (1.5 * rng.normal() if hand.overshoot else 0.0)
     steps = int(np.rint(reach / STEP))
     if len(line) < 8 or steps == 0:
         return line
