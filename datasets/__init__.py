@@ -13,6 +13,7 @@ from .errors import (
 )
 from .lazy import Item, LazySketches
 from .loading import load_dataset
+from .objects import objects
 from .photos import read_photo
 from .procedural import procedural
 from .qmul import qmul
@@ -43,6 +44,7 @@ __all__ = [
     "birth_map",
     "frames",
     "load_dataset",
+    "objects",
     "procedural",
     "qmul",
     "quickdraw",

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from .archives import refuse
 from .dataset import SketchDataset
 from .errors import ConfigError, DataError, unknown_name
+from .objects import objects
 from .procedural import procedural
 from .qmul import is_qmul, qmul
 from .quickdraw import is_quickdraw, quickdraw
@@ -21,6 +22,7 @@ from .tu_berlin import is_tu_berlin, tu_berlin
 
 DATASETS: dict[str, Callable[..., SketchDataset]] = {
     "procedural": procedural,
+    "objects": objects,
     "qmul": qmul,
     "sketchy": sketchy,
     "tu-berlin": tu_berlin,

@@ -12,6 +12,7 @@ from .chair_drawing import drawing
 from .chair_photo import photo
 from .dataset import SketchDataset, Split
 from .errors import ConfigError, DataError
+from .generated import counts, whole_numbers
 from .sketch import Sketch
 
 # Of its own stream, so that no chair shares its numbers.
@@ -35,11 +36,7 @@ def procedural(
     """
     spec = {"seed": seed, "train": train, "test": test, "validation": validation, "drawers": drawers}
     lowest = {"seed": 0, "train": 1, "test": 1, "validation": 0, "drawers": 1}
-    for name, value in spec.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise ConfigError(f"procedural: {name}={value!r} is not a whole number")
-        if not lowest[name] <= value < 2**31:
-            raise ConfigError(f"procedural: {name}={value} is out of range; give {lowest[name]} or more")
+    plain = whole_numbers("procedural", spec, lowest)
     if validation >= train:
         raise ConfigError(f"procedural: validation={validation} chairs leave none of train={train} to train on")
 
@@ -62,17 +59,7 @@ def procedural(
             )
         return photo(seed, int(match[1]))
 
-    report = {
-        name: {
-            "photos": len(split.photos),
-            "sketches": len(split.sketches),
-            "strokes": sum(sketch.n_strokes for sketch in split.sketches),
-            "points": sum(map(len, split.sketches)),
-        }
-        for name, split in splits.items()
-    }
-    plain = {name: int(value) for name, value in spec.items()}
-    return SketchDataset("procedural", {"name": "procedural", **plain}, splits, render, report)
+    return SketchDataset("procedural", {"name": "procedural", **plain}, splits, render, counts(splits))
 
 
 def photo_id(seed: int, index: int) -> str:
