@@ -46,7 +46,7 @@ def a_drawer(rng: np.random.Generator, noise: float) -> Drawer:
         slope=error(0.05),
         aspect=float(np.exp(error(0.08))),
         warp=np.clip(noise * rng.normal(0, 4.0, (3, 3, 2)), -20, 20),
-        hand=a_hand(rng, noise),
+        hand=replace(a_hand(rng, noise), spacing=rng.uniform(8.0, 14.0)),  # finer than that of chairs: small parts
         care=float(np.clip(1 - noise * rng.uniform(0.0, 0.8), 0, 1)),
         patience=int(rng.integers(9, MAX_STROKES + 1)),
         thin=rng.uniform(5.0, 13.0),

@@ -17,6 +17,7 @@ from .shapes import (
     Shape,
     any_colour,
     area,
+    box,
     ellipse,
     flipped,
     half_width,
@@ -29,11 +30,13 @@ from .shapes import (
     spline,
     symmetric,
     tilted,
+    trapezium,
     turned,
 )
 
 
 def mug(rng: np.random.Generator) -> list[Shape]:
+    """Straight or bellied, its ear round or square; bands, a heart or dots; sometimes a saucer."""
     u = rng.uniform
     top, foot, high, deep = u(0.5, 0.8), u(0.38, 0.75), u(0.55, 0.95), u(0.06, 0.2)
     belly = (top + foot) / 2 * u(0.85, 1.25)
@@ -63,11 +66,12 @@ def mug(rng: np.random.Generator) -> list[Shape]:
 
 
 def heart(x: float, y: float, size: float) -> Array:
-    half = ((0, -0.4), (0, -0.4), (0.55, -0.9), (1, -0.3), (0, 1), (0, 1))
-    return shifted(symmetric(*half) * size, x, y)
+    path = symmetric((0, -0.4), (0, -0.4), (0.55, -0.9), (1, -0.3), (0, 1), (0, 1))
+    return shifted(path * size, x, y)
 
 
 def teapot(rng: np.random.Generator) -> list[Shape]:
+    """Squat to tall; the handle at the back or over the lid; spout, lid, foot and band vary."""
     u = rng.uniform
     wide, high, neck, foot = u(0.6, 0.95), u(0.45, 0.8), u(0.25, 0.45), u(0.3, 0.55)
     glaze, other = any_colour(rng), any_colour(rng)
@@ -96,18 +100,18 @@ def teapot(rng: np.random.Generator) -> list[Shape]:
         half = half_width(wall, y) * 0.98
         parts.append(rod(spline((-half, y), (0, y + 0.1), (half, y)), u(0.04, 0.12), other, 2))
     if rng.random() < 0.5:
-        parts.insert(0, area(polygon((-foot, high - 0.05), (foot, high - 0.05), (foot * 1.15, high + 0.1),
-                (-foot * 1.15, high + 0.1)), other))  # fmt: skip
+        parts.insert(0, area(trapezium(high - 0.05, foot, high + 0.1, foot * 1.15), other))
     return parts
 
 
 def lamp(rng: np.random.Generator) -> list[Shape]:
+    """On a rod or a vase, or on a jointed arm; the shade straight or curved, with bands."""
     u = rng.uniform
     cloth, metal = like(rng, any_colour(rng)), like(rng, one_of(rng, BRASS, DARK, STEEL, WOOD))
     wide, high, neck = u(0.4, 0.7), u(0.4, 0.7), u(0.12, 0.4)
     bow = u(-0.12, 0.12)
-    side = symmetric((neck, 0), ((neck + wide) / 2 + bow, high / 2), (wide, high), (wide, high), (0, high + u(0.03,
-            0.1)))  # fmt: skip
+    hem = (wide, high)
+    side = symmetric((neck, 0), ((neck + wide) / 2 + bow, high / 2), hem, hem, (0, high + u(0.03, 0.1)))
     shade = [area(side, cloth, 0)]
     for y in (0.15, 0.85)[: rng.integers(3)]:
         half = half_width(side, y * high) * 0.96
@@ -128,14 +132,15 @@ def lamp(rng: np.random.Generator) -> list[Shape]:
         foot = [rod(line((0, high), (0, tall)), u(0.05, 0.11), metal)]
         for y in np.linspace(high, tall, 4)[1 : rng.integers(1, 4)]:
             foot.append(area(ellipse(0, y, u(0.08, 0.14)), metal, 3))
-    foot.append(area(symmetric((0, tall - 0.06), (base * 0.8, tall), (base, tall + 0.1), (base, tall + 0.1),
-            (0, tall + 0.12)), metal))  # fmt: skip
+    rim = (base, tall + 0.1)
+    foot.append(area(symmetric((0, tall - 0.06), (base * 0.8, tall), rim, rim, (0, tall + 0.12)), metal))
     if rng.random() < 0.4:
         foot.insert(0, rod(line((wide * 0.5, high), (wide * 0.5, high + u(0.2, 0.4))), 0.03, metal, 3))
     return [*foot, *shade]
 
 
 def umbrella(rng: np.random.Generator) -> list[Shape]:
+    """Three to seven gores of one or two colours; shallow to deep; a crook or a straight stick."""
     u = rng.uniform
     high, n, dip, long = u(0.5, 0.95), int(rng.integers(3, 8)), u(0.04, 0.14), u(0.8, 1.3)
     colours = [any_colour(rng) for _ in range(rng.integers(1, 3))]
@@ -147,8 +152,9 @@ def umbrella(rng: np.random.Generator) -> list[Shape]:
         return np.stack([foot * np.sin(t * np.pi / 2) ** point, high * t**belly - high], -1)
 
     hook, metal = u(0.14, 0.26), like(rng, one_of(rng, WOOD, DARK, STEEL))
-    crook = line((0, -high), (0, long)) if rng.random() < 0.25 else np.concatenate([line((0, -high), (0, long)),
-            ellipse(hook, long, hook, None, 180, u(-20, 30))])  # fmt: skip
+    crook = line((0, -high), (0, long))
+    if rng.random() < 0.75:
+        crook = np.concatenate([crook, ellipse(hook, long, hook, None, 180, u(-20, 30))])
     parts = [rod(line((0, -high - u(0.1, 0.25)), (0, -high + 0.1)), 0.06, metal, 2), rod(crook, u(0.05, 0.09), metal)]
     hem = []
     for k in range(n):
@@ -162,14 +168,15 @@ def umbrella(rng: np.random.Generator) -> list[Shape]:
 
 
 def scissors(rng: np.random.Generator) -> list[Shape]:
+    """Open wide or little; round or long rings, at times one larger; short to long blades."""
     u = rng.uniform
     open_, long, blade, shank = u(12, 38), u(0.8, 1.4), u(0.09, 0.17), u(0.3, 0.55)
     rx, ry, thick = u(0.2, 0.34), u(0.26, 0.46), u(0.08, 0.15)
     steel, grip = like(rng, STEEL), like(rng, one_of(rng, any_colour(rng), DARK))
     uneven = u(1.0, 1.35) if rng.random() < 0.5 else 1.0
     blunt = u(0.0, 0.08)
-    half = np.concatenate([spline((-0.05, shank), (-0.04, 0), (-blade, -0.25), (-blunt, -long), (-blunt, -long)),
-            line((0.05, -long), (0.06, shank), (-0.05, shank))])  # fmt: skip
+    edge = spline((-0.05, shank), (-0.04, 0), (-blade, -0.25), (-blunt, -long))
+    half = np.concatenate([edge, line((0.05, -long), (0.06, shank), (-0.05, shank))])
     parts = []
     for side in (1, -1):
         size = uneven if side > 0 else 1.0
@@ -183,6 +190,7 @@ def scissors(rng: np.random.Generator) -> list[Shape]:
 
 
 def key(rng: np.random.Generator) -> list[Shape]:
+    """A ring, clover, diamond or plate at the head; one to four teeth; collars."""
     u = rng.uniform
     metal, thick, long = like(rng, one_of(rng, BRASS, STEEL, DARK)), u(0.07, 0.13), u(0.9, 1.5)
     size = u(0.25, 0.4)
@@ -190,8 +198,8 @@ def key(rng: np.random.Generator) -> list[Shape]:
     if style == 0:
         bow = [rod(ellipse(0, 0, size, size * u(0.7, 1.2)), thick, metal, 0)]
     elif style == 1:  # a clover
-        bow = [rod(ellipse(at[0], at[1], size * 0.5), thick * 0.9, metal,
-                0) for at in ((0, -size * 0.55), (-size * 0.55, 0.1), (size * 0.55, 0.1))]  # fmt: skip
+        leaves = ((0, -size * 0.55), (-size * 0.55, 0.1), (size * 0.55, 0.1))
+        bow = [rod(ellipse(x, y, size * 0.5), thick * 0.9, metal, 0) for x, y in leaves]
     elif style == 2:
         bow = [rod(polygon((0, -size), (size, 0), (0, size), (-size, 0)), thick, metal, 0)]
     else:
@@ -202,14 +210,15 @@ def key(rng: np.random.Generator) -> list[Shape]:
     y, teeth = tip - u(0.02, 0.12), []
     for _ in range(rng.integers(1, 5)):
         deep, tall = u(0.14, 0.42), u(0.08, 0.14)
-        teeth.append(area(polygon((0, y), (deep, y), (deep, y - tall), (0, y - tall)), metal, 1))
+        teeth.append(area(box(0, y - tall, deep, y), metal))
         y -= tall + u(0.04, 0.1)
-    collars = [rod(line((-thick, at), (thick, at)), 0.06, metal,
-            2) for at in (size + 0.12, size + 0.24, y - 0.1)[: rng.integers(4)]]  # fmt: skip
+    places = (size + 0.12, size + 0.24, y - 0.1)[: rng.integers(4)]
+    collars = [rod(line((-thick, at), (thick, at)), 0.06, metal, 2) for at in places]
     return tilted([*teeth, *shaft, *collars, *bow], u(-90, 90))
 
 
 def spectacles(rng: np.random.Generator) -> list[Shape]:
+    """Round, square, cat's-eye or pilot's; thin or thick; clear or dark; the arms turned in or out."""
     u = rng.uniform
     frame, thick = like(rng, one_of(rng, DARK, BRASS, any_colour(rng))), u(0.05, 0.13)
     rx, gap = u(0.38, 0.5), u(0.1, 0.2)
@@ -230,13 +239,14 @@ def spectacles(rng: np.random.Generator) -> list[Shape]:
     right = shifted(lens, gap + rx, 0)
     out, way, far = float(right[:, 0].max()), u(-0.35, 0.55), u(0.5, 1.0)
     top = -ry * u(0.3, 0.7)
-    arm = spline((out, top), (out + 0.08, top), (out + 0.08 + way * 0.5, top - far * 0.7),
-            (out + way * 0.5, top - far), (out - 0.05 + way * 0.5, top - far + u(0.0, 0.25)))  # fmt: skip
+    end = out + way * 0.5
+    arm = spline((out, top), (out + 0.08, top), (end + 0.08, top - far * 0.7), (end, top - far),
+            (end - 0.05, top - far + u(0.0, 0.25)))  # fmt: skip
     parts = [rod(path, thick * 0.7, frame) for path in (arm, flipped(arm))]
     parts += [area(path, glass, -1) for path in (right, flipped(right))]
     parts += [rod(path, thick, frame, 0) for path in (right, flipped(right))]
-    parts.append(rod(spline((-gap - 0.05, drop - 0.1), (0, drop - 0.1 - u(0.0, 0.15)), (gap + 0.05, drop - 0.1)),
-            thick, frame))  # fmt: skip
+    bridge = spline((-gap - 0.05, drop - 0.1), (0, drop - 0.1 - u(0.0, 0.15)), (gap + 0.05, drop - 0.1))
+    parts.append(rod(bridge, thick, frame))
     if style == 3 or rng.random() < 0.15:
         parts.append(rod(line((-gap - 0.2, -ry * 0.8), (gap + 0.2, -ry * 0.8)), thick * 0.7, frame, 2))
     if rng.random() < 0.5:
@@ -245,6 +255,7 @@ def spectacles(rng: np.random.Generator) -> list[Shape]:
 
 
 def guitar(rng: np.random.Generator) -> list[Shape]:
+    """Waist, bouts and neck vary; with a hole or pickups, with or without a cutaway."""
     u = rng.uniform
     paint, wood = like(rng, one_of(rng, WOOD, ORANGE, any_colour(rng))), like(rng, (0.35, 0.22, 0.14))
     low, waist, up, long, neck = u(0.48, 0.62), u(0.28, 0.4), u(0.36, 0.5), u(0.5, 0.65), u(1.0, 1.4)
@@ -260,8 +271,7 @@ def guitar(rng: np.random.Generator) -> list[Shape]:
     end = -long - neck
     parts = [area(body, paint, 0)]
     flare = u(1.2, 1.9) * thin
-    parts.append(area(polygon((-thin, end), (-flare, end - head), (flare, end - head * u(0.8, 1.1)), (thin, end)),
-            wood))  # fmt: skip
+    parts.append(area(trapezium(end - head, flare, end, thin), wood))
     for y in np.linspace(end - head * 0.85, end - head * 0.25, 3):
         for side in (-1, 1):
             parts.append(area(ellipse(side * (flare + 0.04), y, 0.05, 0.035), STEEL, 3))
@@ -269,9 +279,9 @@ def guitar(rng: np.random.Generator) -> list[Shape]:
         parts.append(area(ellipse(0, -long * u(0.1, 0.3), u(0.14, 0.2)), DARK, 1))
     else:
         parts += [rod(line((-0.18, y), (0.18, y)), 0.07, DARK, 2) for y in (-0.12, 0.12)]
-    parts.append(area(polygon((-thin, end), (thin, end), (thin, -long * u(0.4, 0.7)), (-thin, -long * 0.55)), wood))
-    parts += [rod(line((-thin, y), (thin, y)), 0.015, STEEL, 3) for y in np.linspace(end, -long, rng.integers(3,
-            8))[1:-1]]  # fmt: skip
+    parts.append(area(box(-thin, end, thin, -long * u(0.4, 0.7)), wood))
+    frets = np.linspace(end, -long, rng.integers(3, 8))[1:-1]
+    parts += [rod(line((-thin, y), (thin, y)), 0.015, STEEL, 3) for y in frets]
     bridge, wide = long * u(0.4, 0.6), u(0.14, 0.25)
     parts += [rod(line((x * 0.6, end), (x, bridge)), 0.012, CREAM, 3) for x in (-0.04, 0.04)]
     parts.append(rod(line((-wide, bridge), (wide, bridge)), u(0.05, 0.09), wood, 2))

@@ -69,6 +69,16 @@ def polygon(*points: Point) -> Array:
     return line(*points, points[0])
 
 
+def box(left: float, top: float, right: float, bottom: float) -> Array:
+    """An upright rectangle."""
+    return polygon((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+def trapezium(top: float, upper: float, bottom: float, lower: float) -> Array:
+    """A flat top and a flat bottom at these heights, half as wide as `upper` and `lower` say, around x = 0."""
+    return polygon((-upper, top), (upper, top), (lower, bottom), (-lower, bottom))
+
+
 def ellipse(x: float, y: float, rx: float, ry: float | None = None, start: float = 0, stop: float = 360) -> Array:
     """An ellipse around (x, y), or its arc from `start` to `stop`; 0 is right and 90 is down."""
     turn = np.radians(np.linspace(start, stop, 33))
