@@ -91,13 +91,14 @@ def ellipse(x: float, y: float, rx: float, ry: float | None = None, start: float
 def spline(*points: Point) -> Array:
     """A smooth curve through points (Catmull-Rom); a point given twice is a corner; closed if it ends as it began."""
     knots = np.array(points, dtype=np.float64)
+    closed = bool((knots[0] == knots[-1]).all())
     corners = np.flatnonzero((knots[1:] == knots[:-1]).all(-1)) + 1
-    if len(corners) and (knots[0] == knots[-1]).all():  # begin at a corner, so that the seam is smooth
-        knots = np.concatenate([knots[corners[0] : -1], knots[: corners[0]], knots[corners[:1]]])
-    corners = np.flatnonzero((knots[1:] == knots[:-1]).all(-1)) + 1
+    if closed and len(corners):  # begin at a corner, so that the seam is none
+        first = corners[0]
+        knots = np.concatenate([knots[first:-1], knots[:first], knots[first : first + 1]])
+        corners = np.flatnonzero((knots[1:] == knots[:-1]).all(-1)) + 1
     runs = [run for run in np.split(knots, corners) if len(run) > 1]
-    whole = len(runs) == 1 and bool((knots[0] == knots[-1]).all())
-    return np.concatenate([runs[0][:1], *(_smooth(run, whole)[1:] for run in runs)])
+    return np.concatenate([runs[0][:1], *(_smooth(run, closed and not len(corners))[1:] for run in runs)])
 
 
 def _smooth(knots: Array, closed: bool) -> Array:
