@@ -41,7 +41,7 @@ class EncodeConfig:
     """Train the stage-1 encoder of a data set (or load one) and write the banks of its splits into one file."""
 
     dataset: str = "procedural"
-    """`procedural`, or the folder of a data set (QMUL, Sketchy, TU-Berlin, QuickDraw); options follow as in
+    """`procedural`, `objects`, or the folder of a data set (QMUL, Sketchy, TU-Berlin, QuickDraw); options follow as in
     `./sketchy?unseen=cow,bat`."""
     encoder: str = "small-cnn"
     """`small-cnn`, `hf:<name or folder>` of a transformers vision model, or `module:function`."""

@@ -25,7 +25,7 @@ class InfoConfig:
     """Say what is installed and what can be chosen; with --dataset, what is in a data set."""
 
     dataset: str | None = None
-    """`procedural`, or the folder of a data set, with options as `./sketchy?unseen=cow,bat`."""
+    """`procedural`, `objects`, or the folder of a data set, with options as `./sketchy?unseen=cow,bat`."""
     sheet: str | None = None
     """Draw photos and their sketches into this PNG file."""
     split: str = "test"

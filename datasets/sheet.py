@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from .dataset import SketchDataset, Split
@@ -32,7 +34,7 @@ def contact_sheet(
         dataset: any.
         split: which of its splits.
         rows, columns: photos down and across; a small split fills fewer.
-        seed: chooses among the photos that have sketches.
+        seed: chooses among the photos that have sketches, of every category as many as may be.
 
     Returns:
         An RGB image.
@@ -82,7 +84,7 @@ def _blocks(part: Split, most: int, rng: np.random.Generator) -> list[_Block]:
     """Photos with sketches of them; where only categories are known, categories with one of their photos."""
     drawn = np.unique(part.targets[part.targets >= 0])
     if len(drawn):
-        chosen = np.sort(rng.permutation(drawn)[:most])
+        chosen = np.sort(_mixed(part, rng.permutation(drawn))[:most])
         return [
             _Block(
                 part.photos[target],
@@ -104,6 +106,18 @@ def _short(id: str) -> str:
     """An id without the folders, the suffix and the file that ids of files and of their records have."""
     name = id.rpartition("/")[2]
     return name.rpartition("#")[2] if "#" in name or name == id else PurePosixPath(name).stem
+
+
+def _mixed(part: Split, photos: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The first photo of every category, then the second of every one, and so on."""
+    if not part.photo_categories:
+        return photos
+    seen: Counter[str] = Counter()
+    turn = []
+    for photo in photos:
+        turn.append(seen[part.photo_categories[photo]])
+        seen[part.photo_categories[photo]] += 1
+    return photos[np.argsort(turn, kind="stable")]
 
 
 def _paste(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: Image.Image, place: tuple[int, int], label: str) -> None:

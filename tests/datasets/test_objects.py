@@ -1,15 +1,17 @@
 """The object set: deterministic, disjoint, told apart by shape, photo and sketch of the same thing."""
 
 import hashlib
+import re
 import subprocess
 import sys
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from sketchless.datasets import object_photo
+from sketchless.datasets import object_photo, sheet
 from sketchless.datasets.errors import ConfigError, DataError
 from sketchless.datasets.hand import HIGH, LOW, even
 from sketchless.datasets.loading import load_dataset
@@ -144,6 +146,16 @@ def test_the_gallery_of_one_category_is_a_filter_away(things):
         photo for photo, category in zip(test.photos, test.photo_categories, strict=True) if category == "guitar"
     ]
     assert gallery == ["guitar-3-00000", "guitar-3-00001", "guitar-3-00002"]
+
+
+def test_a_contact_sheet_shows_every_category(things, monkeypatch):
+    shown = []
+    monkeypatch.setattr(sheet, "_photo_tile", lambda _, photo_id: shown.append(photo_id) or Image.new("RGB", (9, 9)))
+    sheet.contact_sheet(things, "test", rows=3, columns=2)
+    assert {photo_id.split("-")[0] for photo_id in shown} == set(UNSEEN)
+    shown.clear()
+    sheet.contact_sheet(things, "test", rows=4, columns=2)
+    assert len(set(shown)) == 8
 
 
 def test_report_and_spec(things):
@@ -325,3 +337,15 @@ def test_nonsense_is_refused(options, refuses):
 def test_an_unknown_option_is_refused(refuses):
     with refuses(ConfigError, "did you mean 'instances'"):
         load_dataset("objects", instance=3)
+
+
+def test_the_examples_in_the_docs_run():
+    page = (Path(__file__).parents[2] / "docs" / "objects.md").read_text(encoding="utf-8")
+    scope = {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(block, scope)
+    assert (scope["test"].photos[0], scope["test"].photo_categories[0]) == ("bicycle-0-00000", "bicycle")
+    shapes = scope["apple"](np.random.default_rng(0))
+    assert all(shape.closed or shape.width for shape in shapes)
+    for row, names in (("seen (`train`", SEEN), ("unseen (`test`", UNSEEN)):
+        assert next(line for line in page.splitlines() if row in line).endswith(f"| {', '.join(names)} |")
