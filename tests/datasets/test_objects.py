@@ -264,16 +264,17 @@ def test_photo_and_sketch_show_the_same_thing(monkeypatch):
     own, other = [], []
     for category in CATEGORIES:
         seen, drawn = [], []
-        for index in range(2):
+        for index in range(3):
             seen.append(filled(foreground(monkeypatch, 0, category, index)))
             page = Image.new("L", (CANVAS, CANVAS))
             for stroke in drawing(0, category, index, 0, 0.0):
                 ImageDraw.Draw(page).line([(float(x), float(y)) for x, y in stroke], fill=255, width=5)
             drawn.append(filled(np.asarray(page) > 0))
         overlap = np.array([[(a & b).sum() / (a | b).sum() for b in drawn] for a in seen])
-        assert np.diag(overlap).mean() > 0.7, category
+        # The median: where a part hides a bit of the outline, filling leaks out.
+        assert np.median(np.diag(overlap)) > 0.75, category
         own.append(np.diag(overlap).mean())
-        other.append(overlap[~np.eye(2, dtype=bool)].mean())
+        other.append(overlap[~np.eye(3, dtype=bool)].mean())
     assert np.mean(own) > np.mean(other) + 0.15
 
 
