@@ -30,9 +30,16 @@ from .runs import Interrupted, StopSignal, Stopwatch, progress_bar, run_folder
 from .tables import scores
 
 CHECKPOINT = "stage1.part.safetensors"
+COMMON: dict[str, Any] = {"dim": 64, "loss": "contrastive", "removal": 0.0, "deformation": 0.0}
+SKETCH_A_NET: dict[str, Any] = {
+    **{"size": 225, "epochs": 40, "learning_rate": 1e-3, "freeze": 0.0},
+    **{"dim": 256, "loss": "triplet-squared", "removal": 0.3, "deformation": 1.0},
+}
 RECIPES: dict[str, dict[str, Any]] = {
     "small-cnn": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
     "hf": {"size": 128, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
+    "sketch-a-net": SKETCH_A_NET,
+    "dssa": SKETCH_A_NET,
 }
 
 
@@ -44,7 +51,7 @@ class EncodeConfig:
     """`procedural`, `objects`, or the folder of a data set (QMUL, Sketchy, TU-Berlin, QuickDraw); options follow as in
     `./sketchy?unseen=cow,bat`."""
     encoder: str = "small-cnn"
-    """`small-cnn`, `hf:<name or folder>` of a transformers vision model, or `module:function`."""
+    """`small-cnn`, `sketch-a-net`, `dssa`, `hf:<name or folder>` (transformers), or `module:function`."""
     load: str | None = None
     """Encoder file of an earlier run, instead of training one."""
     join: tuple[str, ...] = ()
@@ -58,29 +65,34 @@ class EncodeConfig:
     split_seed: int | None = None
     """Of the carving alone, so that runs of several seeds can be joined; by default the seed."""
     size: int | None = None
-    """Side of the network's input in pixels; by default 64 for small-cnn, 128 otherwise."""
-    dim: int = 64
-    """Width of the embedding."""
+    """Side of the input in pixels; by default 64 for small-cnn, 225 for sketch-a-net and dssa, 128 otherwise."""
+    dim: int | None = None
+    """Width of the embedding; by default 256 for sketch-a-net and dssa, 64 otherwise."""
     attention: bool = False
     """Spatial attention before pooling."""
     pairs: str = "instance"
     """Train on a sketch and the photo it depicts (`instance`), or any photo of its `category`."""
-    loss: str = "contrastive"
-    """`contrastive` (in-batch softmax) or `triplet` (margin 0.3)."""
+    loss: str | None = None
+    """`contrastive` (in-batch softmax), `triplet` (margin 0.3) or `triplet-squared` (of squared distances);
+    by default triplet-squared for sketch-a-net and dssa, contrastive otherwise."""
     frames: str = "complete"
     """`complete` sketches (baseline B1) or `random` frames as well."""
     epochs: int | None = None
-    """Passes over the training sketches; by default 30 for small-cnn, 12 otherwise."""
+    """Passes over the training sketches; by default 30 for small-cnn, 40 for sketch-a-net and dssa, 12 otherwise."""
     batch: int = 64
     """Pairs per step."""
     learning_rate: float | None = None
-    """Peak learning rate; by default 2e-3 for small-cnn, 3e-4 otherwise."""
+    """Peak learning rate; by default 2e-3 for small-cnn, 1e-3 for sketch-a-net and dssa, 3e-4 otherwise."""
     freeze: float | None = None
-    """Share of the backbone's blocks that keep their weights; by default 0 for small-cnn, 0.4 otherwise."""
+    """Share of the backbone's blocks that keep their weights; by default 0.4 for hf models, 0 otherwise."""
     patience: int = 0
     """Stop after so many epochs without a better validation score; 0 runs all."""
     augment: float = 1.0
     """Strength of random rotation, scale and shift; 0 turns them off."""
+    removal: float | None = None
+    """Largest share of strokes that training sketches lose; by default 0.3 for sketch-a-net and dssa, 0 otherwise."""
+    deformation: float | None = None
+    """Strength of the bending of training sketches; by default 1 for sketch-a-net and dssa, 0 otherwise."""
     precision: str = "auto"
     """`float32`, `tf32` (GPU), `bfloat16` (mixed), or `auto`: bfloat16 on a GPU, float32 on a CPU."""
     reveal: str = "points"
@@ -119,7 +131,7 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
 
 def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
     watch = Stopwatch()
-    recipe = RECIPES.get(config.encoder, RECIPES["hf"])
+    recipe = {**COMMON, **RECIPES.get(config.encoder, RECIPES["hf"])}
     config = replace(config, **{k: v for k, v in recipe.items() if getattr(config, k) is None})
     stage1 = _stage1(config)
     if config.join:
@@ -197,6 +209,8 @@ def _stage1(config: EncodeConfig) -> Stage1Config:
         "freeze",
         "patience",
         "augment",
+        "removal",
+        "deformation",
         "precision",
         "pairs",
         "seed",
@@ -208,6 +222,7 @@ def _encoder(config: EncodeConfig, device: torch.device) -> Encoder:
     if config.load is not None:
         return load_encoder(config.load, device)
     assert config.size is not None
+    assert config.dim is not None
     shape = EncoderConfig(config.encoder, config.size, config.dim, config.attention, config.seed)
     return make_encoder(shape).to(device)
 

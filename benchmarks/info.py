@@ -14,7 +14,7 @@ from sketchless.datasets.errors import unknown_name
 from sketchless.datasets.files import replacing
 from sketchless.datasets.loading import DATASETS, load_dataset
 from sketchless.datasets.sheet import contact_sheet
-from sketchless.encoders import BACKBONES, LOSSES
+from sketchless.encoders import BACKBONES, ENCODERS, LOSSES
 from sketchless.envs import REWARDS
 
 from .runs import machine
@@ -58,7 +58,7 @@ def _overview(console: Console) -> None:
     table.add_row("versions", ", ".join(f"{k} {v}" for k, v in here["versions"].items()))
     table.add_row("machine", f"{here['system']}, {here['cpus']} CPUs, {here['gpu'] or 'no GPU'}")
     table.add_row("data sets", ", ".join(DATASETS))
-    table.add_row("encoders", ", ".join([*BACKBONES, "hf:<name or folder>"]))
+    table.add_row("encoders", ", ".join([*ENCODERS, *BACKBONES, "hf:<name or folder>"]))
     table.add_row("losses", ", ".join(LOSSES))
     table.add_row("environments", "sketchless/OnTheFly-v0, sketchless/Strokes-v0")
     table.add_row("rewards", ", ".join(REWARDS))

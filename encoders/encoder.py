@@ -48,16 +48,20 @@ class EncoderConfig:
 class SpatialAttention(nn.Module):
     """`B + B * softmax(att(B))`, softmax over the positions (Bhunia et al., CVPR 2020)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, hidden: int | None = None) -> None:
         super().__init__()
-        hidden = max(channels // 4, 8)
+        hidden = hidden or max(channels // 4, 8)
         self.score = nn.Sequential(
             nn.Conv2d(channels, hidden, 1), nn.GroupNorm(1, hidden), nn.ReLU(), nn.Conv2d(hidden, 1, 1)
         )
 
+    def mask(self, maps: Tensor) -> Tensor:
+        """Weights [B, 1, h, w] of the positions of maps [B, C, h, w]; each mask sums to 1."""
+        mask: Tensor = self.score(maps).flatten(2).softmax(dim=-1)
+        return mask.view(len(maps), 1, *maps.shape[2:])
+
     def forward(self, maps: Tensor) -> Tensor:
-        mask = self.score(maps).flatten(2).softmax(dim=-1).view(len(maps), 1, *maps.shape[2:])
-        return maps + maps * mask
+        return maps + maps * self.mask(maps)
 
 
 class Encoder(nn.Module):

@@ -21,12 +21,28 @@ def triplet(sketch: Tensor, photo: Tensor, target: Tensor, margin: float = 0.3) 
         margin: in units of Euclidean distance, 0 to 2.
     """
     # |s - p|^2 = 2 - 2 s.p for unit vectors; the floor keeps the root's gradient finite.
-    distance = (2 - 2 * sketch @ photo.T).clamp_min(1e-8).sqrt()  # [B, B]
-    positive = distance.diagonal().unsqueeze(1)
-    # mean of max(0, m + d(s, p+) - d(s, p-))
-    hinge = (margin + positive - distance).clamp_min(0)
+    return hinge((2 - 2 * sketch @ photo.T).clamp_min(1e-8).sqrt(), target, margin)
+
+
+def triplet_squared(sketch: Tensor, photo: Tensor, target: Tensor, margin: float = 0.3) -> Tensor:
+    """Triplet loss of squared distances (Yu et al., "Sketch Me That Shoe", CVPR 2016, with its margin).
+
+    Arguments as `triplet`; `margin` is in units of squared distance, 0 to 4.
+    """
+    return hinge(2 - 2 * sketch @ photo.T, target, margin)
+
+
+def hinge(distance: Tensor, target: Tensor, margin: float) -> Tensor:
+    """Mean over all negatives of max(0, margin + positive - negative).
+
+    Args:
+        distance: [B, B], of sketch i (row) and photo j; the diagonal holds the positives.
+        target: as in `triplet`.
+        margin: in the distance's units.
+    """
+    cost = (margin + distance.diagonal().unsqueeze(1) - distance).clamp_min(0)
     negative = target.unsqueeze(1) != target.unsqueeze(0)
-    return hinge[negative].mean() if negative.any() else hinge.sum() * 0
+    return cost[negative].mean() if negative.any() else cost.sum() * 0
 
 
 def contrastive(sketch: Tensor, photo: Tensor, target: Tensor, temperature: float = 0.07) -> Tensor:
@@ -42,4 +58,4 @@ def contrastive(sketch: Tensor, photo: Tensor, target: Tensor, temperature: floa
     return (cross_entropy(logits, rows) + cross_entropy(logits.T, rows)) / 2
 
 
-LOSSES: dict[str, Loss] = {"contrastive": contrastive, "triplet": triplet}
+LOSSES: dict[str, Loss] = {"contrastive": contrastive, "triplet": triplet, "triplet-squared": triplet_squared}

@@ -10,10 +10,12 @@ import torch
 from sketchless.datasets.errors import CheckpointError
 
 from .device import resolve_device
+from .dssa import DSSA
 from .encoder import Encoder, EncoderConfig, load_weights
+from .sketch_a_net import SketchANet
 from .tensorfile import load_tensors
 
-ENCODERS: dict[str, type[Encoder]] = {}
+ENCODERS: dict[str, type[Encoder]] = {"dssa": DSSA, "sketch-a-net": SketchANet}
 
 
 def make_encoder(config: EncoderConfig, rebuild: dict[str, Any] | None = None) -> Encoder:

@@ -32,6 +32,7 @@ from .encoder import Encoder, load_weights
 from .frames import Frames
 from .losses import LOSSES
 from .precision import average_precision
+from .redraw import redraw
 from .tensorfile import load_tensors, save_tensors
 
 PAIRS = ("instance", "category")
@@ -43,7 +44,7 @@ class Stage1Config:
     """Settings of stage-1 training."""
 
     loss: str = "contrastive"
-    """`contrastive` (in-batch softmax) or `triplet` (margin 0.3, the paper's)."""
+    """`contrastive` (in-batch softmax), `triplet` (margin 0.3, the paper's) or `triplet-squared`."""
     frames: str = "complete"
     """`complete` sketches only (baseline B1), or `random` frames as well."""
     complete_share: float = 0.3
@@ -62,6 +63,10 @@ class Stage1Config:
     """Strength of random rotation, scale and shift; 0 turns them off."""
     flip: bool = True
     """Mirror half of the pairs, sketch and photo alike."""
+    removal: float = 0.0
+    """Largest share of its strokes that a training sketch loses, late and short ones first; 0 turns it off."""
+    deformation: float = 0.0
+    """Strength of the smooth bending of training sketches; 0 turns it off, 1 moves corners by 8 px."""
     patience: int = 0
     """Stop after so many epochs without a better validation score; 0 runs all epochs."""
     precision: str = "auto"
@@ -80,10 +85,10 @@ class Stage1Config:
         for name in ("epochs", "batch", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be above 0")
-        for name in ("weight_decay", "augment", "patience", "seed"):
+        for name in ("weight_decay", "augment", "deformation", "patience", "seed"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be 0 or more")
-        for name in ("complete_share", "freeze"):
+        for name in ("complete_share", "freeze", "removal"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: must lie in 0..1")
         if self.batch < 2:
@@ -154,6 +159,7 @@ class _Stage1:
             },
             "reveal": [schedule, steps],
         }
+        self.sketches, self.reveal = train.sketches, (schedule, steps)
         self.frames = Frames.of(train.sketches, schedule, steps)
         self.photos = PhotoInputs(encoder, dataset, train.photos)
         self.val_frames = Frames.of(validation.sketches, schedule, steps)
@@ -224,16 +230,17 @@ class _Stage1:
     def _loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         rows = rows[: len(rows) // world() * world()]  # equal shares
         config, n = self.config, len(rows)
-        step = self.frames.lengths[rows] - 1  # the complete sketch
+        mine = torch.arange(n).tensor_split(world())[rank()]
+        frames, which = self._frames(rows, mine, generator)
+        step = frames.lengths[which] - 1  # the complete sketch
         if config.frames == "random":
             partial = torch.rand(n, generator=generator) >= config.complete_share
             share = torch.rand(n, generator=generator)
-            step = torch.where(partial, (share * (step + 1)).long(), step)
+            step = torch.where(partial[mine], (share[mine] * (step + 1)).long(), step)
         partners = self._partners(rows, generator)
         flipped = torch.rand(n, generator=generator) < (0.5 if config.flip else 0.0)
         views = random_affine(2 * n, config.augment, generator)
-        mine = torch.arange(n).tensor_split(world())[rank()]
-        sketches = self.encoder.sketch_inputs(self.frames.at(rows[mine], step[mine]))
+        sketches = self.encoder.sketch_inputs(frames.at(which, step))
         images = torch.cat([sketches, self.photos[partners[mine]]])  # [2B, 3, S, S]
         images = torch.where(flipped[mine].repeat(2).view(-1, 1, 1, 1), images.flip(-1), images)
         if config.augment > 0:
@@ -243,6 +250,18 @@ class _Stage1:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             loss: Tensor = self.step(images, self.labels[rows].to(self.device))
         return loss
+
+    def _frames(self, rows: Tensor, mine: Tensor, generator: torch.Generator) -> tuple[Frames, Tensor]:
+        """Frames of the sketches `rows[mine]`, redrawn if so configured, and where among them each one is."""
+        removal, deformation = self.config.removal, self.config.deformation
+        if removal == deformation == 0:
+            return self.frames, rows[mine]
+        seeds = torch.randint(1 << 62, (len(rows),), generator=generator)
+        redrawn = [
+            redraw(self.sketches[row], removal, deformation, np.random.default_rng(seed))
+            for row, seed in zip(rows[mine].tolist(), seeds[mine].tolist(), strict=True)
+        ]
+        return Frames.of(redrawn, *self.reveal), torch.arange(len(mine))
 
     def _partners(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Photos [B] that go with the sketches."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sketchless.encoders import LOSSES
-from sketchless.encoders.losses import contrastive, triplet
+from sketchless.encoders.losses import contrastive, triplet, triplet_squared
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 
@@ -47,6 +47,17 @@ def test_triplet_by_hand() -> None:
     assert triplet(sketch, photo.flip(0), torch.tensor([0, 1])).item() == pytest.approx(1.3, abs=1e-3)
 
 
+def test_squared_triplet_by_hand() -> None:
+    sketch, photo = torch.tensor([EAST, WEST]), torch.tensor([EAST, NORTH])
+    # row 0: near 0, far 2, so 0.3 - 2 < 0 -> 0; row 1: near 2, far 4, so 0.3 + 2 - 4 < 0 -> 0
+    assert triplet_squared(sketch, photo, torch.tensor([0, 1])).item() == 0
+    # the photos change places: near 2, far 0 -> 2.3; near 4, far 2 -> 2.3; mean 2.3
+    assert triplet_squared(sketch, photo.flip(0), torch.tensor([0, 1])).item() == pytest.approx(2.3)
+    # row 0: near 0, far 2 -> 0; row 1: near 2, far 0 -> 2.3
+    sketch, photo = torch.tensor([EAST, EAST]), torch.tensor([EAST, NORTH])
+    assert triplet_squared(sketch, photo, torch.tensor([0, 1])).item() == pytest.approx(1.15)
+
+
 def test_contrastive_by_hand() -> None:
     sketch = photo = torch.tensor([EAST, NORTH])
     # logits 1 and 0 at temperature 1, both ways: log(1 + 1/e)
@@ -62,7 +73,7 @@ def test_losses_equal_plain_loops(seed: int) -> None:
     assert contrastive(sketch, photo, target).item() == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize(("name", "cost"), [("triplet", 0.3), ("contrastive", math.log(2))])
+@pytest.mark.parametrize(("name", "cost"), [("triplet", 0.3), ("triplet-squared", 0.3), ("contrastive", math.log(2))])
 def test_another_sketch_of_the_same_photo_is_no_negative(name: str, cost: float) -> None:
     sketch, photo = torch.tensor([EAST, EAST]), torch.tensor([NORTH, NORTH])
     # two photos that look alike cannot be told apart: the margin, or a toss-up

@@ -102,10 +102,13 @@ def test_same_seed_same_weights(frames: str, train: Train) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("redrawn", [{}, {"removal": 0.5, "deformation": 1.0}])
 @pytest.mark.parametrize("frames", ["complete", "random"])
 @pytest.mark.parametrize("limit", [0.5, 0.7])
-def test_killed_and_resumed_equals_uninterrupted(frames: str, limit: float, train: Train, tmp_path: Path) -> None:
-    config = replace(QUICK, frames=frames, freeze=0.25)
+def test_killed_and_resumed_equals_uninterrupted(
+    redrawn: dict[str, float], frames: str, limit: float, train: Train, tmp_path: Path
+) -> None:
+    config = replace(QUICK, frames=frames, freeze=0.25, **redrawn)
     whole, progress = train(config)
     with pytest.raises(Killed):
         train(config, checkpoint=tmp_path / "c", on_step=kill_at(limit))
@@ -212,6 +215,24 @@ def test_random_frames_show_part_of_the_drawing(polygons: SketchDataset, complet
         assert least <= matches(sketches, complete[0]).any(dim=1).sum() <= most
 
 
+@pytest.mark.parametrize("change", [{"removal": 0.9}, {"deformation": 1.0}])
+@pytest.mark.parametrize("frames", ["complete", "random"])
+def test_redrawn_sketches_keep_their_photos(
+    frames: str, change: dict[str, float], polygons: SketchDataset, complete: tuple[Tensor, Tensor]
+) -> None:
+    config = replace(WHOLE, frames=frames, complete_share=1.0)
+    plain, partners = first_batch(polygons, config, schedule="strokes")
+    sketches, photos = first_batch(polygons, replace(config, **change), schedule="strokes")
+    assert matches(photos, complete[1]).any(dim=1).all()
+    assert matches(plain, complete[0]).any(dim=1).all()
+    assert 0 <= matches(sketches, complete[0]).any(dim=1).sum() < 16
+    if "removal" in change:  # what is left is part of a drawing
+        inside = (sketches.unsqueeze(1) <= complete[0] + 1e-6).all(dim=3).all(dim=2)
+        assert inside.any(dim=1).all()
+        assert (sketches.flatten(1).sum(dim=1) > 0).all()
+    assert partners.shape == photos.shape
+
+
 @pytest.mark.parametrize("frames", ["complete", "random"])
 def test_complete_means_every_stroke(frames: str, polygons: SketchDataset, complete: tuple[Tensor, Tensor]) -> None:
     # 4 to 7 strokes, more than `steps`, which the schedule ignores
@@ -291,6 +312,8 @@ def test_one_photo_is_not_enough(polygons: SketchDataset, train: Train, refuses:
         ({"complete_share": -0.1}, "complete_share=-0.1"),
         ({"weight_decay": -1.0}, "weight_decay=-1.0: must be 0 or more"),
         ({"augment": -1.0}, "augment"),
+        ({"removal": 1.5}, r"removal=1.5: must lie in 0\.\.1"),
+        ({"deformation": -1.0}, "deformation=-1.0: must be 0 or more"),
         ({"patience": -1}, "patience"),
         ({"seed": -1}, "seed"),
     ],
