@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from sketchless.benchmarks.cli import main
+from sketchless.benchmarks.encode import COMMON, RECIPES, EncodeConfig, _stage1
 from sketchless.encoders import save_banks
 
 FAST = ["--set", "episodes=4", "samples=2", "eval_every=2"]
@@ -253,3 +255,11 @@ def test_info_names_what_can_be_chosen(capsys) -> None:
 def test_version(capsys) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("sketchless 0.1.0")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_set_what_the_command_leaves_open(name: str) -> None:
+    recipe = {**COMMON, **RECIPES[name]}
+    assert set(recipe) == {field.name for field in fields(EncodeConfig) if field.default is None} - {"load", "out"}
+    config = _stage1(replace(EncodeConfig(encoder=name), **recipe))  # which checks their values
+    assert config.loss == ("triplet-squared" if name in ("sketch-a-net", "dssa") else "contrastive")
