@@ -37,6 +37,8 @@ class AblateConfig:
     """`methods`, `rewards`, `design`, or `tuning` (step sizes, measured on validation)."""
     bank: str = "procedural"
     """Bank file written by `sketchless encode`, or the name of one that ships."""
+    noisy_bank: str | None = None
+    """Bank of the same encoder written by `sketchless encode --load ... --noise 3`; `design` has its `noise` arm then."""
     preset: str = "quick"
     """`quick`: three seeds, one pass; `full`: ten seeds, five passes."""
     seeds: str | None = None
@@ -83,7 +85,12 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         raise ConfigError(f"passes={passes}: must be above 0")
     folder = Path(config.out or f"runs/ablate-{config.what}-{datetime.now().strftime('%Y%m%d-%H%M%S')}")
     common, about = _common(config, passes, folder)
-    arms = [arm for arm in sweep.arms if not config.arms or arm in config.arms]
+    ready = [name for name, arm in sweep.arms.items() if not set(arm.needs) - set(common)]
+    for name in sweep.arms.keys() - set(ready):
+        console.print(f"left out: {name}, which needs --{sweep.arms[name].needs[0].replace('_', '-')}")
+    arms = [arm for arm in ready if not config.arms or arm in config.arms]
+    if not arms:
+        raise ConfigError(f"arms={', '.join(config.arms)}: none is left; give what they need")
     grid = [cell for cell in cells(config.what, common, seed_list, parse_values(config.set)) if _arm(cell.id) in arms]
     _claim(
         folder,
@@ -125,6 +132,9 @@ def _common(config: AblateConfig, passes: float, folder: Path) -> tuple[dict[str
         "steps": round(passes * int(train.lengths.sum()) * SAMPLES),
         "device": config.device,
     }
+    if config.noisy_bank is not None:
+        noisy = bank_path(config.noisy_bank)
+        common |= {"noisy_bank": _seen_from_a_cell(noisy, folder), "noisy_bank_sha256": sha256(noisy)}
     data = read_meta(path, "bank")["provenance"].get("data", {})
     dataset = Path(data.get("root", data.get("name", path.name))).name
     return common, {"dataset": dataset, "photos": len(measured.gallery), "sketches": len(measured)}
@@ -167,6 +177,8 @@ def _command(config: AblateConfig) -> str:
             words += [f"--{name}", str(getattr(config, name))]
     if config.bank != default.bank:
         words += ["--bank", Path(config.bank).name]
+    if config.noisy_bank is not None:
+        words += ["--noisy_bank", Path(config.noisy_bank).name]
     for name in ("arms", "set"):
         if getattr(config, name):
             words += [f"--{name}", *getattr(config, name)]

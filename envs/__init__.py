@@ -7,7 +7,16 @@ from .ranking import kendall_tau_distance, percentile, similarity, snap, target_
 from .registration import register
 from .rewards import REWARDS, RewardScheme, combined, make_reward, top
 from .vector_env import OnTheFlyVectorEnv
-from .wrappers import NormalizeReward, ToNumpy, drop_frames, resize_gallery, with_distractors
+from .wrappers import (
+    NormalizeReward,
+    ToNumpy,
+    drop_frames,
+    principal_directions,
+    project,
+    resize_gallery,
+    thin_frames,
+    with_distractors,
+)
 
 register()
 
@@ -30,7 +39,10 @@ __all__ = [
     "make_reward",
     "percentile",
     "register",
+    "principal_directions",
+    "project",
     "resize_gallery",
+    "thin_frames",
     "similarity",
     "snap",
     "target_rank",

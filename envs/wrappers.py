@@ -28,6 +28,8 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from torch import Tensor
+from torch.nn.functional import normalize
+from torch.nn.functional import normalize
 
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.encoders.bank import EpisodeBank
@@ -127,6 +129,61 @@ def drop_frames(bank: EpisodeBank, share: float, seed: int = 0) -> EpisodeBank:
         {"drop_frames": {"share": share, "seed": seed}},
         features=bank.features.take_along_dim(shown.unsqueeze(2), dim=1),
     )
+
+
+def thin_frames(bank: EpisodeBank, every: int) -> EpisodeBank:
+    """The bank with shorter episodes: every so many-th frame of each, and always its last.
+
+    Args:
+        every: 1 to T; T / every frames are left, rounded up.
+
+    Raises:
+        ConfigError: a number out of range.
+    """
+    steps = bank.features.shape[1]
+    if not 1 <= every <= steps:
+        raise ConfigError(f"every={every}: want 1 to {steps}, the frames of an episode")
+    ends = torch.arange(1, -(-steps // every) + 1, device=bank.features.device) * every
+    shown = torch.minimum(ends, bank.lengths.unsqueeze(1)) - 1  # [N, T / every]
+    return _changed(
+        bank,
+        {"thin_frames": every},
+        features=bank.features.take_along_dim(shown.unsqueeze(2), dim=1),
+        lengths=(bank.lengths + every - 1) // every,
+    )
+
+
+def project(bank: EpisodeBank, directions: Tensor) -> EpisodeBank:
+    """The bank in a narrower embedding: head and gallery along some directions, at length 1 again.
+
+    normalise(V (W x + b)) = normalise(V e): sketches and photos are projected alike.
+
+    Args:
+        directions: V, float32 [k, d], orthonormal rows, such as `principal_directions`.
+
+    Raises:
+        ConfigError: of another width than the bank's embedding.
+    """
+    if directions.dim() != 2 or directions.shape[1] != bank.gallery.shape[1]:
+        raise ConfigError(f"directions {tuple(directions.shape)}: want [k, {bank.gallery.shape[1]}]")
+    return _changed(
+        bank,
+        {"project": len(directions)},
+        gallery=normalize(bank.gallery @ directions.T, dim=-1),
+        weight=directions @ bank.weight,
+        bias=directions @ bank.bias,
+    )
+
+
+def principal_directions(gallery: Tensor, width: int) -> Tensor:
+    """float32 [width, d]: along which photos [G, d] have most of their length, not centred, as embeddings are not.
+
+    Raises:
+        ConfigError: a width outside 1..min(G, d).
+    """
+    if not 1 <= width <= min(gallery.shape):
+        raise ConfigError(f"width={width}: want 1 to {min(gallery.shape)}, of a gallery {tuple(gallery.shape)}")
+    return torch.linalg.svd(gallery.double(), full_matrices=False).Vh[:width].float()
 
 
 def _changed(bank: EpisodeBank, change: Mapping[str, Any], **fields: Any) -> EpisodeBank:

@@ -15,8 +15,9 @@ from sketchless.agents import agent_class
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.files import sha256
 from sketchless.encoders.bank import EpisodeBank, bank_path
+from sketchless.encoders.gallery import Gallery
 from sketchless.encoders.tensorfile import save_tensors
-from sketchless.envs import make_reward, resize_gallery
+from sketchless.envs import make_reward, principal_directions, project, resize_gallery, thin_frames, with_distractors
 from sketchless.envs.core import Core
 from sketchless.envs.rewards import combined
 
@@ -32,8 +33,11 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
 
     Args:
         settings: `bank bank_sha256 agent set reward mode observation scale steps seed device`, and of what is
-            compared in `design`: `gamma2 tau_normalized` (of the combined reward), `frames` (T: every so many
-            of the drawing's), `gallery` (photos to train against). `split`: what it is measured on.
+            compared in `design`: `gamma2 tau_normalized` (of the combined reward); of the training drawings alone
+            `frames` (every so many-th is trained on), `photos` (share of the photos trained against, with their
+            drawings), `drawings` (those same drawings, against all photos), `noisy_bank noisy_bank_sha256` (their
+            features with noise strokes); and of all splits `width` (share of d, along the training photos'
+            principal directions: B1 is another). `split`: what it is measured on, always in full.
         folder: gets `agent.safetensors` and `ranks.safetensors`.
         progress: told the share done and how it goes; True asks to stop.
 
@@ -43,8 +47,7 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
     Raises:
         ConfigError: the bank has changed, or settings that do not fit. Interrupted: asked to stop, and saved.
     """
-    path = _bank_path(settings, folder)
-    banks = {split: _bank(settings, path, split) for split in ("train", "validation", settings["split"])}
+    banks = _banks(settings, folder)
     core = _core(banks["train"], settings)
     make = agent_class(settings["agent"])
     file, part = folder / "agent.safetensors", folder / "agent.part.safetensors"
@@ -107,20 +110,48 @@ def _core(bank: EpisodeBank, settings: Mapping[str, Any]) -> Core:
     return Core(bank, make_reward(reward), settings["mode"], settings["observation"], settings["scale"])
 
 
-def _bank_path(settings: Mapping[str, Any], folder: Path) -> Path:
+def _bank_path(settings: Mapping[str, Any], folder: Path, name: str = "bank") -> Path:
     """The bank that the grid began with."""
-    shipped = bank_path(settings["bank"])
-    path = shipped if shipped.is_file() else folder / settings["bank"]
-    if sha256(path) != settings["bank_sha256"]:
+    shipped = bank_path(settings[name])
+    path = shipped if shipped.is_file() else folder / settings[name]
+    if sha256(path) != settings[f"{name}_sha256"]:
         raise ConfigError(f"{path}: has changed since the grid began; choose another --out")
     return path
 
 
-def _bank(settings: Mapping[str, Any], path: Path, split: str) -> EpisodeBank:
-    bank = EpisodeBank.load(path, split, settings["device"])
-    if split == "train" and "gallery" in settings:
-        bank = resize_gallery(bank, settings["gallery"])
+def _banks(settings: Mapping[str, Any], folder: Path) -> dict[str, EpisodeBank]:
+    """To train, choose and measure on. Only `width` changes more than the first, so that arms share their drawings."""
+    path, device = _bank_path(settings, folder), settings["device"]
+    banks = {split: EpisodeBank.load(path, split, device) for split in ("train", "validation", settings["split"])}
+    if "noisy_bank" in settings:
+        noisy = EpisodeBank.load(_bank_path(settings, folder, "noisy_bank"), "train", device)
+        if not (
+            torch.equal(noisy.weight, banks["train"].weight) and torch.equal(noisy.gallery, banks["train"].gallery)
+        ):
+            raise ConfigError(f"{settings['noisy_bank']}: is of another encoder or other photos; encode with --load")
+        banks["train"] = noisy
+    if "width" in settings:
+        gallery = banks["train"].gallery
+        directions = principal_directions(gallery, round(settings["width"] * gallery.shape[1]))
+        banks = {split: project(bank, directions) for split, bank in banks.items()}
+    return banks | {"train": _thinned(banks["train"], settings)}
+
+
+def _thinned(bank: EpisodeBank, settings: Mapping[str, Any]) -> EpisodeBank:
+    """The training bank with less to learn from."""
+    if "frames" in settings:
+        bank = thin_frames(bank, settings["frames"])
+    if "photos" in settings:
+        bank = _share(bank, settings["photos"])
+    if "drawings" in settings:
+        few = _share(bank, settings["drawings"])
+        rest = [row for row, photo in enumerate(bank.photo_ids) if photo not in set(few.photo_ids)]
+        bank = with_distractors(few, Gallery(bank.gallery[rest], tuple(bank.photo_ids[row] for row in rest)))
     return bank
+
+
+def _share(bank: EpisodeBank, share: float) -> EpisodeBank:
+    return resize_gallery(bank, round(share * len(bank.gallery)), drop_sketches=True)
 
 
 def _save_ranks(path: Path, evaluation: Evaluation, split: str) -> None:

@@ -18,13 +18,15 @@ EXPERIMENT = "sketchless.benchmarks.ablation.experiment:run"
 class Arm:
     """One of the things compared.
 
-    `settings` are those of the cell (`agent reward mode observation scale gamma2 tau_normalized gallery split`);
-    `set` those of the agent that differ from its preset.
+    `settings` are those of the cell (`agent reward mode observation scale gamma2 tau_normalized frames photos drawings
+    width split`); `set` those of the agent that differ from its preset; `needs` those that the grid must have been
+    given, else the arm is left out, and that no other arm gets.
     """
 
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     set: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,13 @@ DESIGN = Sweep(
         "memory": Arm("GRU memory", set={"policy": "gru"}),
         "gamma2-large": Arm("gamma2 = 1", {"gamma2": 1.0}),
         "tau-counts": Arm("tau as pair counts", {"tau_normalized": False}),
+        "frames-2nd": Arm("T / 2: trains on every 2nd frame", {"frames": 2}),
+        "frames-4th": Arm("T / 4: trains on every 4th frame", {"frames": 4}),
+        "width-half": Arm("d / 2 (another B1)", {"width": 0.5}),
+        "width-quarter": Arm("d / 4 (another B1)", {"width": 0.25}),
+        "photos": Arm("trains on 40 % of the photos", {"photos": 0.4}),
+        "drawings": Arm("the same drawings, all photos", {"drawings": 0.4}),
+        "noise": Arm("trains with noise strokes", needs=("noisy_bank", "noisy_bank_sha256")),
     },
     "default",
     "each variant against the default, in m@B",
@@ -125,7 +134,7 @@ def cells(name: str, common: Mapping[str, Any], seeds: list[int], overrides: Map
 
     Args:
         name: a key of `SWEEPS`.
-        common: settings that all cells have; an arm's own come first.
+        common: settings that all cells have, an arm's own come first; and what some arms need, left out without.
         seeds: of the repetitions.
         overrides: settings of the agent for all arms; an arm's own come first.
 
@@ -135,9 +144,13 @@ def cells(name: str, common: Mapping[str, Any], seeds: list[int], overrides: Map
     if name not in SWEEPS:
         raise unknown_name("ablation", name, SWEEPS)
     grid = []
+    optional = {setting for arm in SWEEPS[name].arms.values() for setting in arm.needs}
     for seed in seeds:
         for arm_name, arm in SWEEPS[name].arms.items():
-            settings = {**common, **arm.settings, "seed": seed}
+            if set(arm.needs) - set(common):
+                continue
+            shared = {setting: value for setting, value in common.items() if setting not in optional - set(arm.needs)}
+            settings = {**shared, **arm.settings, "seed": seed}
             settings["set"] = _known(settings["agent"], {**overrides, **arm.set})
             grid.append(Cell(f"{name}/{arm_name}/seed-{seed}", EXPERIMENT, settings))
     return grid
