@@ -29,7 +29,6 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.nn.functional import normalize
 
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.encoders.bank import EpisodeBank
