@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -38,39 +39,91 @@ def save_agent(agent: Any, path: str | os.PathLike[str]) -> None:
 
 
 def load_agent(cls: Any, path: str | os.PathLike[str], env: Any, validation: Any, **kwargs: Any) -> Any:
-    """Read what `save_agent` wrote; see `Agent.load`."""
+    """Read what `save_agent` wrote; see `Agent.load`. The file is checked whole: it may be crafted."""
     tensors, meta = load_tensors(path, "agent")
-    if meta["agent"] != cls.name:
-        raise CheckpointError(f"{path}: holds {meta['agent']!r}, not {cls.name!r}; load it with that class")
-    unknown = set(meta["config"]) - {f.name for f in fields(cls.Config)}
-    if unknown:
-        raise CheckpointError(f"{path}: has the setting {min(unknown)!r}, unknown here; it is of another version")
+    if meta.get("agent") != cls.name:
+        raise CheckpointError(f"{path}: holds {meta.get('agent')!r}, not {cls.name!r}; load it with that class")
     try:
-        agent = cls(env, validation, cls.Config(**meta["config"]), **kwargs)
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: cannot be used here: {error}") from error
-    if meta["core"] != _kind(agent):
-        raise CheckpointError(f"{path}: was made for {meta['core']}, the environment has {_kind(agent)}; make it alike")
-    try:
+        agent = cls(env, validation, _config(cls.Config, meta["config"]), **kwargs)
+        if meta["core"] != _kind(agent):
+            raise ValueError(f"was made for {meta['core']}, the environment has {_kind(agent)}; make it alike")
         for name, module in agent.modules.items():
             load_weights(module, _part(tensors, f"module/{name}/"), path)
         for name, optimizer in agent.optimizers.items():
             for i, parameter in enumerate(_parameters(optimizer)):
                 found = _part(tensors, f"optimizer/{name}/{i}/")
+                if found:  # none before the first step
+                    _same(found, {"step": torch.tensor(0.0), "exp_avg": parameter, "exp_avg_sq": parameter})
                 # as in torch's own loading: the count of steps stays where the optimiser wants it
                 optimizer.state[parameter] = {k: v.to(agent.device) for k, v in found.items()}
-        agent._start = [tensors[f"start/{i}"].to(agent.device) for i in range(len(agent._start))]
+        start = _part(tensors, "start/")
+        _same(start, {str(i): tensor for i, tensor in enumerate(agent._start)})
+        agent._start = [start[str(i)].to(agent.device) for i in range(len(start))]
         agent.generator.set_state(tensors["random"])
+        if tensors["queue"].dtype != torch.int64 or tensors["queue"].dim() != 1:
+            raise ValueError("queue is no list of drawings")
         agent._queue = tensors["queue"].to(agent.device)
-        counters = meta["counters"]
-        agent.num_timesteps, agent.n_updates = counters["timesteps"], counters["updates"]
-        agent._budget, agent.history, agent.numbers = counters["budget"], meta["history"], meta["numbers"]
+        counters = _numbers("counters", meta["counters"], {"timesteps": int, "updates": int, "budget": int})
+        agent.num_timesteps, agent.n_updates, agent._budget = (counters[k] for k in ("timesteps", "updates", "budget"))
+        agent.numbers = _numbers("numbers", meta["numbers"], dict.fromkeys(agent.numbers, float))
+        if not isinstance(meta["history"], list):
+            raise ValueError("history is no list")
+        agent.history = [_numbers("history", look, dict.fromkeys(look, float)) for look in meta["history"]]
         if meta["best"] is not None:
-            weights = {k: v.to(agent.device) for k, v in _part(tensors, "best/").items()}
-            agent._best = type(agent._best)(**meta["best"], weights=weights)
+            best = _numbers("best", meta["best"], {"m_at_b": float, "timesteps": int, "looks": int})
+            weights = _part(tensors, "best/")
+            _same(weights, agent.policy.state_dict())
+            agent._best = type(agent._best)(**best, weights={k: v.to(agent.device) for k, v in weights.items()})
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: cannot be used here: {error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     except (KeyError, RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{path}: lacks a part of a checkpoint ({error}); use an earlier one") from error
+        fault = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: lacks a part of a checkpoint ({fault}); use an earlier one") from error
     return agent
+
+
+def _config(kind: Any, values: Any) -> Any:
+    """Settings, each of its type. Raises ValueError."""
+    if not isinstance(values, dict):
+        raise ValueError(f"config is {values!r}; use an earlier file")
+    types, settings = get_type_hints(kind), {}
+    for name, value in values.items():
+        if name not in types:
+            raise ValueError(f"has the setting {name!r}, unknown here; it is of another version")
+        wanted = types[name]
+        if get_origin(wanted) is tuple:  # a list in JSON
+            fits = isinstance(value, list) and all(isinstance(one, get_args(wanted)[0]) for one in value)
+            settings[name] = tuple(value) if fits else value
+        else:
+            fits = isinstance(value, float | int) if wanted is float else isinstance(value, wanted)
+            settings[name] = value
+        if not fits:
+            raise ValueError(f"setting {name}={value!r} is of another kind; use an earlier file")
+    return kind(**settings)
+
+
+def _numbers(what: str, found: dict[str, Any], types: dict[str, type]) -> dict[str, Any]:
+    """Numbers by name, exactly these. Raises ValueError."""
+    if not isinstance(found, dict) or set(found) != set(types):
+        raise ValueError(f"{what} holds {found!r}, want {', '.join(types) or 'nothing'}; use an earlier file")
+    for name, value in found.items():
+        whole = type(value) is int and value >= 0
+        if not (whole or (types[name] is float and isinstance(value, int | float) and math.isfinite(value))):
+            raise ValueError(f"{what}: {name}={value!r} is no number that can be there; use an earlier file")
+    return found
+
+
+def _same(found: dict[str, Tensor], like: dict[str, Tensor]) -> None:
+    """Finite tensors of these names, shapes and types. Raises ValueError."""
+    if set(found) != set(like):
+        raise ValueError(f"holds the tensors {sorted(found)}, not {sorted(like)}; use an earlier file")
+    for name, tensor in found.items():
+        if tensor.shape != like[name].shape or tensor.dtype != like[name].dtype or not tensor.isfinite().all():
+            raise ValueError(
+                f"{name} is {tuple(tensor.shape)}, not finite {tuple(like[name].shape)}; use an earlier file"
+            )
 
 
 def _kind(agent: Any) -> dict[str, Any]:

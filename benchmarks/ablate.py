@@ -38,7 +38,7 @@ class AblateConfig:
     bank: str = "procedural"
     """Bank file written by `sketchless encode`, or the name of one that ships."""
     noisy_bank: str | None = None
-    """Bank of the same encoder written by `sketchless encode --load ... --noise 3`; `design` has its `noise` arm then."""
+    """Bank of the same encoder, of `sketchless encode --load ... --noise 3`: `design` has its `noise` arm then."""
     preset: str = "quick"
     """`quick`: three seeds, one pass; `full`: ten seeds, five passes."""
     seeds: str | None = None

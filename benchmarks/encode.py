@@ -24,6 +24,7 @@ from sketchless.encoders.ensemble import ensemble
 from sketchless.encoders.registry import load_encoder, make_encoder
 from sketchless.encoders.stage1 import Progress as Stage1Progress
 from sketchless.encoders.stage1 import Stage1Config, train_stage1
+from sketchless.envs.noise import plant_noise
 
 from .metrics import evaluate
 from .runs import Interrupted, StopSignal, Stopwatch, progress_bar, run_folder
@@ -101,6 +102,8 @@ class EncodeConfig:
     """Frames of an episode (not with `strokes`)."""
     variants: int = 0
     """Further encodings of each training sketch under small changes of viewpoint."""
+    noise: int = 0
+    """Noise strokes planted in every training sketch once the encoder is trained or loaded."""
     half: bool = False
     """Store features as float16: half the size."""
     device: str = "auto"
@@ -152,6 +155,8 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
             if stop.asked:
                 raise Interrupted(f"stopped while encoding; the same command with --out {folder} goes on")
 
+        if config.noise:
+            dataset = plant_noise(dataset, config.noise, seed=config.seed, splits=("train",)).dataset
         banks = encode_banks(
             encoder,
             dataset,
@@ -160,7 +165,8 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
             variants=config.variants,
             mirror=config.mirror,
             seed=config.seed,
-            provenance={"stage1": None if config.load else asdict(stage1)},
+            provenance={"stage1": None if config.load else asdict(stage1)}
+            | ({"noise": config.noise} if config.noise else {}),
             on_step=tick,
         )
         save_banks(bank, banks, torch.float16 if config.half else torch.float32)

@@ -40,6 +40,10 @@ def notes(found: Comparison) -> list[str]:
         f"resampling seeds and sketches. Differences to {grid.arms[grid.reference]}, paired by seed and sketch.",
         f"p: exact sign-flip test over seeds, adjusted by Holm over the family: {grid.family}.",
     ]
+    others = {grid.arms[arm]: next(iter(cells.values())).baseline["m@B"] for arm, cells in grid.cells.items() if cells}
+    apart = [f"{arm} {value:.2f}" for arm, value in others.items() if abs(value - grid.baseline["m@B"]) > 0.005]
+    if apart:
+        sentences.append(f"Arms with another B1, so that features differ too; its m@B: {', '.join(apart)}.")
     if grid.missing:
         sentences.append(f"Not measured: {', '.join(grid.missing)}.")
     return [f"{found.warning.capitalize()}.", *sentences] if found.warning else sentences

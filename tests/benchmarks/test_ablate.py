@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from sketchless.agents import AGENTS
-from sketchless.benchmarks.ablation.experiment import run
+from sketchless.benchmarks.ablation.experiment import _banks, run
 from sketchless.benchmarks.ablation.sweep import METHODS, RATES, SWEEPS, cells
 from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.runs import Interrupted
 from sketchless.datasets import ConfigError
 from sketchless.datasets.files import sha256
-from sketchless.encoders import save_banks
+from sketchless.encoders import EpisodeBank, save_banks
 
 SMALL = {"episodes": 4, "samples": 2, "eval_every": 2}
 
@@ -79,6 +81,43 @@ class TestGrids:
         grid = {cell.id: cell.settings["set"] for cell in cells("methods", common, [0], {"clip": 0.1, "episodes": 8})}
         assert grid["methods/ppo-a-clip/seed-0"] == {"clip": 0.1, "episodes": 8}
         assert grid["methods/vpg/seed-0"] == {"episodes": 8}
+
+
+class TestDesign:
+    def banks(self, common: dict[str, Any], tmp_path: Path, **settings: Any) -> dict[str, EpisodeBank]:
+        return _banks({**common, **settings}, tmp_path)
+
+    def test_only_training_has_fewer_frames(self, common: dict[str, Any], tmp_path: Path) -> None:
+        banks = self.banks(common, tmp_path, frames=4)  # of six
+        assert [banks[split].features.shape[1] for split in ("train", "validation", "test")] == [2, 6, 6]
+
+    def test_a_narrower_embedding_is_that_of_all(self, common: dict[str, Any], tmp_path: Path) -> None:
+        banks = self.banks(common, tmp_path, width=0.5)  # of eight
+        assert {tuple(bank.weight.shape) for bank in banks.values()} == {(4, 32)}
+        assert all(torch.equal(bank.weight, banks["train"].weight) for bank in banks.values())
+
+    def test_photos_and_drawings_train_on_the_same_drawings(self, common: dict[str, Any], tmp_path: Path) -> None:
+        few = self.banks(common, tmp_path, photos=0.4)["train"]
+        more = self.banks(common, tmp_path, drawings=0.4)["train"]
+        assert few.sketch_ids == more.sketch_ids
+        assert (len(few.gallery), len(more.gallery)) == (4, 10)
+        assert [more.photo_ids[t] for t in more.targets] == [few.photo_ids[t] for t in few.targets]
+
+    def test_the_noisy_bank_is_trained_on_alone(self, common: dict[str, Any], tmp_path: Path, make_bank) -> None:
+        clean = self.banks(common, tmp_path)
+        noisy = replace(clean["train"], features=clean["train"].features.flip(1))
+        save_banks(tmp_path / "noisy.safetensors", {"train": noisy})
+        given = {"noisy_bank": "noisy.safetensors", "noisy_bank_sha256": sha256(tmp_path / "noisy.safetensors")}
+        banks = self.banks(common, tmp_path, **given)
+        assert torch.equal(banks["train"].features, noisy.features)
+        assert torch.equal(banks["test"].features, clean["test"].features)
+        grid = {cell.id.split("/")[1]: cell.settings for cell in cells("design", {**common, **given}, [0], {})}
+        assert [arm for arm, settings in grid.items() if "noisy_bank" in settings] == ["noise"]
+        assert "noise" not in {cell.id.split("/")[1] for cell in cells("design", common, [0], {})}
+        save_banks(tmp_path / "noisy.safetensors", {"train": make_bank(n=9, steps=6, seed=7)})
+        given["noisy_bank_sha256"] = sha256(tmp_path / "noisy.safetensors")
+        with pytest.raises(ConfigError, match="of another encoder"):
+            self.banks(common, tmp_path, **given)
 
 
 class TestCell:

@@ -25,7 +25,16 @@ from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.encoders import Encoder, EncoderConfig, EpisodeBank, Gallery, encode_banks
 from sketchless.envs import Core, OnTheFlyVectorEnv, combined
 from sketchless.envs.noise import plant_noise
-from sketchless.envs.wrappers import NormalizeReward, ToNumpy, drop_frames, resize_gallery, with_distractors
+from sketchless.envs.wrappers import (
+    NormalizeReward,
+    ToNumpy,
+    drop_frames,
+    principal_directions,
+    project,
+    resize_gallery,
+    thin_frames,
+    with_distractors,
+)
 
 MakeBank = Callable[..., EpisodeBank]
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
@@ -468,3 +477,55 @@ def test_record_video_around_many(
         env.step(env.action_space.sample())
     env.close()
     assert list(recorded(tmp_path / "video").values()) == frames
+
+
+# Shorter episodes and narrower embeddings --------------------------------------------------------------------
+
+
+def test_every_third_frame_and_always_the_last(make_bank: MakeBank) -> None:
+    bank = make_bank(n=3, steps=7, lengths=[7, 6, 1])
+    thin = thin_frames(bank, 3)
+    assert thin.lengths.tolist() == [3, 2, 1]
+    shown = torch.tensor([[2, 5, 6], [2, 5, 5], [0, 0, 0]])  # frames 3, 6, 7 of seven; 3, 6 of six; 1 of one
+    assert torch.equal(thin.features, bank.features[torch.arange(3).unsqueeze(1), shown])
+    assert torch.equal(thin.targets, bank.targets)
+
+
+def test_every_frame_is_the_bank_itself(bank: EpisodeBank) -> None:
+    same = thin_frames(bank, 1)
+    assert torch.equal(same.features, bank.features)
+    assert torch.equal(same.lengths, bank.lengths)
+
+
+def test_thinning_out_of_range(bank: EpisodeBank, refuses: Refuses) -> None:
+    for every in (0, bank.features.shape[1] + 1):
+        with refuses(ConfigError, f"every={every}: want 1 to"):
+            thin_frames(bank, every)
+
+
+def test_principal_directions_of_photos_along_two_axes() -> None:
+    gallery = torch.tensor([[0.6, 0.8, 0.0], [0.6, 0.8, 0.0], [0.8, -0.6, 0.0]])  # lengths sqrt 2 and 1, orthogonal
+    first, second = principal_directions(gallery, 2)
+    assert first.abs().tolist() == pytest.approx([0.6, 0.8, 0.0])
+    assert second.abs().tolist() == pytest.approx([0.8, 0.6, 0.0])
+
+
+def test_projection_along_one_axis_leaves_its_coordinates(make_bank: MakeBank) -> None:
+    bank = make_bank(dim=4)
+    narrow = project(bank, torch.eye(4)[[2, 0]])
+    assert torch.equal(narrow.weight, bank.weight[[2, 0]])
+    assert torch.equal(narrow.bias, bank.bias[[2, 0]])
+    kept = bank.gallery[:, [2, 0]]
+    assert torch.allclose(narrow.gallery, kept / kept.norm(dim=1, keepdim=True))
+
+
+def test_projection_on_all_directions_keeps_every_rank(bank: EpisodeBank) -> None:
+    turned = project(bank, principal_directions(bank.gallery, bank.gallery.shape[1]))
+    assert torch.equal(baseline(turned), baseline(bank))
+
+
+def test_directions_that_do_not_fit(bank: EpisodeBank, refuses: Refuses) -> None:
+    with refuses(ConfigError, r"directions \(2, 3\): want \[k, 8\]"):
+        project(bank, torch.zeros(2, 3))
+    with refuses(ConfigError, "width=9: want 1 to 8"):
+        principal_directions(bank.gallery, 9)
