@@ -56,7 +56,7 @@ class AblateConfig:
     executor: str = "local"
     """`local`, or `ray`: the cluster at RAY_ADDRESS, else one on this machine."""
     gpus: float = 0.0
-    """GPUs, or the share of one, that each cell takes on the cluster."""
+    """GPUs, or the share of one, that each cell takes on the cluster: with 0.25 four seeds share a GPU."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
     out: str | None = None
@@ -178,7 +178,7 @@ def _command(config: AblateConfig) -> str:
     if config.bank != default.bank:
         words += ["--bank", Path(config.bank).name]
     if config.noisy_bank is not None:
-        words += ["--noisy_bank", Path(config.noisy_bank).name]
+        words += ["--noisy-bank", Path(config.noisy_bank).name]
     for name in ("arms", "set"):
         if getattr(config, name):
             words += [f"--{name}", *getattr(config, name)]

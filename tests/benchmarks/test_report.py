@@ -310,6 +310,15 @@ def test_a_missing_cell_is_said_and_left_out(tmp_path: Path) -> None:
     assert "| 9 of 10 |" in markdown(found)
 
 
+def test_an_arm_with_another_b1_is_named(tmp_path: Path) -> None:
+    folder = tiny(tmp_path)
+    assert "another B1" not in markdown(compare(read_grid(folder)))
+    for seed in (0, 1):
+        file = folder / "methods" / "vpg" / f"seed-{seed}" / "result.json"
+        change(file, baseline={**json.loads(file.read_text())["baseline"], "m@B": 30.25})
+    assert "so that features differ too; its m@B: VPG 30.25." in markdown(compare(read_grid(folder)))
+
+
 def test_an_arm_without_cells_keeps_its_place(tmp_path: Path) -> None:
     write_grid(tmp_path)
     before = {row.name: row for row in compare(read_grid(tmp_path)).rows}
