@@ -182,7 +182,8 @@ def principal_directions(gallery: Tensor, width: int) -> Tensor:
     """
     if not 1 <= width <= min(gallery.shape):
         raise ConfigError(f"width={width}: want 1 to {min(gallery.shape)}, of a gallery {tuple(gallery.shape)}")
-    return torch.linalg.svd(gallery.double(), full_matrices=False).Vh[:width].float()
+    directions: Tensor = torch.linalg.svd(gallery.double(), full_matrices=False).Vh
+    return directions[:width].float()
 
 
 def _changed(bank: EpisodeBank, change: Mapping[str, Any], **fields: Any) -> EpisodeBank:
