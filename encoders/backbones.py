@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
+import json
+from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.datasets.plugins import find
@@ -71,14 +76,30 @@ class SmallCNN(Backbone):
         return list(self.blocks)
 
 
-class HuggingFace(Backbone):
-    """Any `transformers` vision model, convolutional or transformer, as a feature map, in float32.
-
-    The tokens of a transformer, its class token too, become the L positions of a map [B, C, L, 1].
-
-    Kept in evaluation mode also while training: dropout would blur retrieval, and the statistics of a
+class Pretrained(Backbone):
+    """Kept in evaluation mode also while training: dropout would blur retrieval, and the statistics of a
     batch norm mean little on batches that mix sketches and photos.
     """
+
+    model: nn.Module
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.model.eval()
+        return self
+
+
+class HuggingFace(Pretrained):
+    """Any `transformers` vision model, convolutional or transformer, as a feature map, in float32.
+
+    Of a model of images and text (CLIP, SigLIP) it is the image tower. The tokens of a transformer, its class
+    token too, become the L positions of a map [B, C, L, 1]; so spatial attention weights tokens.
+
+    Pixels are scaled by the mean and deviation in the folder's `preprocessor_config.json`; without one, to -1..1.
+    """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, name: str, rebuild: dict[str, Any] | None = None) -> None:
         super().__init__()
@@ -91,10 +112,17 @@ class HuggingFace(Backbone):
                 model = transformers.AutoModel.from_pretrained(name)
             else:
                 model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**rebuild))
+            model = getattr(model, "vision_model", model)
+            pixels = _pixels(name) if rebuild is None else {}
         except Exception as error:  # damaged folders raise nearly anything
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(f"hf:{name}: cannot load it ({reason}); give a folder or a hub name") from error
+        for key, value in pixels.items():
+            setattr(model.config, key, value)  # so that they come back with it
         self.rebuild = model.config.to_dict()
+        for key, attribute in {"image_mean": "mean", "image_std": "deviation"}.items():
+            values = torch.tensor(getattr(model.config, key, [0.5])).view(1, -1, 1, 1)
+            self.register_buffer(attribute, values, persistent=False)
         self.model = model.float().eval()
         # Vision transformers have positions for one image size and stretch them only when told to.
         stretches = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
@@ -108,15 +136,11 @@ class HuggingFace(Backbone):
             raise ConfigError(f"hf:{name}: {type(model).__name__} is no vision model with a feature map") from error
 
     def forward(self, images: Tensor) -> Tensor:
-        out: Tensor = self.model(pixel_values=images * 2 - 1, **self.options).last_hidden_state
+        pixels = images * (1 / self.deviation) - self.mean / self.deviation
+        out: Tensor = self.model(pixel_values=pixels, **self.options).last_hidden_state
         if out.dim() == 3:  # tokens [B, L, C]
             out = out.transpose(1, 2).unsqueeze(-1)  # [B, C, L, 1]
         return out
-
-    def train(self, mode: bool = True) -> HuggingFace:
-        super().train(mode)
-        self.model.eval()
-        return self
 
     def stages(self) -> list[nn.Module]:
         blocks: list[nn.Module] = []
@@ -128,23 +152,93 @@ class HuggingFace(Backbone):
         return blocks
 
 
-BACKBONES: dict[str, Callable[[], Backbone]] = {"small-cnn": SmallCNN}
+def _pixels(name: str) -> dict[str, list[float]]:
+    """Mean and deviation of the channels that a pretrained model is used to, where it says so."""
+    from transformers.utils import cached_file
+
+    file = cached_file(
+        name,
+        "preprocessor_config.json",
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    about = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+    if about.get("do_normalize") is False:
+        return {"image_mean": [0.0], "image_std": [1.0]}
+    return {key: about[key] for key in ("image_mean", "image_std") if key in about}
+
+
+class InceptionV3(Pretrained):
+    """Inception-V3 up to Mixed_7c, the backbone of Bhunia et al. (CVPR 2020): 299 px to [B, 2048, 8, 8].
+
+    ImageNet weights and blocks come from torchvision, else from timm; their names are the same, so that a saved
+    encoder loads with either. Both ship Google's original weights, which know pixels in -1..1.
+    """
+
+    channels = 2048
+    names = (
+        *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "pool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "pool_2"),
+        *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
+        *("Mixed_7a", "Mixed_7b", "Mixed_7c"),
+    )
+
+    def __init__(self, rebuild: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.rebuild = {}
+        whole = _inception(pretrained=rebuild is None)
+        self.model = nn.Sequential(
+            OrderedDict((n, nn.MaxPool2d(3, 2) if n.startswith("pool") else getattr(whole, n)) for n in self.names)
+        ).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        out: Tensor = self.model(images * 2 - 1)
+        return out
+
+    def stages(self) -> list[nn.Module]:
+        return [block for block in self.model.children() if not isinstance(block, nn.MaxPool2d)]
+
+
+def _inception(pretrained: bool) -> Any:
+    makers: list[Callable[[], Any]] = []
+    with contextlib.suppress(ImportError, RuntimeError):  # RuntimeError: one built for another torch
+        from torchvision.models import inception_v3
+
+        makers.append(lambda: inception_v3(weights="DEFAULT" if pretrained else None, init_weights=False))
+    with contextlib.suppress(ImportError, RuntimeError):
+        from timm import create_model
+
+        makers.append(lambda: create_model("inception_v3", pretrained=pretrained))
+    if not makers:
+        cure = "pip install 'sketchless[torchvision]' or 'sketchless[timm]'"
+        raise ConfigError(f"backbone 'inception-v3' needs torchvision or timm: {cure}")
+    try:
+        return makers[0]()
+    except Exception as error:  # whatever a download can raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"inception-v3: cannot get its weights ({reason}); connect once, they are kept"
+        ) from error
+
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {"small-cnn": SmallCNN, "inception-v3": InceptionV3}
 
 
 def make_backbone(name: str, rebuild: dict[str, Any] | None = None) -> Backbone:
     """Build a backbone.
 
     Args:
-        name: `"small-cnn"`, `"hf:<name or folder>"`, an entry point of the group `sketchless.backbones`, or
-            `"module:function"`; the last two return a `Backbone`.
+        name: `"small-cnn"`, `"inception-v3"`, `"hf:<name or folder>"`, an entry point of the group
+            `sketchless.backbones`, or `"module:function"`; the last two return a `Backbone`.
         rebuild: the `rebuild` of a saved one: same network, weights left to the caller.
 
     Raises:
-        ConfigError: unknown name, or transformers is not installed.
+        ConfigError: unknown name, or the library behind it is not installed.
         CheckpointError: the pretrained weights cannot be loaded.
     """
     if name.startswith("hf:"):
         return HuggingFace(name[3:], rebuild)
+    if name == "inception-v3":
+        return InceptionV3(rebuild)
     backbone = find("backbone", name, BACKBONES, ("hf:<name or folder>",))()
     if not isinstance(backbone, Backbone):
         raise ConfigError(f"backbone {name!r} gives a {type(backbone).__name__}, not a Backbone")
