@@ -76,7 +76,7 @@ def _dispatch(arguments: list[str]) -> None:
 def _parse(command: str, config_class: type[Any], arguments: list[str]) -> Any:
     import tyro
 
-    first = {"evaluate": "target", "bench": "what", "ablate": "what", "report": "folder"}.get(command)
+    first = {"evaluate": "target", "bench": "what", "ablate": "what", "report": "folder", "info": "topic"}.get(command)
     if first and arguments and not arguments[0].startswith("-"):
         arguments = [f"--{first}", *arguments]
     complaint = io.StringIO()

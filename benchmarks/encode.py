@@ -38,6 +38,8 @@ SKETCH_A_NET: dict[str, Any] = {
 }
 RECIPES: dict[str, dict[str, Any]] = {
     "small-cnn": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
+    "manifold": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
+    "inception-v3": {"size": 299, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
     "hf": {"size": 128, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
     "sketch-a-net": SKETCH_A_NET,
     "dssa": SKETCH_A_NET,

@@ -17,6 +17,7 @@ from sketchless.datasets.sheet import contact_sheet
 from sketchless.encoders import BACKBONES, ENCODERS, LOSSES
 from sketchless.envs import REWARDS
 
+from .encoder_table import show
 from .runs import machine
 
 
@@ -24,6 +25,8 @@ from .runs import machine
 class InfoConfig:
     """Say what is installed and what can be chosen; with --dataset, what is in a data set."""
 
+    topic: str | None = None
+    """`encoders`: the table of what each is, how fast, and how good."""
     dataset: str | None = None
     """`procedural`, `objects`, or the folder of a data set, with options as `./sketchy?unseen=cow,bat`."""
     sheet: str | None = None
@@ -35,8 +38,13 @@ class InfoConfig:
 
 
 def run(config: InfoConfig, console: Console | None = None) -> None:
-    """Print the information asked for and write the sheet. Raises as `load_dataset`."""
+    """Print the information asked for and write the sheet. Raises ConfigError (no such topic) and as `load_dataset`."""
     console = console or Console()
+    if config.topic is not None:
+        if config.topic != "encoders":
+            raise unknown_name("topic", config.topic, ["encoders"])
+        show(console)
+        return
     if config.dataset is None and config.sheet is None:
         _overview(console)
         return
@@ -58,7 +66,7 @@ def _overview(console: Console) -> None:
     table.add_row("versions", ", ".join(f"{k} {v}" for k, v in here["versions"].items()))
     table.add_row("machine", f"{here['system']}, {here['cpus']} CPUs, {here['gpu'] or 'no GPU'}")
     table.add_row("data sets", ", ".join(DATASETS))
-    table.add_row("encoders", ", ".join([*ENCODERS, *BACKBONES, "hf:<name or folder>"]))
+    table.add_row("encoders", ", ".join([*BACKBONES, *ENCODERS, "hf:<name or folder>"]))
     table.add_row("losses", ", ".join(LOSSES))
     table.add_row("environments", "sketchless/OnTheFly-v0, sketchless/Strokes-v0")
     table.add_row("rewards", ", ".join(REWARDS))

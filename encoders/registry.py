@@ -8,28 +8,43 @@ from typing import Any
 import torch
 
 from sketchless.datasets.errors import CheckpointError
+from sketchless.datasets.plugins import find
 
+from .backbones import BACKBONES
 from .device import resolve_device
 from .dssa import DSSA
 from .encoder import Encoder, EncoderConfig, load_weights
+from .manifold import Manifold
 from .sketch_a_net import SketchANet
 from .tensorfile import load_tensors
 
-ENCODERS: dict[str, type[Encoder]] = {"dssa": DSSA, "sketch-a-net": SketchANet}
+ENCODERS: dict[str, type[Encoder]] = {"dssa": DSSA, "manifold": Manifold, "sketch-a-net": SketchANet}
 
 
 def make_encoder(config: EncoderConfig, rebuild: dict[str, Any] | None = None) -> Encoder:
     """The encoder of that name: one of `ENCODERS`, else an `Encoder` on the backbone of that name.
 
+    `"module:Class"`, or an entry point of the group `sketchless.backbones`, may also be a subclass of `Encoder`.
+
     Args:
-        config: its `backbone` is the name.
+        config: its `backbone` is the name; what follows the first colon is the encoder's own affair.
         rebuild: of a saved encoder: the same network, without its pretrained weights.
 
     Raises:
         ConfigError: unknown name, or a network that does not take images of this size.
         CheckpointError: pretrained weights that cannot be loaded.
     """
-    return ENCODERS.get(config.backbone, Encoder)(config, rebuild)
+    return _encoder_class(config.backbone)(config, rebuild)
+
+
+def _encoder_class(name: str) -> type[Encoder]:
+    first = name.partition(":")[0]
+    if first in ENCODERS:
+        return ENCODERS[first]
+    if first == "hf":
+        return Encoder
+    part = find("backbone", name, BACKBONES, (*ENCODERS, "hf:<name or folder>"))
+    return part if isinstance(part, type) and issubclass(part, Encoder) else Encoder
 
 
 def load_encoder(path: str | os.PathLike[str], device: str | torch.device = "auto") -> Encoder:

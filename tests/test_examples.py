@@ -15,7 +15,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
-from sketchless.encoders import EpisodeBank
+from sketchless.encoders import EncoderConfig, EpisodeBank, load_encoder, make_encoder
 from sketchless.envs import REWARDS, Core, OnTheFlyEnv, OnTheFlyVectorEnv
 from sketchless.envs.testing import check_agent
 
@@ -254,3 +254,19 @@ def test_my_agent_learns_and_keeps_the_contract(capsys: pytest.CaptureFixture[st
 
 def test_my_agent_is_short() -> None:
     assert len((EXAMPLES / "my_agent.py").read_text().splitlines()) <= 60
+
+
+# Encoders of one's own ---------------------------------------------------------------------------------------
+
+
+def test_my_encoders_train_both_ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    scores = runpy.run_path(str(EXAMPLES / "my_encoder.py"))["main"](epochs=1)
+    assert len(scores) == 2
+    assert all(0 < score <= 1 for score in scores.values())
+    for name, kind in {"patches": "Encoder", "Sharp": "Sharp"}.items():
+        encoder = make_encoder(EncoderConfig(f"my_encoder:{name}", size=32, dim=4))
+        assert type(encoder).__name__ == kind
+        encoder.save(tmp_path / name)
+        assert load_encoder(tmp_path / name, "cpu").digest() == encoder.digest()
+    assert len((EXAMPLES / "my_encoder.py").read_text().splitlines()) <= 70

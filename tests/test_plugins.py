@@ -8,6 +8,7 @@ import pytest
 
 from sketchless.agents import VPG, agent_class
 from sketchless.datasets import ConfigError
+from sketchless.encoders import Encoder, EncoderConfig, make_encoder
 from sketchless.encoders.backbones import SmallCNN, make_backbone
 from sketchless.envs import make_reward
 
@@ -17,9 +18,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed package with a part for each group."""
     (tmp_path / "plugged_in.py").write_text(
         "from sketchless.agents import VPG\nfrom sketchless.encoders.backbones import SmallCNN\n"
+        "from sketchless.encoders.manifold import Manifold\n"
         "class Mine(VPG):\n    name = 'mine'\n"
         "def thirds(rank, size):\n    return rank / 3\n"
         "def net():\n    return SmallCNN()\n"
+        "class Whole(Manifold):\n    pass\n"
     )
     about = tmp_path / "plugged_in-1.0.dist-info"
     about.mkdir()
@@ -27,7 +30,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (about / "entry_points.txt").write_text(
         "[sketchless.agents]\nmine = plugged_in:Mine\nlost = plugged_in:Lost\n"
         "[sketchless.rewards]\nthirds = plugged_in:thirds\n"
-        "[sketchless.backbones]\nnet = plugged_in:net\n"
+        "[sketchless.backbones]\nnet = plugged_in:net\nwhole = plugged_in:Whole\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -37,6 +40,9 @@ def test_parts_are_found(prefix: str) -> None:
     assert issubclass(agent_class(f"{prefix}{'Mine' if prefix else 'mine'}"), VPG)
     assert make_reward(f"{prefix}thirds").local(6, 10) == 2
     assert isinstance(make_backbone(f"{prefix}net"), SmallCNN)
+    assert type(make_encoder(EncoderConfig(f"{prefix}net", size=32))) is Encoder
+    whole = make_encoder(EncoderConfig(f"{prefix}{'Whole' if prefix else 'whole'}", size=32))
+    assert type(whole).__name__ == "Whole"
 
 
 def test_what_is_built_in_comes_first() -> None:
