@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
-        _keep_freed_memory()
+        keep_freed_memory()
         _dispatch([a for a in arguments if a != "--debug"])
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output has gone, as in `sketchless info | head`
@@ -108,7 +108,7 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Ask glibc to reuse freed blocks instead of returning them: convolutions on a CPU run up to 3x faster."""
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")

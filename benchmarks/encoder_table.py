@@ -27,6 +27,7 @@ from sketchless.datasets.files import replacing, write_json
 from sketchless.encoders import BACKBONES, ENCODERS, EncoderConfig, make_encoder
 from sketchless.encoders.encoder import inference
 
+from .cli import keep_freed_memory
 from .timing import interleave
 
 FILE = Path(__file__).parent / "results" / "encoders.json"
@@ -114,7 +115,7 @@ def figure(path: str | os.PathLike[str]) -> None:
         canvas.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
 
 
-def measure(rows: Mapping[str, Row], rounds: int = 5) -> None:
+def measure(rows: Mapping[str, Row], rounds: int = 3) -> None:
     """Fill in `parameters` and `images_per_second` of those rows that can be built here, in turns, on one thread.
 
     Speed counts the processor's time of this process, so that a busy machine does not look like a slow encoder.
@@ -148,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--measure", nargs="*", help="names of the table; all without a name")
     asked = parser.parse_args(argv).measure
     if asked is not None:
+        keep_freed_memory()  # as the commands do
         content = json.loads(FILE.read_text(encoding="utf-8"))
         installed = entries()
         measure({n: r for n, r in content["encoders"].items() if n in installed and (not asked or n in asked)})

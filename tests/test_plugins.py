@@ -18,11 +18,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed package with a part for each group."""
     (tmp_path / "plugged_in.py").write_text(
         "from sketchless.agents import VPG\nfrom sketchless.encoders.backbones import SmallCNN\n"
-        "from sketchless.encoders.manifold import Manifold\n"
+        "from sketchless.encoders import Encoder, make_backbone\nfrom torch import nn\n"
         "class Mine(VPG):\n    name = 'mine'\n"
         "def thirds(rank, size):\n    return rank / 3\n"
         "def net():\n    return SmallCNN()\n"
-        "class Whole(Manifold):\n    pass\n"
+        "class Whole(Encoder):\n    def build(self, rebuild):\n"
+        "        self.backbone, self.attention = make_backbone('small-cnn'), nn.Identity()\n"
+        "        self.head = nn.Linear(128, self.config.dim)\n"
     )
     about = tmp_path / "plugged_in-1.0.dist-info"
     about.mkdir()
