@@ -102,8 +102,16 @@ def figure(path: str | os.PathLike[str]) -> None:
     for name, row in sorted(rows.items(), key=lambda item: item[1]["images_per_second"]):
         x, y = row["images_per_second"], scored.get(name, floor)
         axes.plot(x, y, "o" if name in scored else "|", color="#0072B2" if name in scored else "#8a929d", ms=8)
-        turn = 0 if name in scored else 45
-        axes.annotate(name, (x, y), (4, 6), textcoords="offset points", rotation=turn, fontsize=8, color="#333a45")
+        turn = 0 if name in scored else 90
+        axes.annotate(
+            name,
+            (x, y),
+            (4, 6) if name in scored else (-3, 8),
+            textcoords="offset points",
+            rotation=turn,
+            fontsize=8,
+            color="#333a45",
+        )
     axes.set_xscale("log")
     axes.set_xlabel("images per second, one thread")
     axes.set_ylabel("m@B on Chair-V2, test (B1)")
