@@ -54,7 +54,7 @@ class Manifold(Encoder):
         channels, dim = self.backbone.channels, self.config.dim
         self.attention = SpatialAttention(channels) if self.config.attention else nn.Identity()
         self.head = nn.Linear(channels, dim)
-        self.prototypes = nn.Parameter(torch.randn(PROTOTYPES, channels))
+        self.prototypes = nn.Parameter(nn.init.normal_(torch.empty(PROTOTYPES, channels)))
         self.generated = nn.Parameter(torch.zeros(PROTOTYPES, dim, dim))  # U, at 0: the plain head
         self.register_buffer("identity", torch.eye(dim), persistent=False)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # of training, behind the noise
