@@ -106,7 +106,7 @@ def figure(path: str | os.PathLike[str]) -> None:
         axes.annotate(
             name,
             (x, y),
-            (4, 6) if name in scored else (-3, 8),
+            offset,
             textcoords="offset points",
             rotation=turn,
             fontsize=8,
