@@ -12,11 +12,14 @@ from .losses import LOSSES
 from .precision import average_precision, precision
 from .registry import ENCODERS, load_encoder, make_encoder
 from .stage1 import Progress, Stage1Config, train_stage1
+from .vit import Tokens
+from .zse import ZSE
 
 __all__ = [
     "BACKBONES",
     "ENCODERS",
     "LOSSES",
+    "ZSE",
     "Backbone",
     "Encoder",
     "EncoderConfig",
@@ -25,6 +28,7 @@ __all__ = [
     "Gallery",
     "Progress",
     "Stage1Config",
+    "Tokens",
     "average_precision",
     "bank_splits",
     "encode_banks",

@@ -17,8 +17,9 @@ from .encoder import Encoder, EncoderConfig, load_weights
 from .manifold import Manifold
 from .sketch_a_net import SketchANet
 from .tensorfile import load_tensors
+from .zse import ZSE
 
-ENCODERS: dict[str, type[Encoder]] = {"dssa": DSSA, "manifold": Manifold, "sketch-a-net": SketchANet}
+ENCODERS: dict[str, type[Encoder]] = {"dssa": DSSA, "manifold": Manifold, "sketch-a-net": SketchANet, "zse": ZSE}
 
 
 def make_encoder(config: EncoderConfig, rebuild: dict[str, Any] | None = None) -> Encoder:
