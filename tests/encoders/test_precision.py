@@ -1,10 +1,8 @@
-"""Average precision and precision against their definitions, in plain loops."""
+"""Average precision and precision against plain loops that share no code with them, and by hand."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
@@ -12,117 +10,77 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sketchless.datasets.errors import ConfigError
-from sketchless.encoders.precision import average_precision, precision
+from sketchless.datasets import ConfigError
+from sketchless.encoders import average_precision, precision
 
 
-def ranking(score: Sequence[float], relevant: Sequence[bool]) -> list[bool]:
-    """Relevance by rank; among equal scores the relevant photos come last."""
-    return [right for _, right in sorted(zip(score, relevant, strict=True), key=lambda pair: (-pair[0], pair[1]))]
+def ranked(score: list[float], relevant: list[bool]) -> list[bool]:
+    """Relevance in the order of the ranking; the relevant last among equals."""
+    return [relevant[i] for i in sorted(range(len(score)), key=lambda i: (-score[i], relevant[i]))]
 
 
-def slow_average_precision(score: Sequence[float], relevant: Sequence[bool], k: int | None) -> float:
-    ranked, k = ranking(score, relevant), len(score) if k is None else min(k, len(score))
-    total = 0.0
-    for i in range(1, k + 1):
-        if ranked[i - 1]:
-            total += sum(ranked[:i]) / i
-    return total / min(k, sum(relevant)) if any(relevant) else math.nan
+def slow_ap(score: list[float], relevant: list[bool], k: int, interpolated: bool) -> float:
+    order = ranked(score, relevant)[:k]
+    if not any(relevant):
+        return math.nan
+    shares = [sum(order[: i + 1]) / (i + 1) for i in range(len(order))]
+    if interpolated:
+        shares = [max(shares[i:]) for i in range(len(shares))]
+    return sum(s for s, hit in zip(shares, order, strict=True) if hit) / min(len(order), sum(relevant))
 
 
-def slow_precision(score: Sequence[float], relevant: Sequence[bool], k: int) -> float:
-    first = ranking(score, relevant)[:k]
-    return sum(first) / len(first)
+def slow_precision(score: list[float], relevant: list[bool], k: int, at_most_relevant: bool) -> float:
+    order = ranked(score, relevant)[:k]
+    count = min(len(order), sum(relevant)) if at_most_relevant else len(order)
+    return sum(order[:count]) / count if count else math.nan
 
 
-def tensors(score: Sequence[float], relevant: Sequence[bool]) -> tuple[Tensor, Tensor]:
-    return torch.tensor([score]), torch.tensor([relevant])
-
-
-SCORES = [0.9, 0.8, 0.7, 0.6, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("relevant", "k", "expected"),
-    [
-        ([1, 0, 1, 0, 0], None, (1 / 1 + 2 / 3) / 2),
-        ([1, 0, 1, 0, 0], 2, (1 / 1) / 2),  # two are relevant, one of them came
-        ([0, 0, 1, 0, 0], None, 1 / 3),  # one relevant photo: 1 / rank
-        ([0, 0, 1, 0, 0], 2, 0.0),
-        ([1, 1, 1, 0, 0], 2, (1 / 1 + 2 / 2) / 2),  # no more than k can come
-        ([1, 1, 1, 1, 1], None, 1.0),
-        ([0, 1, 0, 0, 1], 99, (1 / 2 + 2 / 5) / 2),  # k beyond the gallery
-        ([1, 0, 0, 0, 1], 1, 1.0),
-    ],
-)
-def test_average_precision_by_hand(relevant: list[int], k: int | None, expected: float) -> None:
-    value = average_precision(*tensors(SCORES, [bool(r) for r in relevant]), k)
-    assert value.dtype == torch.float64
-    assert value.tolist() == pytest.approx([expected])
-
-
-def test_precision_by_hand() -> None:
-    score, relevant = tensors(SCORES, [True, False, True, True, False])
-    assert [precision(score, relevant, k).item() for k in (1, 2, 3, 5, 99)] == pytest.approx(
-        [1, 1 / 2, 2 / 3, 0.6, 0.6]
+GALLERIES = st.integers(1, 12).flatmap(
+    lambda n: st.tuples(
+        st.lists(st.integers(-3, 3).map(float), min_size=n, max_size=n),  # few values: many ties
+        st.lists(st.booleans(), min_size=n, max_size=n),
     )
-
-
-def test_ties_count_against_us() -> None:
-    score, relevant = tensors([0.5, 0.5, 0.5, 0.5], [True, False, False, True])
-    assert average_precision(score, relevant).item() == pytest.approx((1 / 3 + 2 / 4) / 2)
-    assert precision(score, relevant, 2).item() == 0
-    # whatever their order in the gallery
-    assert average_precision(score, relevant.flip(1)).item() == pytest.approx((1 / 3 + 2 / 4) / 2)
-
-
-@pytest.mark.parametrize("k", [None, 1, 3, 99])
-def test_a_query_without_relevant_photos_has_none(k: int | None) -> None:
-    score = torch.tensor([SCORES, SCORES])
-    relevant = torch.tensor([[False] * 5, [True] + [False] * 4])
-    value = average_precision(score, relevant, k)
-    assert math.isnan(value[0])
-    assert value[1] == 1
-    assert precision(score, relevant, k or 5)[0] == 0
-
-
-@pytest.mark.parametrize("k", [0, -1])
-def test_a_cut_below_one(k: int, refuses: Any) -> None:
-    with refuses(ConfigError, f"among the first {k}"):
-        precision(*tensors(SCORES, [True] * 5), k)
-    with refuses(ConfigError, f"among the first {k}"):
-        average_precision(*tensors(SCORES, [True] * 5), k)
-
-
-@given(
-    rows=st.integers(1, 12).flatmap(
-        lambda size: st.lists(
-            st.tuples(
-                st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0, 2.0]), min_size=size, max_size=size),
-                st.lists(st.booleans(), min_size=size, max_size=size),
-            ),
-            min_size=1,
-            max_size=4,
-        )
-    ),
-    k=st.none() | st.integers(1, 15),
 )
-def test_like_the_loop_ties_included(rows: list[tuple[list[float], list[bool]]], k: int | None) -> None:
-    score = torch.tensor([row[0] for row in rows])
-    relevant = torch.tensor([row[1] for row in rows])
-    expected = [slow_average_precision(*row, k) for row in rows]
-    assert average_precision(score, relevant, k).tolist() == pytest.approx(expected, nan_ok=True)
-    if k is not None:
-        assert precision(score, relevant, k).tolist() == pytest.approx([slow_precision(*row, k) for row in rows])
 
 
-def test_without_ties_the_order_of_the_gallery_is_nothing() -> None:
-    generator = torch.Generator().manual_seed(0)
-    score = torch.randn(20, 300, generator=generator)
-    relevant = torch.rand(20, 300, generator=generator) < 0.1
-    order = torch.randperm(300, generator=generator)
-    for k in (None, 1, 10, 200):
-        shuffled = average_precision(score[:, order], relevant[:, order], k)
-        assert torch.allclose(average_precision(score, relevant, k), shuffled)
-        loop = [slow_average_precision(s.tolist(), r.tolist(), k) for s, r in zip(score, relevant, strict=True)]
-        assert shuffled.tolist() == pytest.approx(loop)
+def close(found: Tensor, expected: float) -> None:
+    assert found.dtype == torch.float64
+    assert found.item() == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+@given(GALLERIES, st.integers(1, 14), st.booleans())
+def test_equal_to_plain_loops(gallery: tuple[list[float], list[bool]], k: int, other: bool) -> None:
+    score, relevant = gallery
+    scores, hits = torch.tensor([score]), torch.tensor([relevant])
+    close(average_precision(scores, hits, k, other), slow_ap(score, relevant, k, other))
+    close(average_precision(scores, hits, None, other), slow_ap(score, relevant, len(score), other))
+    close(precision(scores, hits, k, other), slow_precision(score, relevant, k, other))
+
+
+@given(GALLERIES, st.integers(1, 14))
+def test_interpolation_never_gives_less(gallery: tuple[list[float], list[bool]], k: int) -> None:
+    score, relevant = torch.tensor([gallery[0]]), torch.tensor([gallery[1]])
+    if relevant.any():
+        assert average_precision(score, relevant, k, True) >= average_precision(score, relevant, k) - 1e-12
+
+
+def test_by_hand() -> None:
+    score = torch.tensor([[5.0, 4.0, 3.0, 2.0, 1.0]])
+    relevant = torch.tensor([[False, True, True, False, True]])
+    # P at the three hits: 1/2, 2/3, 3/5
+    close(average_precision(score, relevant), (1 / 2 + 2 / 3 + 3 / 5) / 3)
+    close(average_precision(score, relevant, 2), (1 / 2) / 2)
+    # the best P from there on: 2/3, 2/3, 3/5
+    close(average_precision(score, relevant, interpolated=True), (2 / 3 + 2 / 3 + 3 / 5) / 3)
+    close(precision(score, relevant, 4), 2 / 4)
+    close(precision(score, relevant, 4, at_most_relevant=True), 2 / 3)  # three are relevant: the first three count
+
+
+def test_equal_scores_earn_nothing() -> None:
+    relevant = torch.tensor([[True, False, False, False]])
+    close(average_precision(torch.zeros(1, 4), relevant), 1 / 4)
+
+
+def test_nothing_among_the_first_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="give 1 or more"):
+        precision(torch.zeros(1, 4), torch.ones(1, 4, dtype=torch.bool), 0)
