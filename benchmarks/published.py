@@ -1,6 +1,7 @@
-"""The numbers that Bhunia et al., "Sketch Less for More" (CVPR 2020), print. Shown beside ours for comparison only.
+"""The numbers that Bhunia et al., "Sketch Less for More" (CVPR 2020), and ZSE-SBIR (CVPR 2023) print.
 
-Their data, encoder and number of runs differ from ours, and their tables carry no intervals.
+Shown beside ours for comparison only: their data, encoder and number of runs differ, and their tables carry no
+intervals.
 """
 
 from __future__ import annotations
@@ -80,6 +81,12 @@ REWARDS = {
         "inv-rank": Score(84.07, 20.54),
         "combined": Score(85.38, 21.44),
     },
+}
+
+# ZSE-SBIR, unseen categories, by score (`ret`, `rn`) and metric, 0..1. Sketchy: the split with 25 unseen ones.
+ZERO_SHOT: dict[str, dict[str, dict[str, float]]] = {
+    "Sketchy": {"ret": {"mAP@all": 0.736, "P@100": 0.808}, "rn": {"mAP@all": 0.698, "P@100": 0.797}},
+    "TU-Berlin": {"ret": {"mAP@all": 0.569, "P@100": 0.637}, "rn": {"mAP@all": 0.542, "P@100": 0.657}},
 }
 
 TABLES = {"baselines": BASELINES, "methods": METHODS, "rewards": REWARDS}

@@ -1,46 +1,69 @@
-"""`sketchless evaluate`: the numbers of a run, or of a bank's baseline, again from files."""
+"""`sketchless evaluate`: the numbers of a run, of a bank's baseline, or of an encoder's zero-shot tasks, from files."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from sketchless.agents import agent_class
-from sketchless.datasets.errors import CheckpointError
-from sketchless.datasets.files import sha256
+from sketchless.datasets.errors import CheckpointError, ConfigError
+from sketchless.datasets.files import sha256, write_json
+from sketchless.datasets.loading import load_dataset
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
+from sketchless.encoders.registry import load_encoder
 from sketchless.envs.core import Core
 
 from .metrics import Evaluation, evaluate
-from .runs import read_json
-from .tables import comparison, scores
+from .published import ZERO_SHOT
+from .runs import progress_bar, read_json
+from .tables import comparison, retrieval, scores
+from .zero_shot import Retrieval, ways_to_count, zero_shot
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Evaluate the agents of a run on the test drawings, or the baseline B1 on every split of a bank."""
+    """Evaluate the agents of a run on the test drawings, the baseline B1 on every split of a bank, or, with
+    --task, an encoder on categories it has not seen, on instances, or on another data set."""
 
     target: str = "procedural"
-    """Folder of a `train` run, a bank file, or the name of a bank that ships."""
+    """Folder of a `train` run, a bank file, or the name of a bank that ships; with --task, folder of an `encode`
+    run, or an encoder file."""
     bank: str | None = None
     """Bank of the run, if it has moved."""
     split: str = "test"
     """Split that the agents of a run play."""
+    task: str | None = None
+    """`inter` (test categories that training has not), `intra` (instances within a category) or `cross` (another
+    data set)."""
+    dataset: str | None = None
+    """With --task: the data set; by default the one that the encoder was trained on."""
+    score: str = "ret"
+    """With --task: `ret` (cosine of embeddings) or `rn` (relation network of `zse`, pair by pair)."""
+    first: int | None = None
+    """With --score rn: order only the first so many photos by it, the rest by ret; by default all."""
+    json: str | None = None
+    """With --task: write the numbers to this file too."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
 
 
-def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Evaluation]:
-    """Print the table of a run (and whether its `results.json` says the same), or the B1 row of each split.
+def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Evaluation] | Retrieval:
+    """Print the table of a run (and whether its `results.json` says the same), the B1 row of each split, or a task.
 
     Raises:
-        CheckpointError: no such run or bank, a damaged file, another bank than the run's, or results that
-            do not repeat.
+        CheckpointError: no such run, bank or encoder, a damaged file, another bank than the run's, or results
+            that do not repeat.
+        ConfigError, DataError: see `zero_shot`.
     """
     console = console or Console()
+    if config.task is not None:
+        return _task(config, config.task, console)
+    if config.dataset or config.json or config.first or config.score != "ret":
+        raise ConfigError("--dataset, --score, --first and --json belong to a --task: inter, intra or cross")
     folder = Path(config.target)
     if not folder.is_dir():
         splits = bank_splits(config.target)
@@ -72,6 +95,40 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
             )
         console.print("equal to results.json in every digit")
     return rows
+
+
+def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
+    if config.json is not None and Path(config.json).exists():
+        raise ConfigError(f"{config.json}: exists; remove it or name another file")
+    file = Path(config.target)
+    trained: dict[str, Any] = {}
+    if file.is_dir():
+        manifest = read_json(file / "manifest.json")
+        if manifest.get("command") != "encode":
+            raise CheckpointError(f"{file}: holds a {manifest.get('command')} run; --task wants an encode run")
+        trained, file = manifest["config"], file / "encoder.safetensors"
+    elif config.dataset is None:
+        raise ConfigError(f"{file}: an encoder file does not say what it was trained on; give --dataset")
+    encoder = load_encoder(file, config.device)
+    name = config.dataset or trained["dataset"]
+    if (task == "cross") == (name == trained.get("dataset")) and trained:
+        rule = "another data set than" if task == "cross" else "the data set"
+        raise ConfigError(f"--task {task} wants {rule} the encoder was trained on, {trained['dataset']}; see --dataset")
+    carving = {key: trained[key] for key in ("seed", "validation") if key in trained and name == trained["dataset"]}
+    dataset = load_dataset(name, **carving)
+    with progress_bar(console) as bar:
+        row = bar.add_task(f"{task}, {config.score}", total=1.0, note="")
+        found = zero_shot(encoder, dataset, task, config.score, config.first, lambda x: bar.update(row, completed=x))
+        bar.update(row, completed=1.0)
+    console.print(retrieval(found))
+    if config.json is not None:
+        content = {key: getattr(found, key) for key in ("task", "score", "first", "dataset", "sketches", "photos")}
+        content |= {"categories": list(found.categories), "metrics": found.summary(), "definitions": ways_to_count()}
+        content |= {"data": dict(dataset.spec), "encoder": asdict(encoder.config), "weights": encoder.digest()}
+        content["published"] = ZERO_SHOT
+        write_json(config.json, content)
+        console.print(f"written to [bold]{config.json}[/]")
+    return found
 
 
 def _bank(folder: Path, recorded: dict[str, str], given: str | None) -> Path:

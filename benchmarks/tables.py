@@ -8,6 +8,8 @@ import numpy as np
 from rich.table import Table
 
 from .metrics import METRICS, Evaluation, interval
+from .published import ZERO_SHOT
+from .zero_shot import Retrieval
 
 
 def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -> Table:
@@ -45,4 +47,30 @@ def scores(rows: dict[str, Evaluation]) -> Table:
     for name, evaluation in rows.items():
         values = [f"{value:.2f}" for value in evaluation.summary().values()]
         table.add_row(name, str(len(evaluation.rank)), str(evaluation.gallery), *values)
+    return table
+
+
+def retrieval(found: Retrieval) -> Table:
+    """One row per metric of a zero-shot task, beside chance and, for categories, what the paper prints."""
+    how = {"ret": "by ret, the cosine of embeddings", "rn": "by rn, the relation network"}[found.score]
+    if found.first is not None:
+        how += f", which orders the first {found.first} by ret"
+    names = f" of {len(found.categories)} categories" if found.categories else ""
+    table = Table(
+        title=f"{found.task}, {found.dataset}: {found.sketches} sketches, {found.photos} photos{names}; {how}",
+        caption="each sketch counts once; by category: mean of the categories' means; as released: as the code of "
+        "ZSE-SBIR counts; Sketchy, TU-Berlin: published (other data, ViT-B/16)",
+    )
+    columns = ["metric", "value", "95 % interval", "chance", "by category"]
+    published = ["as released", *ZERO_SHOT] if any(m.released is not None for m in found.metrics.values()) else []
+    for column in columns + published:
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name, row in found.summary().items():
+        cells = [f"{row['mean']:.3f}", f"{row['low']:.3f} .. {row['high']:.3f}"]
+        cells += [f"{row['chance']:.3f}", f"{row['by_category']:.3f}"]
+        if published:
+            cells.append("-" if row["released"] is None else f"{row['released']:.3f}")
+            printed = (ZERO_SHOT[where][found.score].get(name) for where in ZERO_SHOT)
+            cells += ["-" if value is None else f"{value:.3f}" for value in printed]
+        table.add_row(name, *cells)
     return table

@@ -7,6 +7,7 @@ self-attention half of ZSE-SBIR. Token selection: Liang et al., "EViT" (ICLR 202
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,14 @@ class Tokens:
     def __getitem__(self, rows: Tensor | slice) -> Tokens:
         """Those of some of the images."""
         return Tokens(self.values[rows], self.places[rows], self.attention[rows], self.grid)
+
+    @classmethod
+    def join(cls, parts: Sequence[Tokens]) -> Tokens:
+        """Those of several batches, one at least, as one batch."""
+        values, places, attention = (
+            torch.cat([getattr(p, x) for p in parts]) for x in ("values", "places", "attention")
+        )
+        return cls(values, places, attention, parts[0].grid)
 
     def having(self, values: Tensor) -> Tokens:
         """Other values [B, L, C'] at the same places."""
