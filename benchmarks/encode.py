@@ -40,6 +40,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "small-cnn": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
     "manifold": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
     "inception-v3": {"size": 299, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
+    "zse": {"size": 64, "epochs": 40, "learning_rate": 1e-3, "freeze": 0.0},
+    "zse:hf": {"size": 224, "epochs": 30, "learning_rate": 1e-5, "freeze": 0.0, "loss": "triplet"},  # the paper's
     "hf": {"size": 128, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
     "sketch-a-net": SKETCH_A_NET,
     "dssa": SKETCH_A_NET,
@@ -54,7 +56,8 @@ class EncodeConfig:
     """`procedural`, `objects`, or the folder of a data set (QMUL, Sketchy, TU-Berlin, QuickDraw); options follow as in
     `./sketchy?unseen=cow,bat`."""
     encoder: str = "small-cnn"
-    """`small-cnn`, `sketch-a-net`, `dssa`, `hf:<name or folder>` (transformers), or `module:function`."""
+    """`small-cnn`, `sketch-a-net`, `dssa`, `manifold`, `zse` (or `zse:hf:<name or folder>` of a ViT), `inception-v3`,
+    `hf:<name or folder>` of a transformers vision model, or `module:function`."""
     load: str | None = None
     """Encoder file of an earlier run, instead of training one."""
     join: tuple[str, ...] = ()
@@ -76,8 +79,8 @@ class EncodeConfig:
     pairs: str = "instance"
     """Train on a sketch and the photo it depicts (`instance`), or any photo of its `category`."""
     loss: str | None = None
-    """`contrastive` (in-batch softmax), `triplet` (margin 0.3) or `triplet-squared` (of squared distances);
-    by default triplet-squared for sketch-a-net and dssa, contrastive otherwise."""
+    """`contrastive` (in-batch softmax), `triplet` (margin 0.3, zse: 1) or `triplet-squared` (of squared distances);
+    by default triplet-squared for sketch-a-net and dssa, triplet for zse:hf, contrastive otherwise."""
     frames: str = "complete"
     """`complete` sketches (baseline B1) or `random` frames as well."""
     epochs: int | None = None
@@ -136,7 +139,8 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
 
 def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
     watch = Stopwatch()
-    recipe = {**COMMON, **RECIPES.get(config.encoder, RECIPES["hf"])}
+    family = ":".join(config.encoder.split(":")[:2])  # zse:hf of zse:hf:<folder>
+    recipe = {**COMMON, **RECIPES.get(family, RECIPES["hf"])}
     config = replace(config, **{k: v for k, v in recipe.items() if getattr(config, k) is None})
     stage1 = _stage1(config)
     if config.join:

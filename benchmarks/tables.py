@@ -56,13 +56,13 @@ def retrieval(found: Retrieval) -> Table:
     if found.first is not None:
         how += f", which orders the first {found.first} by ret"
     names = f" of {len(found.categories)} categories" if found.categories else ""
-    table = Table(
-        title=f"{found.task}, {found.dataset}: {found.sketches} sketches, {found.photos} photos{names}; {how}",
-        caption="each sketch counts once; by category: mean of the categories' means; as released: as the code of "
-        "ZSE-SBIR counts; Sketchy, TU-Berlin: published (other data, ViT-B/16)",
-    )
-    columns = ["metric", "value", "95 % interval", "chance", "by category"]
-    published = ["as released", *ZERO_SHOT] if any(m.released is not None for m in found.metrics.values()) else []
+    caption = "each sketch counts once; by category: mean of the categories' means"
+    columns, published = ["metric", "value", "95 % interval", "chance", "by category"], list[str]()
+    if any(metric.released is not None for metric in found.metrics.values()):
+        published = ["as released", *ZERO_SHOT]
+        caption += "; as released: as the code of ZSE-SBIR counts; Sketchy, TU-Berlin: published (other data, ViT-B/16)"
+    title = f"{found.task}, {found.dataset}: {found.sketches} sketches, {found.photos} photos{names}; {how}"
+    table = Table(title=title, caption=caption)
     for column in columns + published:
         table.add_column(column, justify="left" if column == "metric" else "right")
     for name, row in found.summary().items():

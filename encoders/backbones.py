@@ -36,6 +36,15 @@ class Backbone(nn.Module):
         return []
 
 
+def contours(images: Tensor) -> Tensor:
+    """Strength of the luminance gradient (Sobel) of images [B, 3, S, S]: [B, 1, S, S], 1 at a step from 0 to 1."""
+    sobel = images.new_tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 4
+    kernels = torch.stack([sobel, sobel.T]).unsqueeze(1)  # [2, 1, 3, 3]
+    grey = images.mean(dim=1, keepdim=True)  # [B, 1, S, S]
+    gradient = nn.functional.conv2d(nn.functional.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels)
+    return (gradient.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
+
+
 class SmallCNN(Backbone):
     """Four strided convolutions for images of about 64 px, on edges instead of colours.
 
@@ -44,15 +53,10 @@ class SmallCNN(Backbone):
     Group normalisation keeps training and evaluation the same function.
     """
 
-    sobel: Tensor
-
     def __init__(self, channels: int = 128) -> None:
         super().__init__()
         self.channels = channels
         self.rebuild = {}
-        sobel = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 4
-        kernels = torch.stack([sobel, sobel.T]).unsqueeze(1)  # [2, 1, 3, 3]
-        self.register_buffer("sobel", kernels, persistent=False)
         widths = [1, 32, 64, 128, channels]
         self.blocks = nn.Sequential(
             *(
@@ -66,10 +70,7 @@ class SmallCNN(Backbone):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        grey = images.mean(dim=1, keepdim=True)  # [B, 1, S, S]
-        gradient = nn.functional.conv2d(nn.functional.pad(grey, (1, 1, 1, 1), mode="replicate"), self.sobel)
-        edges = (gradient.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
-        out: Tensor = self.blocks(edges)
+        out: Tensor = self.blocks(contours(images))
         return out
 
     def stages(self) -> list[nn.Module]:

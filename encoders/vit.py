@@ -7,7 +7,7 @@ self-attention half of ZSE-SBIR. Token selection: Liang et al., "EViT" (ICLR 202
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from sketchless.datasets.errors import ConfigError
 
-from .backbones import HuggingFace
+from .backbones import HuggingFace, contours
 
 SHARE_KEPT = 0.9  # of the tokens, at each layer that selects
 SELECT_AT = (4, 7, 10)  # layers of 12, from 1; 196 tokens become 177, 160, 144
+CROSS_HEADS = 8  # of the cross-attention that the tokens go through afterwards
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,22 @@ class Sizes:
     patch: int = 8
     """Side of a patch, pixels: a power of 2, 4 or more."""
     width: int = 96
-    """C, of the tokens; a multiple of 12 for the convolutions, and of `heads`."""
+    """C, of the tokens."""
     layers: int = 6
     heads: int = 4
     hidden: int = 384
     """Width of the MLPs inside."""
     epsilon: float = 1e-6
     """Of the layer norms."""
+    contours: bool = True
+    """See the contours of pictures, as `small-cnn` does, instead of their colours; not with pretrained weights."""
 
     def __post_init__(self) -> None:
         if self.patch < 4 or self.patch & (self.patch - 1):
             fault = f"patches of {self.patch} px; the convolutional tokenizer halves, so give a power of 2, 4 or more"
             raise ConfigError(f"zse: {fault}")
-        if self.width % self.heads:
-            raise ConfigError(f"zse: width {self.width} does not divide into {self.heads} heads")
+        if self.width % math.lcm(self.heads, CROSS_HEADS):
+            raise ConfigError(f"zse: width {self.width} does not divide into {self.heads} and {CROSS_HEADS} heads")
 
     def select_at(self) -> tuple[int, ...]:
         """Layers (from 1) after which tokens are dropped: the paper's, scaled to this depth."""
@@ -158,7 +161,8 @@ class ViT(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tokens]:
         """The retrieval token [B, C] and the kept patch tokens, both after the last layer."""
-        patches = self.tokenizer(images * 2 - 1).flatten(2).transpose(1, 2)  # [B, h w, C], row by row
+        pixels = contours(images).expand_as(images) if self.sizes.contours else images * 2 - 1
+        patches = self.tokenizer(pixels).flatten(2).transpose(1, 2)  # [B, h w, C], row by row
         x = torch.cat([self.retrieval.expand(len(images), -1, -1), patches], dim=1) + self.positions
         places = torch.arange(self.side**2, device=images.device).expand(len(images), -1)
         for number, block in enumerate(self.blocks, start=1):
@@ -200,15 +204,32 @@ def pretrained(name: str, size: int) -> ViT:
         heads=about.num_attention_heads,
         hidden=about.intermediate_size,
         epsilon=about.layer_norm_eps,
+        contours=False,
     )
     vit = ViT(sizes, size)
-    theirs = model.state_dict()
-    state = {
-        "retrieval": theirs["embeddings.cls_token"],
-        "positions": _stretch(theirs["embeddings.position_embeddings"], vit.side),
-    }
+    state = _translated(model.state_dict(), sizes.layers)
+    state["positions"] = _stretch(state["positions"], vit.side)
+    vit.load_state_dict(vit.state_dict() | state)
+    return vit
+
+
+# What transformers 5 calls the parts of a ViT, and what it called them before.
+NAMES_BEFORE_5 = (
+    ("layers.", "encoder.layer."),
+    *((f"attention.{x[0]}_proj", f"attention.attention.{x}") for x in ("query", "key", "value")),
+    ("attention.o_proj", "attention.output.dense"),
+    ("mlp.fc1", "intermediate.dense"),
+    ("mlp.fc2", "output.dense"),
+)
+
+
+def _translated(theirs: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Weights of a `transformers` ViT under our names."""
+    for now, then in NAMES_BEFORE_5:
+        theirs = {name.replace(then, now): tensor for name, tensor in theirs.items()}
+    state = {"retrieval": theirs["embeddings.cls_token"], "positions": theirs["embeddings.position_embeddings"]}
     names = {"tokenizer.linear": "embeddings.patch_embeddings.projection", "norm": "layernorm"}
-    for i in range(sizes.layers):
+    for i in range(layers):
         ours, layer = f"blocks.{i}", f"layers.{i}"
         names |= {
             f"{ours}.before": f"{layer}.layernorm_before",
@@ -217,12 +238,12 @@ def pretrained(name: str, size: int) -> ViT:
             f"{ours}.mlp.0": f"{layer}.mlp.fc1",
             f"{ours}.mlp.2": f"{layer}.mlp.fc2",
         }
-        for part in ("weight", "bias"):
-            rows = [theirs[f"{layer}.attention.{x}_proj.{part}"] for x in "qkv"]
-            state[f"{ours}.qkv.{part}"] = torch.cat(rows)
-    state |= {f"{ours}.{part}": theirs[f"{name}.{part}"] for ours, name in names.items() for part in ("weight", "bias")}
-    vit.load_state_dict(state | {k: v for k, v in vit.state_dict().items() if k.startswith("tokenizer.stack.")})
-    return vit
+    for part in ("weight", "bias"):
+        state |= {f"{ours}.{part}": theirs[f"{name}.{part}"] for ours, name in names.items()}
+        for i in range(layers):
+            rows = [theirs[f"layers.{i}.attention.{x}_proj.{part}"] for x in "qkv"]
+            state[f"blocks.{i}.qkv.{part}"] = torch.cat(rows)
+    return state
 
 
 def _stretch(positions: Tensor, side: int) -> Tensor:

@@ -10,8 +10,9 @@ scores of a sketch and a photo:
 
 Different from the released code, which mixes up places: tokens return to their own place on the grid before
 they are pooled, each modality takes the values (not only the keys) of the other, cross-attention is between
-patches alone, and the triplet loss is on the retrieval token that `ret` compares, not on one that has
-attended to the photo already. There is no dropout.
+patches alone, and the triplet loss is on the retrieval token that `ret` compares (scaled to length 1, with
+every other photo of the batch as a negative), not on one that has attended to the photo already. There is no
+dropout.
 """
 
 from __future__ import annotations
@@ -26,12 +27,11 @@ from torch.nn.functional import mse_loss, normalize, scaled_dot_product_attentio
 from .distributed import gather, rank
 from .encoder import Encoder
 from .losses import Loss, triplet
-from .vit import Sizes, Tokens, ViT, pretrained
+from .vit import CROSS_HEADS, Sizes, Tokens, ViT, pretrained
 
-CROSS_HEADS = 8
-MARGIN = 1.0  # of the triplet loss
+MARGIN = 1.0  # of the triplet loss, Euclidean distance
 TARGETS = (0.01, 0.99)  # of the relation score, for pairs that do not and that do match
-WEIGHTS = (2.0, 4.0)  # of the triplet loss and of the relation score's squared error
+WEIGHTS = (2.0, 4.0)  # of the metric loss and of the relation score's squared error
 
 
 class CrossAttention(nn.Module):
@@ -145,15 +145,16 @@ class ZSE(Encoder):
         return out
 
     def loss(self, sketches: Tensor, photos: Tensor, labels: Tensor, metric_loss: Loss) -> Tensor:
-        """2 triplet(ret, margin 1) + 4 MSE(rn, targets); this encoder has a loss of its own, not `metric_loss`.
+        """2 metric_loss(ret) + 4 MSE(rn, targets); the paper's metric loss is `triplet`, here with margin 1.
 
-        The triplet loss takes every other photo of the batch as a negative; the relation score is learned from
-        each matching pair and one that does not match.
+        It takes every other photo of the batch as a negative; the relation score is learned from each matching
+        pair and one that does not match.
         """
         n, first = len(sketches), rank() * len(sketches)
         tokens, patches = self.vit(torch.cat([sketches, photos]))
         embeddings = self.embed(normalize(tokens, dim=-1)).float()
-        apart = triplet(gather(embeddings[:n]), gather(embeddings[n:]), labels, MARGIN)
+        pairs = gather(embeddings[:n]), gather(embeddings[n:])
+        apart = triplet(*pairs, labels, MARGIN) if metric_loss is triplet else metric_loss(*pairs, labels)
         sketch, photo = patches[:n], patches[n:]
         everyone = Tokens(gather(photo.values), gather(photo.places), gather(photo.attention), photo.grid)
         partner = strangers(labels)[first : first + n]

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import gymnasium
+import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, layer_norm, normalize
 
-from sketchless.encoders import ZSE, EncoderConfig, Tokens, make_encoder
+from sketchless.datasets import SketchDataset
+from sketchless.encoders import (
+    LOSSES,
+    ZSE,
+    EncoderConfig,
+    Frames,
+    Stage1Config,
+    Tokens,
+    encode_banks,
+    load_encoder,
+    make_encoder,
+    train_stage1,
+)
+from sketchless.encoders.encoder import inference
+from sketchless.encoders.vit import Sizes
+from sketchless.encoders.zse import CrossAttention, RelationNetwork, relation_loss, strangers
 
 SIDE = 8  # patches of 8 px in images of 64 px
 COPIED = [(1, 5), (1, 6), (2, 5), (2, 6)]  # patches (y, x) amid what `planted` copies
 DOWN, LEFT = 4, 4  # by so many patches
 
 
+class Coloured(ZSE):
+    """With the colours of noise, which tell patches apart before any training; contours of noise are all alike."""
+
+    sizes = Sizes(layers=6, contours=False)
+
+
 @pytest.fixture(scope="module")
 def zse() -> ZSE:
-    encoder = make_encoder(EncoderConfig("zse", size=64, dim=16))
-    assert isinstance(encoder, ZSE)
-    return encoder.eval()
+    return Coloured(EncoderConfig("zse", size=64, dim=16)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +90,156 @@ def kept(tokens: Tokens) -> Tensor:
     """Cells of 2x2 patches none of which was dropped: bool [B, 16]."""
     there = tokens.having(torch.ones_like(tokens.values[:, :, :1])).map()
     return avg_pool2d(there, 2).flatten(1) == 1
+
+
+@torch.no_grad()
+def test_match_is_the_cosine_after_attention(zse: ZSE, planted: tuple[Tensor, Tensor]) -> None:
+    sketch, photo = (zse.tokens(images[:2]) for images in planted)
+    one, other = zse.attend(sketch, photo)
+    assert one.places is sketch.places
+    match = zse.match(sketch, photo)
+    assert match.shape == (2, 48, 48)
+    for n, i, j in ((0, 3, 7), (1, 47, 0)):
+        a, b = one.values[n, i], other.values[n, j]
+        assert match[n, i, j].item() == pytest.approx((a @ b / (a.norm() * b.norm())).item(), abs=1e-5)
+
+
+@torch.no_grad()
+def test_cross_attention_is_that_of_torch() -> None:
+    layer, theirs = CrossAttention(24), nn.MultiheadAttention(24, 8, batch_first=True)
+    theirs.in_proj_weight = nn.Parameter(torch.cat([layer.query.weight, layer.key_value.weight]))
+    theirs.in_proj_bias = nn.Parameter(torch.cat([layer.query.bias, layer.key_value.bias]))
+    theirs.out_proj = layer.out  # type: ignore[assignment]
+    random = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 5, 24, generator=random), torch.randn(2, 9, 24, generator=random)
+    first = layer_norm(x + theirs(x, y, y)[0], (24,))
+    expected = layer_norm(first + layer.feed_forward(first), (24,))
+    torch.testing.assert_close(layer(x, y), expected)
+
+
+def test_the_papers_relation_network() -> None:
+    network = RelationNetwork(768, 14)
+    assert network.pool.weight.shape == (512, 768, 2, 2)
+    widths = [(m.in_features, m.out_features) for m in network.mlp if isinstance(m, nn.Linear)]
+    assert widths == [(2401, 343), (343, 49), (49, 1)]
+
+
+@torch.no_grad()
+def test_a_cell_without_tokens_matches_nothing() -> None:
+    network = RelationNetwork(24, 4)
+    values = torch.randn(1, 2, 24, generator=torch.Generator().manual_seed(0))
+    tokens = Tokens(values, torch.tensor([[0, 11]]), torch.ones(1, 2) / 2, (4, 4))  # in cells 0 and 3
+    cosines = network.cosines(tokens, tokens)[0]
+    expected = torch.zeros(4, 4)
+    expected[0, 0] = expected[3, 3] = 1
+    expected[0, 3] = expected[3, 0] = cosines[0, 3]
+    assert cosines[0, 3].abs() > 1e-3
+    torch.testing.assert_close(cosines, expected)
+
+
+@torch.no_grad()
+def test_relation_scores_pairs_one_by_one(zse: ZSE, planted: tuple[Tensor, Tensor]) -> None:
+    sketches, photos = (images[:3] for images in planted)
+    scores = zse.relation(sketches, photos)
+    assert scores.shape == (3,)
+    assert ((scores > 0) & (scores < 1)).all()
+    alone = [zse.relation(s[None], p[None]).item() for s, p in zip(sketches, photos, strict=True)]
+    assert scores.tolist() == pytest.approx(alone, abs=1e-5)
+    torch.testing.assert_close(scores, zse.relation(zse.tokens(sketches), photos))
+    assert not torch.allclose(scores, zse.relation(photos, sketches), atol=1e-5)  # the sketch is the first
+
+
+def test_a_stranger_is_the_next_pair_with_another_label() -> None:
+    assert strangers(torch.tensor([5, 5, 7, 5, 7])).tolist() == [2, 2, 3, 4, 0]
+    assert strangers(torch.tensor([3, 3])).tolist() == [-1, -1]
+
+
+def test_relation_loss_by_hand() -> None:
+    right, wrong = torch.tensor([0.89, 0.99]), torch.tensor([0.21, 0.77])
+    # errors 0.1, 0 and 0.2; the second stranger does not count: (0.01 + 0 + 0.04) / 3
+    loss = relation_loss(right, wrong, torch.tensor([True, False]))
+    assert loss.item() == pytest.approx(0.05 / 3, abs=1e-6)
+
+
+@torch.no_grad()
+def test_loss_is_the_weighted_sum_of_both(zse: ZSE, planted: tuple[Tensor, Tensor]) -> None:
+    sketches, photos = (images[:4] for images in planted)
+    labels, partner = torch.tensor([0, 1, 1, 2]), [1, 3, 3, 0]
+    hinge = []
+    for i in range(4):
+        distance = [(zse(sketches[i : i + 1]) - zse(photos[j : j + 1])).norm().item() for j in range(4)]
+        hinge += [max(0.0, 1 + distance[i] - distance[j]) for j in range(4) if labels[i] != labels[j]]
+    square = [(zse.relation(sketches[i : i + 1], photos[i : i + 1]).item() - 0.99) ** 2 for i in range(4)]
+    square += [(zse.relation(sketches[i : i + 1], photos[j : j + 1]).item() - 0.01) ** 2 for i, j in enumerate(partner)]
+    expected = 2 * sum(hinge) / len(hinge) + 4 * sum(square) / len(square)
+    assert zse.loss(sketches, photos, labels, LOSSES["triplet"]).item() == pytest.approx(expected, abs=1e-4)
+    contrastive = LOSSES["contrastive"](zse(sketches), zse(photos), labels).item()
+    expected = 2 * contrastive + 4 * sum(square) / len(square)
+    assert zse.loss(sketches, photos, labels, LOSSES["contrastive"]).item() == pytest.approx(expected, abs=1e-4)
+    same = zse.loss(sketches, photos, torch.zeros(4, dtype=torch.int64), LOSSES["triplet"])
+    assert same.item() == pytest.approx(4 * sum(square[:4]) / 4, abs=1e-4)  # nobody to tell apart
+
+
+class TinyZSE(ZSE):
+    sizes = Sizes(patch=8, width=24, layers=3, heads=2, hidden=32)
+
+
+@pytest.fixture
+def tiny() -> ZSE:
+    return TinyZSE(EncoderConfig("zse", size=32, dim=8)).eval()
+
+
+def test_saved_and_loaded_it_gives_the_same_scores(tiny: ZSE, tmp_path: Path) -> None:
+    tiny.save(tmp_path / "zse")
+    again = load_encoder(tmp_path / "zse", "cpu")
+    assert isinstance(again, ZSE)
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(again(images), tiny(images))
+        assert torch.equal(again.relation(images[:2], images[2:]), tiny.relation(images[:2], images[2:]))
+
+
+def test_a_pretrained_one_comes_back_without_its_folder(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    layers = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    with torch.random.fork_rng(devices=[]):
+        transformers.ViTModel(transformers.ViTConfig(image_size=32, patch_size=8, **layers)).save_pretrained(
+            tmp_path / "vit"
+        )
+    encoder = make_encoder(EncoderConfig(f"zse:hf:{tmp_path / 'vit'}", size=64, dim=8)).eval()
+    assert isinstance(encoder, ZSE)
+    encoder.save(tmp_path / "zse")
+    (tmp_path / "vit").rename(tmp_path / "gone")
+    again = load_encoder(tmp_path / "zse", "cpu")
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(again(images), encoder(images))
+
+
+def test_ret_of_its_bank_is_ret_and_the_bank_plays(tiny: ZSE, polygons: SketchDataset) -> None:
+    bank = encode_banks(tiny, polygons, steps=3, splits=["test"])["test"]
+    split = polygons.split("test")
+    with inference(tiny):
+        sketches = tiny(tiny.sketch_inputs(Frames.of(split.sketches, "points", 1).birth < 255))
+        photos = tiny(tiny.photo_inputs([polygons.photo(i) for i in split.photos]))
+    embedded = normalize(bank.features[:, -1] @ bank.weight.T + bank.bias, dim=-1)
+    torch.testing.assert_close(embedded @ bank.gallery.T, sketches @ photos.T, rtol=0, atol=1e-5)
+
+    env = gymnasium.make("sketchless.envs:sketchless/OnTheFly-v0", bank=bank)
+    observation, _ = env.reset(seed=0)
+    assert observation.shape == (24,)
+    for step in range(3):
+        _, reward, terminated, _, info = env.step(np.zeros(8, dtype=np.float32))
+        assert np.isfinite(reward)
+        assert terminated == (step == 2)
+    row = bank.sketch_ids.index(info["sketch_id"])
+    better = (embedded[row] @ bank.gallery.T >= embedded[row] @ bank.gallery[bank.targets[row]]).sum()
+    assert info["rank"] == better
+
+
+def test_training_lowers_the_loss_and_learns(polygons: SketchDataset) -> None:
+    encoder = TinyZSE(EncoderConfig("zse", size=32, dim=8))
+    config = Stage1Config(epochs=12, batch=16, augment=0, flip=False, learning_rate=2e-3)
+    progress = train_stage1(encoder, polygons, config)
+    losses = [entry["loss"] for entry in progress.history]
+    assert losses[-1] < 0.8 * losses[0]
