@@ -32,9 +32,9 @@ class Sizes:
     """Side of a patch, pixels: a power of 2, 4 or more."""
     width: int = 96
     """C, of the tokens."""
-    layers: int = 6
+    layers: int = 4
     heads: int = 4
-    hidden: int = 384
+    hidden: int = 192
     """Width of the MLPs inside."""
     epsilon: float = 1e-6
     """Of the layer norms."""

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, layer_norm, normalize
 
@@ -243,3 +244,36 @@ def test_training_lowers_the_loss_and_learns(polygons: SketchDataset) -> None:
     progress = train_stage1(encoder, polygons, config)
     losses = [entry["loss"] for entry in progress.history]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def _half(rank: int, folder: str) -> None:
+    """One of two processes: its half of a batch, and the mean over the processes of the gradients."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    sketches, photos, labels = _batch()
+    mine = slice(4 * rank, 4 * rank + 4)
+    loss, gradient = _gradient(sketches[mine], photos[mine], labels)
+    torch.distributed.all_reduce(gradient)
+    if rank == 0:
+        save_file({"loss": loss, "gradient": gradient / 2}, f"{folder}/found")
+    torch.distributed.destroy_process_group()
+
+
+def _batch() -> tuple[Tensor, Tensor, Tensor]:
+    sketches, photos = torch.rand(2, 8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return sketches, photos, torch.tensor([0, 1, 1, 2, 2, 1, 0, 3])
+
+
+def _gradient(sketches: Tensor, photos: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    encoder = TinyZSE(EncoderConfig("zse", size=32, dim=8))
+    loss = encoder.loss(sketches, photos, labels, LOSSES["triplet"])
+    loss.backward()
+    return loss.detach(), torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_batch(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_half, args=(str(tmp_path),), nprocs=2)
+    found = load_file(tmp_path / "found")
+    loss, gradient = _gradient(*_batch())
+    torch.testing.assert_close(found["loss"], loss)
+    torch.testing.assert_close(found["gradient"], gradient, rtol=1e-4, atol=1e-6)
