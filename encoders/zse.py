@@ -24,6 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize, scaled_dot_product_attention
 
+from sketchless.datasets.errors import ConfigError
+
 from .distributed import gather, rank
 from .encoder import Encoder
 from .losses import Loss, triplet
@@ -96,8 +98,13 @@ class ZSE(Encoder):
 
     def build(self, rebuild: dict[str, Any] | None) -> None:
         name, size = self.config.backbone, self.config.size
-        if rebuild is None and ":hf:" in name:
-            self.vit = pretrained(name.split(":hf:", 1)[1], size)
+        family, _, model = name.partition(":hf:")
+        if family != "zse" or name.endswith(":hf:"):
+            raise ConfigError(f"encoder {name!r}: give zse, or zse:hf:<name or folder> of a ViT")
+        if self.config.attention:
+            raise ConfigError("zse has its own attention; leave out --attention")
+        if model and rebuild is None:
+            self.vit = pretrained(model, size)
         else:
             self.vit = ViT(self.sizes if rebuild is None else Sizes(**rebuild), size)
         width = self.vit.sizes.width

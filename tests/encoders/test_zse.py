@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, layer_norm, normalize
 
-from sketchless.datasets import SketchDataset
+from sketchless.datasets import ConfigError, SketchDataset
 from sketchless.encoders import (
     LOSSES,
     ZSE,
@@ -215,6 +215,20 @@ def test_a_pretrained_one_comes_back_without_its_folder(tmp_path: Path) -> None:
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(again(images), encoder(images))
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        (EncoderConfig("zse:vit"), "give zse, or zse:hf:"),
+        (EncoderConfig("zse:hf:"), "give zse, or zse:hf:"),
+        (EncoderConfig("zse", attention=True), "its own attention"),
+        (EncoderConfig("zse", size=40), "no multiple of two patches"),
+    ],
+)
+def test_what_it_cannot_be_is_refused(config: EncoderConfig, match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        make_encoder(config)
 
 
 def test_ret_of_its_bank_is_ret_and_the_bank_plays(tiny: ZSE, polygons: SketchDataset) -> None:
