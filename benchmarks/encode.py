@@ -40,7 +40,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "small-cnn": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
     "manifold": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
     "inception-v3": {"size": 299, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
-    "zse": {"size": 64, "epochs": 40, "learning_rate": 1e-3, "freeze": 0.0},
+    "zse": {"size": 64, "epochs": 20, "learning_rate": 1e-3, "freeze": 0.0},
     "zse:hf": {"size": 224, "epochs": 30, "learning_rate": 1e-5, "freeze": 0.0, "loss": "triplet"},  # the paper's
     "hf": {"size": 128, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
     "sketch-a-net": SKETCH_A_NET,
@@ -71,7 +71,8 @@ class EncodeConfig:
     split_seed: int | None = None
     """Of the carving alone, so that runs of several seeds can be joined; by default the seed."""
     size: int | None = None
-    """Side of the input in pixels; by default 64 for small-cnn, 225 for sketch-a-net and dssa, 128 otherwise."""
+    """Side of the input in pixels; by default the encoder's: 64 for small-cnn, manifold and zse, 225 for sketch-a-net
+    and dssa, 224 for zse:hf, 299 for inception-v3, 128 for others."""
     dim: int | None = None
     """Width of the embedding; by default 256 for sketch-a-net and dssa, 64 otherwise."""
     attention: bool = False
@@ -84,13 +85,15 @@ class EncodeConfig:
     frames: str = "complete"
     """`complete` sketches (baseline B1) or `random` frames as well."""
     epochs: int | None = None
-    """Passes over the training sketches; by default 30 for small-cnn, 40 for sketch-a-net and dssa, 12 otherwise."""
+    """Passes over the training sketches; by default the encoder's: 30 for small-cnn, manifold and zse:hf, 40 for
+    sketch-a-net and dssa, 20 for zse, 12 for others."""
     batch: int = 64
     """Pairs per step."""
     learning_rate: float | None = None
-    """Peak learning rate; by default 2e-3 for small-cnn, 1e-3 for sketch-a-net and dssa, 3e-4 otherwise."""
+    """Peak learning rate; by default the encoder's: 2e-3 for small-cnn and manifold, 1e-3 for sketch-a-net, dssa and
+    zse, 1e-5 for zse:hf, 3e-4 for others."""
     freeze: float | None = None
-    """Share of the backbone's blocks that keep their weights; by default 0.4 for hf models, 0 otherwise."""
+    """Share of the backbone's blocks that keep their weights; by default 0.4 for hf and inception-v3, 0 otherwise."""
     patience: int = 0
     """Stop after so many epochs without a better validation score; 0 runs all."""
     augment: float = 1.0
