@@ -56,21 +56,20 @@ def retrieval(found: Retrieval) -> Table:
     if found.first is not None:
         how += f", which orders the first {found.first} by ret"
     names = f" of {len(found.categories)} categories" if found.categories else ""
-    caption = "each sketch counts once; by category: mean of the categories' means"
-    columns, published = ["metric", "value", "95 % interval", "chance", "by category"], list[str]()
-    if any(metric.released is not None for metric in found.metrics.values()):
-        published = ["as released", *ZERO_SHOT]
-        caption += "; as released: as the code of ZSE-SBIR counts; Sketchy, TU-Berlin: published (other data, ViT-B/16)"
+    caption, columns = "by category: mean of the categories' means", ["by category"]
+    printed = any(metric.released is not None for metric in found.metrics.values())
+    if printed:
+        caption = "as released: as the code of ZSE-SBIR counts; Sketchy, TU-Berlin: published, other data, ViT-B/16"
+        columns = ["as released", *ZERO_SHOT]
     title = f"{found.task}, {found.dataset}: {found.sketches} sketches, {found.photos} photos{names}; {how}"
     table = Table(title=title, caption=caption)
-    for column in columns + published:
-        table.add_column(column, justify="left" if column == "metric" else "right")
+    table.add_column("metric")
+    for column in ("value", "95 % interval", "chance", *columns):
+        table.add_column(column, justify="right", no_wrap=column not in ("as released", "by category"))
     for name, row in found.summary().items():
-        cells = [f"{row['mean']:.3f}", f"{row['low']:.3f} .. {row['high']:.3f}"]
-        cells += [f"{row['chance']:.3f}", f"{row['by_category']:.3f}"]
-        if published:
-            cells.append("-" if row["released"] is None else f"{row['released']:.3f}")
-            printed = (ZERO_SHOT[where][found.score].get(name) for where in ZERO_SHOT)
-            cells += ["-" if value is None else f"{value:.3f}" for value in printed]
-        table.add_row(name, *cells)
+        rest = [row["by_category"]]
+        if printed:
+            rest = [row["released"], *(ZERO_SHOT[where][found.score].get(name) for where in ZERO_SHOT)]
+        cells = [f"{row['mean']:.3f}", f"{row['low']:.3f} .. {row['high']:.3f}", f"{row['chance']:.3f}"]
+        table.add_row(name, *cells, *("-" if value is None else f"{value:.3f}" for value in rest))
     return table
