@@ -23,7 +23,18 @@ COMMANDS = {
     "ablate": ("ablate", "AblateConfig", "compare methods, rewards or designs over many seeds"),
     "report": ("report", "ReportConfig", "rebuild the tables and figures of an ablation from its files"),
     "bench": ("bench", "BenchConfig", "how fast the environment is, beside what others would write"),
+    "explain": ("explain", "ExplainConfig", "why a photo is found: patch by patch, stroke by stroke"),
     "info": ("info", "InfoConfig", "what is installed, what can be chosen, what is in a data set"),
+}
+
+# Options whose names may be left out, in their order, before all others.
+LEADING = {
+    "evaluate": ("target",),
+    "bench": ("what",),
+    "ablate": ("what",),
+    "report": ("folder",),
+    "explain": ("sketch", "photo"),
+    "info": ("topic",),
 }
 
 USAGE = """usage: sketchless COMMAND [OPTIONS]
@@ -76,9 +87,11 @@ def _dispatch(arguments: list[str]) -> None:
 def _parse(command: str, config_class: type[Any], arguments: list[str]) -> Any:
     import tyro
 
-    first = {"evaluate": "target", "bench": "what", "ablate": "what", "report": "folder", "info": "topic"}.get(command)
-    if first and arguments and not arguments[0].startswith("-"):
-        arguments = [f"--{first}", *arguments]
+    for place, name in enumerate(LEADING.get(command, ())):
+        if arguments[2 * place :] and not arguments[2 * place].startswith("-"):
+            arguments = [*arguments[: 2 * place], f"--{name}", *arguments[2 * place :]]
+        else:
+            break
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):

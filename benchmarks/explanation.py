@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor
 
 from sketchless.datasets.files import replacing
 from sketchless.datasets.sketch import CANVAS
@@ -62,7 +61,8 @@ class Explanation:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all arrays under their names into one `.npz`, without pickle. Raises ConfigError, ResourceError."""
         with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+            arrays: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+            np.savez_compressed(file, **arrays)
 
 
 def explain(
@@ -128,7 +128,7 @@ def _spread(tokens: Tokens) -> FloatArray:
     """Attention of the first image at its places [h, w], NaN where there is no token."""
     out = np.full(tokens.grid, np.nan, dtype=np.float32)
     places = _places(tokens)
-    out[places[:, 0], places[:, 1]] = _numpy(tokens.attention[0])
+    out[places[:, 0], places[:, 1]] = tokens.attention[0].float().cpu().numpy()
     return out
 
 
@@ -156,7 +156,3 @@ def _synthesis(
             patch = np.asarray(Image.fromarray(patch).resize((side, side), Image.Resampling.LANCZOS))
         out[row * side : (row + 1) * side, column * side : (column + 1) * side] = patch
     return out
-
-
-def _numpy(tensor: Tensor) -> Any:
-    return tensor.detach().float().cpu().numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ from sketchless.agents import agent_class
 from sketchless.datasets.dataset import SketchDataset, Split
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.datasets.raster import birth_map
-from sketchless.datasets.sketch import MAX_STEPS, Drawing, RasterSketch, reveal
+from sketchless.datasets.sketch import CANVAS, MAX_STEPS, Drawing, RasterSketch, reveal
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.correspondence import token_model
 from sketchless.encoders.encode import encode_banks
@@ -28,6 +29,7 @@ from sketchless.envs.ranking import count_rank, similarity, unit
 from .explanation import Explanation, explain, patch_of
 
 BoolArray = npt.NDArray[np.bool_]
+_NOTHING = np.zeros((0, CANVAS, CANVAS), dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -119,13 +121,13 @@ def explain_episode(
     """
     if isinstance(drawing, RasterSketch):
         raise ConfigError(f"sketch {drawing.id!r} is a picture without strokes: it has no episode to explain")
-    steps, target = int(bank.lengths[0]), bank.targets[0].cpu()
+    steps, target = int(bank.lengths[0]), int(bank.targets[0])
     model = token_model(encoder)
     knots = reveal(drawing, bank.reveal, steps)
     birth = birth_map(drawing, knots)
     walk = _Walk(encoder, bank, agent)
     found = []
-    before = float(walk.similarity(np.zeros((1, *birth.shape), dtype=bool))[0, target])
+    before = float(walk.similarity(np.zeros((1, CANVAS, CANVAS), dtype=bool))[0, target])
     for step in range(steps):
         frame = birth <= step
         explanation = explain(encoder, frame, photo, model)
@@ -139,7 +141,7 @@ def explain_episode(
         gains = np.diff([before, *scores]).tolist()
         found.append(
             Step(
-                rank=int(count_rank(nearness[-1:], target.unsqueeze(0))),
+                rank=rank_of(nearness[-1], target),
                 score=last,
                 gain=last - before,
                 order=nearness[-1].argsort(descending=True, stable=True).tolist(),
@@ -149,6 +151,20 @@ def explain_episode(
         )
         before = last
     return found
+
+
+def last_similarity(encoder: Encoder, bank: EpisodeBank, agent: Any = None) -> Tensor:
+    """Similarities float64 [G] of the complete drawing of a bank of one, as an agent has seen it grow."""
+    walk = _Walk(encoder, bank, agent)
+    for step in range(int(bank.lengths[0])):
+        nearness = walk.similarity(_NOTHING, bank.features[:1, step])
+        walk.go_on()
+    return nearness[0]
+
+
+def rank_of(nearness: Tensor, photo: int) -> int:
+    """Rank 1..G of a photo among similarities [G], ties against it."""
+    return int(count_rank(nearness.unsqueeze(0), torch.tensor([photo])))
 
 
 class _Walk:
@@ -164,9 +180,11 @@ class _Walk:
 
     def similarity(self, frames: BoolArray, features: Tensor | None = None) -> Tensor:
         """Of frames bool [n, 256, 256] and then of features [m, D]: float64 [n + m, G], on the CPU."""
-        with inference(self.encoder):
-            inputs = self.encoder.sketch_inputs(torch.from_numpy(frames)).to(self.encoder.device)
-            rows = [self.encoder.features(part).float().to(self.core.device) for part in inputs.split(64)]
+        rows: list[Tensor] = []
+        if len(frames):
+            with inference(self.encoder):
+                inputs = self.encoder.sketch_inputs(torch.from_numpy(frames)).to(self.encoder.device)
+                rows = [self.encoder.features(part).float().to(self.core.device) for part in inputs.split(64)]
         x = torch.cat(rows if features is None else [*rows, features])
         bank = self.core.bank
         base = unit(linear(x.double(), bank.weight.double(), bank.bias.double()))
@@ -210,25 +228,31 @@ def _answer(place: tuple[int, int], gain: float, explanation: Explanation) -> An
 
 def standing(step: int, steps: Sequence[Step]) -> str:
     """One sentence about step number `step`, from 0, such as `step 7 of 20 brought the photo from rank 31 to 4`."""
-    now, best = steps[step], steps[step].best()
+    now = steps[step]
     if step == 0:
         told = f"step 1 of {len(steps)} put the photo at rank {now.rank}"
     else:
         before = steps[step - 1].rank
         verb = "kept the photo at" if now.rank == before else "brought the photo from"
         told = f"step {step + 1} of {len(steps)} {verb} rank {before}" + f" to {now.rank}" * (now.rank != before)
+    return f"{told}: {sentence(now)}"
+
+
+def sentence(step: Step) -> str:
+    """What the new ink of a step did, such as `ink at the top left gave +0.120, ...`."""
+    best = step.best()
     if best is None:
-        return told
-    told += f": ink {whereabouts(best.place, now.explanation.sketch_attention.shape)} gave {best.gain:+.3f}"
+        return "no new ink helped" if step.answers else "no new ink"
+    told = f"ink {whereabouts(best.place, step.explanation.sketch_attention.shape)} gave {best.gain:+.3f}"
     if best.match is None:
         return told
-    there = whereabouts(best.match, now.explanation.photo_attention.shape)
+    there = whereabouts(best.match, step.explanation.photo_attention.shape)
     return f"{told}, answered {there} of the photo (cosine {best.strength:.2f})"
 
 
 def turning_point(steps: Sequence[Step]) -> int:
     """The step, from 0, after the first that divided the rank by most; the first if none did."""
-    falls = [1.0, *(before.rank / after.rank for before, after in zip(steps, steps[1:], strict=False))]
+    falls = [1.0, *(before.rank / after.rank for before, after in itertools.pairwise(steps))]
     return int(np.argmax(falls))
 
 

@@ -63,7 +63,8 @@ class MapTokens:
         with torch.no_grad():
             maps = encoder.backbone(torch.zeros(1, 3, size, size, device=device))
         self.sequence = maps.shape[3] == 1 and maps.shape[2] > 1  # tokens of a transformer, special ones first
-        self.height, self.width = [math.isqrt(maps.shape[2])] * 2 if self.sequence else maps.shape[2:]
+        side = math.isqrt(maps.shape[2])
+        self.height, self.width = (side, side) if self.sequence else (maps.shape[2], maps.shape[3])
         if self.height * self.width < 4:
             fault = f"sees images of {size} px as {self.height} x {self.width} patches"
             raise ConfigError(f"encoder {encoder.config.backbone!r} {fault}: too few to explain; use a larger size")
@@ -95,9 +96,8 @@ class MapTokens:
         """Maps [B, C, h, w] whose position (y, x) is about the part (row, column) of the cell (y, x)."""
         if self.sequence:
             maps: Tensor = self.encoder.backbone(images)  # [B, C, L, 1]
-            return self.encoder.attention(maps)[:, :, -self.height * self.width :, 0].unflatten(
-                2, (self.height, self.width)
-            )
+            maps = self.encoder.attention(maps)[:, :, -self.height * self.width :, 0]
+            return maps.unflatten(2, (self.height, self.width))
         down, right = (
             round(seen - (part + 0.5) / self.parts * stride)
             for seen, part, stride in zip(self.middle, (row, column), self.stride, strict=True)
