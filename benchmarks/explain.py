@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -20,8 +21,8 @@ from sketchless.datasets.photos import read_photo
 from sketchless.datasets.raster import birth_map
 from sketchless.datasets.sketch import Drawing, RasterSketch
 from sketchless.encoders import bank as banks
+from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.correspondence import token_model
-from sketchless.encoders.encoder import Encoder
 from sketchless.encoders.registry import load_encoder
 
 from .explanation import Explanation, explain
@@ -112,9 +113,12 @@ def run(config: ExplainConfig, console: Console | None = None) -> Explained:
     row = true if row is None else row
     frame = birth_map(drawing, [max(len(drawing), 1)]) == 0
     rank, shown = None, [] if row is None else [row]
-    if config.gallery or row is None:
-        bank = bank_of_one(encoder, dataset, config.split, drawing, true or 0, config.reveal, config.steps)
-        nearness = last_similarity(encoder, bank, load_agent(config.agent, bank) if config.agent else None)
+    search = config.gallery or row is None
+    if search or config.gif:
+        bank = bank_of_one(encoder, dataset, config.split, drawing, row or 0, config.reveal, config.steps)
+        agent = load_agent(config.agent, bank) if config.agent else None
+    if search:
+        nearness = last_similarity(encoder, bank, agent)
         rank = None if true is None else rank_of(nearness, true)
         best = nearness.argsort(descending=True, stable=True).tolist()[: config.top]
         shown = best + [true] * (true is not None and true not in best)
@@ -129,7 +133,13 @@ def run(config: ExplainConfig, console: Console | None = None) -> Explained:
     if config.arrays:
         pairs[0].save(config.arrays)
         console.print(f"arrays of {names[0]} in [bold]{config.arrays}[/]")
-    steps = _episode(config, encoder, dataset, drawing, shown[0] if row is None else row, console) if config.gif else []
+    steps: list[Step] = []
+    if config.gif:
+        bank = replace(bank, targets=torch.tensor([shown[0] if row is None else row]))
+        steps = explain_episode(encoder, bank, drawing, dataset.photo(bank.photo_ids[int(bank.targets)]), agent)
+        _say_episode(console, drawing, bank, steps)
+        gif(config.gif, EpisodePictures(bank, dataset).explained(steps), SECONDS, HOLD)
+        console.print(f"written to [bold]{config.gif}[/]")
     return Explained(names, pairs, rank, steps)
 
 
@@ -177,28 +187,20 @@ def _sketch(config: ExplainConfig, split: Split) -> tuple[Drawing, int | None]:
     return split.sketches[found], target if target >= 0 else None
 
 
-def _episode(
-    config: ExplainConfig, encoder: Encoder, dataset: SketchDataset, drawing: Drawing, row: int, console: Console
-) -> list[Step]:
-    assert config.gif is not None
-    bank = bank_of_one(encoder, dataset, config.split, drawing, row, config.reveal, config.steps)
-    agent = load_agent(config.agent, bank) if config.agent else None
-    steps = explain_episode(encoder, bank, drawing, dataset.photo(bank.photo_ids[row]), agent)
-    table = Table(title=f"{drawing.id}: rank of {bank.photo_ids[row]} among {len(bank.photo_ids)} photos")
-    for column in ("step", "rank", "score", "change", "new ink that helped most", "gain", "answered in the photo"):
+def _say_episode(console: Console, drawing: Drawing, bank: EpisodeBank, steps: list[Step]) -> None:
+    photo = bank.photo_ids[int(bank.targets)]
+    table = Table(title=f"{drawing.id}: rank of {photo} among {len(bank.photo_ids)} photos")
+    for column in ("step", "rank", "score", "change", "best new ink", "gain", "photo there"):
         table.add_column(column, justify="right" if column in ("step", "rank", "score", "change", "gain") else "left")
     for number, step in enumerate(steps, start=1):
         best, cells = step.best(), ["-", "", ""]
         if best is not None:
             there = "" if best.match is None else whereabouts(best.match, step.explanation.photo_attention.shape)
             here = whereabouts(best.place, step.explanation.sketch_attention.shape)
-            cells = [here, f"{best.gain:+.3f}", f"{there} ({best.strength:.2f})" if there else "-"]
+            cells = [here, f"{best.gain:+.3f}", f"{there} {best.strength:.2f}" if there else "-"]
         table.add_row(str(number), str(step.rank), f"{step.score:.3f}", f"{step.gain:+.3f}", *cells)
     console.print(table)
     console.print(standing(turning_point(steps), steps))
-    gif(config.gif, EpisodePictures(bank, dataset).explained(steps), SECONDS, HOLD)
-    console.print(f"written to [bold]{config.gif}[/]")
-    return steps
 
 
 def _say_gallery(
@@ -221,11 +223,11 @@ def _say_gallery(
 def _say_pair(console: Console, sketch: str, photo: str, pair: Explanation) -> None:
     strongest = pair.strongest(3)
     told = [
-        f"{whereabouts(tuple(pair.places[i]), pair.sketch_attention.shape)} by the photo's "
+        f"{whereabouts(tuple(pair.places[i]), pair.sketch_attention.shape)} - "
         f"{whereabouts(tuple(pair.matches[i]), pair.photo_attention.shape)} ({pair.strength[i]:.2f})"
         for i in strongest
     ]
-    console.print(f"{sketch} and {photo}: cosine {pair.score:.3f}; strongest: {'; '.join(told)}")
+    console.print(f"{sketch}, {photo}: cosine {pair.score:.3f}; patches that answer most: {', '.join(told)}")
 
 
 def _title(sketch: str, photo: str, pair: Explanation, true: bool) -> str:

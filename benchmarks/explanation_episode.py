@@ -239,15 +239,15 @@ def standing(step: int, steps: Sequence[Step]) -> str:
 
 
 def sentence(step: Step) -> str:
-    """What the new ink of a step did, such as `ink at the top left gave +0.120, ...`."""
+    """What the new ink of a step did, such as `ink at the top left gave +0.120, answered at the top of the photo`."""
     best = step.best()
     if best is None:
         return "no new ink helped" if step.answers else "no new ink"
-    told = f"ink {whereabouts(best.place, step.explanation.sketch_attention.shape)} gave {best.gain:+.3f}"
+    told = f"ink at the {whereabouts(best.place, step.explanation.sketch_attention.shape)} gave {best.gain:+.3f}"
     if best.match is None:
         return told
     there = whereabouts(best.match, step.explanation.photo_attention.shape)
-    return f"{told}, answered {there} of the photo (cosine {best.strength:.2f})"
+    return f"{told}, answered at the {there} of the photo (cosine {best.strength:.2f})"
 
 
 def turning_point(steps: Sequence[Step]) -> int:
@@ -257,7 +257,6 @@ def turning_point(steps: Sequence[Step]) -> int:
 
 
 def whereabouts(place: tuple[int, int], grid: Sequence[int]) -> str:
-    """A patch in words, by thirds: `at the top left`, `in the middle` ..."""
+    """A patch in words, by thirds: `top left`, `middle`, `right` ..."""
     row, column = (3 * (2 * at + 1) // (2 * n) for at, n in zip(place, grid, strict=True))
-    words = f"{('top', '', 'bottom')[row]} {('left', '', 'right')[column]}".strip()
-    return f"at the {words}" if words else "in the middle"
+    return f"{('top', '', 'bottom')[row]} {('left', '', 'right')[column]}".strip() or "middle"
