@@ -236,4 +236,4 @@ def _title(sketch: str, photo: str, pair: Explanation, true: bool) -> str:
 
 def _write(path: str, pictures: list[npt.NDArray[np.uint8]]) -> None:
     with replacing(path) as temporary:
-        Image.fromarray(np.concatenate(pictures)).save(temporary, "PNG", optimize=True)
+        Image.fromarray(np.concatenate(pictures)).save(temporary, "PNG")

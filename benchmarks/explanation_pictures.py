@@ -180,18 +180,19 @@ def _links(
 ) -> None:
     """Frame linked patches in the two cards at these corners and join them by lines."""
     grids = explanation.sketch_attention.shape, explanation.photo_attention.shape
+    (left, top), (right, _) = at
+    layer = Image.new("RGBA", ((right - left + _LARGE) * _FINE, _LARGE * _FINE))
+    draw = ImageDraw.Draw(layer)
     for place, match, colour, weight in links:
-        layer = Image.new("RGBA", page.size)
-        draw = ImageDraw.Draw(layer)
         shade, middles = (*colour, round(255 * (0.3 + 0.65 * weight))), []
-        for corner, grid, (row, column) in zip(at, grids, (place, match), strict=True):
+        for start, grid, (row, column) in zip((0, right - left), grids, (place, match), strict=True):
             cell = _LARGE * _FINE / grid[1], _LARGE * _FINE / grid[0]
-            x, y = corner[0] * _FINE + column * cell[0], corner[1] * _FINE + row * cell[1]
+            x, y = start * _FINE + column * cell[0], row * cell[1]
             draw.rectangle((x + 1, y + 1, x + cell[0] - 2, y + cell[1] - 2), outline=shade, width=2 * _FINE)
             # not all at the middle: lines between patches of one row would lie on each other
             middles.append((x + cell[0] / 2, y + cell[1] * (0.2 + 0.6 * (place[1] + 0.5) / grids[0][1])))
         draw.line(middles, shade, round((1 + 2.5 * weight) * _FINE))
-        page.paste(layer, mask=layer)
+    page.paste(layer, (left * _FINE, top * _FINE), layer)
 
 
 def _heat(picture: Picture, attention: FloatArray) -> Image.Image:
