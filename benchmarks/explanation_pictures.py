@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -176,13 +176,15 @@ def _weights(values: npt.NDArray[Any]) -> list[float]:
 
 
 def _links(
-    page: Image.Image, at: tuple[tuple[int, int], tuple[int, int]], explanation: Explanation, links: Iterable[Link]
+    page: Image.Image, at: tuple[tuple[int, int], tuple[int, int]], explanation: Explanation, links: Sequence[Link]
 ) -> None:
     """Frame linked patches in the two cards at these corners and join them by lines."""
     grids = explanation.sketch_attention.shape, explanation.photo_attention.shape
     (left, top), (right, _) = at
     layer = Image.new("RGBA", ((right - left + _LARGE) * _FINE, _LARGE * _FINE))
     draw = ImageDraw.Draw(layer)
+    columns = [column for (_, column), _, _, _ in links] or [0]
+    first, spread = min(columns), max(columns) - min(columns) + 1
     for place, match, colour, weight in links:
         shade, middles = (*colour, round(255 * (0.3 + 0.65 * weight))), []
         for start, grid, (row, column) in zip((0, right - left), grids, (place, match), strict=True):
@@ -190,8 +192,8 @@ def _links(
             x, y = start * _FINE + column * cell[0], row * cell[1]
             draw.rectangle((x + 1, y + 1, x + cell[0] - 2, y + cell[1] - 2), outline=shade, width=2 * _FINE)
             # not all at the middle: lines between patches of one row would lie on each other
-            middles.append((x + cell[0] / 2, y + cell[1] * (0.2 + 0.6 * (place[1] + 0.5) / grids[0][1])))
-        draw.line(middles, shade, round((1 + 2.5 * weight) * _FINE))
+            middles.append((x + cell[0] / 2, y + cell[1] * (0.1 + 0.8 * (place[1] - first + 0.5) / spread)))
+        draw.line(middles, shade, round((1 + 2 * weight) * _FINE))
     page.paste(layer, (left * _FINE, top * _FINE), layer)
 
 
