@@ -11,7 +11,7 @@ from torch.nn.functional import normalize, pad
 
 from sketchless.datasets.errors import ConfigError
 
-from .encoder import Encoder
+from .encoder import Encoder, inference
 from .vit import Tokens
 
 FINEST = 8  # rows of patches wanted at least
@@ -49,7 +49,7 @@ class MapTokens:
     and the picture is moved against it, so that a token belongs to the patch at its place.
 
     Args:
-        encoder: in evaluation mode, with a `backbone` and an `attention`.
+        encoder: with a `backbone` and an `attention`.
 
     Raises:
         ConfigError: it has no feature map, or one without places.
@@ -60,8 +60,8 @@ class MapTokens:
         if not hasattr(encoder, "backbone") or not hasattr(encoder, "attention"):
             raise ConfigError(f"encoder {encoder.config.backbone!r} has no map of patches to explain; use another")
         size, device = encoder.config.size, encoder.device
-        with torch.no_grad():
-            maps = encoder.backbone(torch.zeros(1, 3, size, size, device=device))
+        with inference(encoder):
+            maps: Tensor = encoder.backbone(torch.zeros(1, 3, size, size, device=device))
         self.sequence = maps.shape[3] == 1 and maps.shape[2] > 1  # tokens of a transformer, special ones first
         side = math.isqrt(maps.shape[2])
         self.height, self.width = (side, side) if self.sequence else (maps.shape[2], maps.shape[3])
@@ -113,7 +113,7 @@ class MapTokens:
         size, device = self.encoder.config.size, self.encoder.device
         noise = torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
         y, x = self.height // 2, self.width // 2
-        with torch.inference_mode(False), torch.enable_grad():
+        with inference(self.encoder), torch.inference_mode(False), torch.enable_grad():
             noise = noise.clone().requires_grad_()
             response = self.encoder.backbone(noise)[:, :, y, x].square().sum()
             (gradient,) = torch.autograd.grad(response, noise)
