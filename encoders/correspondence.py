@@ -49,7 +49,7 @@ class MapTokens:
     and the picture is moved against it, so that a token belongs to the patch at its place.
 
     Args:
-        encoder: with a `backbone` and an `attention`.
+        encoder: with a feature map.
 
     Raises:
         ConfigError: it has no feature map, or one without places.
@@ -57,11 +57,13 @@ class MapTokens:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
-        if not hasattr(encoder, "backbone") or not hasattr(encoder, "attention"):
-            raise ConfigError(f"encoder {encoder.config.backbone!r} has no map of patches to explain; use another")
         size, device = encoder.config.size, encoder.device
-        with inference(encoder):
-            maps: Tensor = encoder.backbone(torch.zeros(1, 3, size, size, device=device))
+        try:
+            with inference(encoder):
+                maps = encoder.maps(torch.zeros(1, 3, size, size, device=device))
+        except AttributeError as error:  # no backbone
+            fault = f"encoder {encoder.config.backbone!r} has no map of patches to explain"
+            raise ConfigError(f"{fault}; use another") from error
         self.sequence = maps.shape[3] == 1 and maps.shape[2] > 1  # tokens of a transformer, special ones first
         side = math.isqrt(maps.shape[2])
         self.height, self.width = (side, side) if self.sequence else (maps.shape[2], maps.shape[3])
@@ -95,15 +97,13 @@ class MapTokens:
     def _maps(self, images: Tensor, row: int, column: int) -> Tensor:
         """Maps [B, C, h, w] whose position (y, x) is about the part (row, column) of the cell (y, x)."""
         if self.sequence:
-            maps: Tensor = self.encoder.backbone(images)  # [B, C, L, 1]
-            maps = self.encoder.attention(maps)[:, :, -self.height * self.width :, 0]
+            maps = self.encoder.maps(images)[:, :, -self.height * self.width :, 0]  # of [B, C, L, 1]
             return maps.unflatten(2, (self.height, self.width))
         down, right = (
             round(seen - (part + 0.5) / self.parts * stride)
             for seen, part, stride in zip(self.middle, (row, column), self.stride, strict=True)
         )
-        out: Tensor = self.encoder.attention(self.encoder.backbone(moved(images, down, right)))
-        return out
+        return self.encoder.maps(moved(images, down, right))
 
     def _middle(self) -> tuple[float, float]:
         """Where in its cell, pixels from the top and the left, a position of the map looks.
@@ -115,7 +115,7 @@ class MapTokens:
         y, x = self.height // 2, self.width // 2
         with inference(self.encoder), torch.inference_mode(False), torch.enable_grad():
             noise = noise.clone().requires_grad_()
-            response = self.encoder.backbone(noise)[:, :, y, x].square().sum()
+            response = self.encoder.maps(noise)[:, :, y, x].square().sum()
             (gradient,) = torch.autograd.grad(response, noise)
         # squared, to stay with the position itself where a normalisation looks at the whole picture
         weight = gradient.double().square().sum(dim=(0, 1))  # [S, S]

@@ -122,11 +122,15 @@ class Encoder(nn.Module):
         """Photos uint8 [H, W, 3] as this network wants them: [G, 3, S, S] in 0..1."""
         return photo_images(photos, self.config.size)
 
+    def maps(self, images: Tensor) -> Tensor:
+        """Images [B, 3, S, S] in 0..1 to the attended feature map [B, C, h, w]."""
+        images = images.contiguous(memory_format=torch.channels_last)  # the faster layout for convolutions
+        maps: Tensor = self.attention(self.backbone(images))
+        return maps
+
     def features(self, images: Tensor) -> Tensor:
         """Images [B, 3, S, S] in 0..1 to unit features [B, D]."""
-        images = images.contiguous(memory_format=torch.channels_last)  # the faster layout for convolutions
-        maps = self.attention(self.backbone(images))  # [B, D, h, w]
-        return normalize(maps.mean(dim=(2, 3)), dim=-1)
+        return normalize(self.maps(images).mean(dim=(2, 3)), dim=-1)
 
     def embed(self, features: Tensor) -> Tensor:
         """Features [..., D] of sketches to unit embeddings [..., d]."""
