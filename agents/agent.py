@@ -50,7 +50,7 @@ class AgentConfig:
     normalize_advantage: bool = True
     """Divide advantages by their standard deviation over the batch."""
     policy: str = "linear"
-    """`linear` (the paper's), or `gru`: with a memory of the strokes so far."""
+    """`linear` (the paper's), `gru`: with a memory of the strokes so far, or `per-step`: one linear layer per step."""
     init_log_std: float = -2.0
     """Log sigma to begin with. In 64 dimensions e^-2 gives noise about as long as the embedding, which has
     length 1."""

@@ -1,4 +1,4 @@
-"""Gaussian policies: linear on the frozen feature of the current frame (the paper's), or with a memory."""
+"""Gaussian policies: linear on the frozen feature of the current frame (the paper's), a head per step, a memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sketchless.datasets.errors import CheckpointError, FormatError, unknown_name
 from sketchless.envs.core import Core
 
-POLICIES = ("linear", "gru")
+POLICIES = ("linear", "gru", "per-step")
 MEMORY = 64  # width of the recurrent policy's memory
 
 
@@ -58,7 +58,7 @@ class LinearGaussianPolicy(nn.Module):
             self.mean.weight.copy_(core.bank.weight)
             self.mean.bias.copy_(core.bank.bias)
         else:
-            nn.init.eye_(self.mean.weight)
+            self.mean.weight.copy_(torch.eye(core.action_dim))
         if mean_norm is not None:
             factor = mean_norm / float(torch.linalg.vector_norm(self(core.frames), dim=-1).mean())
             self.mean.weight.mul_(factor)
@@ -126,12 +126,48 @@ class RecurrentGaussianPolicy(LinearGaussianPolicy):
         super().start_from_baseline(core, mean_norm)
 
 
+class StepLinear(nn.Module):
+    """A linear layer of its own for every step, weight [T, d, D] and bias [T, d]; steps beyond T share the last."""
+
+    def __init__(self, steps: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(steps, outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(steps, outputs))
+
+    def forward(self, frames: Tensor, first: int = 0) -> Tensor:
+        """Frames [..., S, D] of the steps from `first` on to [..., S, d]."""
+        step = torch.arange(first, first + frames.shape[-2], device=frames.device).clamp_max(len(self.weight) - 1)
+        return torch.einsum("...si,soi->...so", frames, self.weight[step]) + self.bias[step]
+
+
+class PerStepGaussianPolicy(LinearGaussianPolicy):
+    """a_t ~ N(W_t x_t + c_t, diag(sigma^2)): a head for every one of T steps. What it remembers is the step."""
+
+    def __init__(self, observation_dim: int, action_dim: int, steps: int, init_log_std: float = 0.0) -> None:
+        super().__init__(observation_dim, action_dim, init_log_std)
+        self.mean = StepLinear(steps, observation_dim, action_dim)
+
+    def step(self, observation: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Mean actions [B, d] of one frame each [B, D], and the number of the next step [B, 1]; None: the first."""
+        step = torch.zeros_like(observation[:, :1]) if state is None else state
+        mean = observation.new_empty(len(observation), self.log_std.numel())
+        for number in step.unique().tolist():  # one, unless drawings began at different times
+            rows = step[:, 0] == number
+            mean[rows] = self.mean(observation[rows].unsqueeze(1), int(number)).squeeze(1)
+        return mean, step + 1
+
+
 def make_policy(kind: str, core: Core, init_log_std: float, mean_norm: float | None, seed: int) -> LinearGaussianPolicy:
     """A policy for a core that begins as B1. Raises ConfigError for an unknown kind."""
     if kind not in POLICIES:
         raise unknown_name("policy", kind, POLICIES)
-    widths = core.observation_dim, core.action_dim, init_log_std
-    policy = LinearGaussianPolicy(*widths) if kind == "linear" else RecurrentGaussianPolicy(*widths, seed=seed)
+    widths = core.observation_dim, core.action_dim
+    if kind == "gru":
+        policy: LinearGaussianPolicy = RecurrentGaussianPolicy(*widths, init_log_std, seed)
+    elif kind == "per-step":
+        policy = PerStepGaussianPolicy(*widths, core.n_steps, init_log_std)
+    else:
+        policy = LinearGaussianPolicy(*widths, init_log_std)
     policy = policy.to(core.device)
     policy.start_from_baseline(core, mean_norm)
     return policy

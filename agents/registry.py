@@ -7,17 +7,20 @@ from typing import Any
 from sketchless.datasets.plugins import find
 
 from .b1 import B1
+from .frame_triplet import FrameTriplet
 from .grpo import GRPO
 from .ppo_a_clip import PPOAClip
 from .ppo_a_kl import PPOAKL
 from .ppo_ac_clip import PPOACClip
 from .ppo_ac_kl import PPOACKL
 from .rank_softmax import RankSoftmax
+from .sodeep import SoDeep
 from .trpo import TRPO
 from .vpg import VPG
 
 AGENTS: dict[str, type[Any]] = {
-    agent.name: agent for agent in (VPG, PPOAClip, PPOAKL, PPOACClip, PPOACKL, TRPO, GRPO, RankSoftmax, B1)
+    agent.name: agent
+    for agent in (VPG, PPOAClip, PPOAKL, PPOACClip, PPOACKL, TRPO, GRPO, RankSoftmax, FrameTriplet, SoDeep, B1)
 }
 
 

@@ -250,7 +250,7 @@ class TestRankSoftmax:
         embedding = agent.core.base[batch.sketches[0], 2]
         shares = [math.exp(float(embedding @ photo) / 0.07) for photo in agent.core.gallery]
         own = shares[int(core.bank.targets[batch.sketches[0]])]
-        assert float(agent.surprise(batch)[0, 2]) == pytest.approx(-math.log(own / sum(shares)), rel=1e-4)
+        assert float(agent.loss(batch)[0, 2]) == pytest.approx(-math.log(own / sum(shares)), rel=1e-4)
 
 
 class TestMemory:
