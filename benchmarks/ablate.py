@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
 from sketchless.encoders.tensorfile import read_meta
 
 from . import report
-from .ablation.sweep import SWEEPS, cells
+from .ablation.sweep import FEATURES, SWEEPS, Sweep, cells
 from .report_compare import Comparison
 from .runner import run_cells
 from .runs import parse_seeds, read_json
@@ -31,12 +32,17 @@ SAMPLES = 16  # actions per state, in whose steps the budget of a pass is counte
 
 @dataclass(frozen=True)
 class AblateConfig:
-    """Compare methods, rewards or designs over many seeds; an interrupted grid is taken up again."""
+    """Compare methods, rewards, designs or whole systems over many seeds; an interrupted grid is taken up again."""
 
     what: str = "methods"
-    """`methods`, `rewards`, `design`, or `tuning` (step sizes, measured on validation)."""
+    """`methods`, `rewards`, `design`, `baselines`, or the step sizes of methods and baselines, measured on validation:
+    `tuning`, `baselines-tuning`."""
     bank: str = "procedural"
     """Bank file written by `sketchless encode`, or the name of one that ships."""
+    banks: tuple[str, ...] = ()
+    """Banks by the kind of their features, such as `complete=a,b,c random=d,e,f`: `complete`, `random` (encode
+    --frames random), `completed` (encode --complete), `sketch-a-net`. Several of a kind are of several encoders: seed s
+    stands on bank s mod their number. Arms without a bank of their kind are left out."""
     noisy_bank: str | None = None
     """Bank of the same encoder, of `sketchless encode --load ... --noise 3`: `design` has its `noise` arm then."""
     preset: str = "quick"
@@ -84,14 +90,17 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     if not passes > 0:
         raise ConfigError(f"passes={passes}: must be above 0")
     folder = Path(config.out or f"runs/ablate-{config.what}-{datetime.now().strftime('%Y%m%d-%H%M%S')}")
-    common, about = _common(config, passes, folder)
-    ready = [name for name, arm in sweep.arms.items() if not set(arm.needs) - set(common)]
-    for name in sweep.arms.keys() - set(ready):
-        console.print(f"left out: {name}, which needs --{sweep.arms[name].needs[0].replace('_', '-')}")
+    banks = _banks(config, sweep, passes, folder)
+    common = _common(config, folder)
+    ready = [a for a, arm in sweep.arms.items() if arm.features in banks and not set(arm.needs) - set(common)]
+    for name, arm in sweep.arms.items():
+        if set(arm.needs) - set(common):
+            console.print(f"left out: {name}, which needs --{arm.needs[0].replace('_', '-')}")
     arms = [arm for arm in ready if not config.arms or arm in config.arms]
     if not arms:
         raise ConfigError(f"arms={', '.join(config.arms)}: none is left; give what they need")
-    grid = [cell for cell in cells(config.what, common, seed_list, parse_values(config.set)) if _arm(cell.id) in arms]
+    every = cells(config.what, common, seed_list, parse_values(config.set), banks)
+    grid = [cell for cell in every if _arm(cell.id) in arms]
     _claim(
         folder,
         {
@@ -103,41 +112,100 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
             "family": sweep.family,
             "seeds": seed_list,
             "published": sweep.published,
+            "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published},
+            "once": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
+            "remarks": _remarks(sweep, banks),
             "command": _command(config),
-            **about,
+            **_about(config),
         },
     )
-    console.print(f"{len(grid)} cells of {common['steps']:,} steps in [bold]{folder}[/]")
+    console.print(f"{len(grid)} cells of {grid[0].settings['steps']:,} steps in [bold]{folder}[/]")
     run_cells(grid, folder, config.workers, config.executor, config.gpus, console)
     return report.run(report.ReportConfig(str(folder)), console)
 
 
-def _common(config: AblateConfig, passes: float, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings that all cells have, and what the report says of the data."""
-    path = bank_path(config.bank)
-    missing = {"train", "validation", "test"} - set(bank_splits(config.bank))
-    if missing:
-        raise ConfigError(f"{config.bank}: has no {min(missing)} split, which an ablation needs; encode the set again")
-    train = EpisodeBank.load(config.bank, "train", "cpu")
-    measured = EpisodeBank.load(config.bank, "validation" if config.what == "tuning" else "test", "cpu")
-    common = {
-        "bank": config.bank if path.parent == bank_path("procedural").parent else _seen_from_a_cell(path, folder),
-        "bank_sha256": sha256(path),
+def _common(config: AblateConfig, folder: Path) -> dict[str, Any]:
+    """Settings that all cells have."""
+    common: dict[str, Any] = {
         "agent": config.agent,
         "reward": "combined",
         "mode": "residual",
         "observation": "feature",
         "scale": 1.0,
         "split": "test",
-        "steps": round(passes * int(train.lengths.sum()) * SAMPLES),
         "device": config.device,
     }
     if config.noisy_bank is not None:
         noisy = bank_path(config.noisy_bank)
         common |= {"noisy_bank": _seen_from_a_cell(noisy, folder), "noisy_bank_sha256": sha256(noisy)}
+    return common
+
+
+def _paths(config: AblateConfig) -> dict[str, list[str]]:
+    """Kind of features -> its banks, as the user names them."""
+    found: dict[str, list[str]] = {}
+    for item in config.banks:
+        kind, equals, paths = item.partition("=")
+        if kind not in FEATURES:
+            raise unknown_name("kind of bank", kind, FEATURES)
+        if not equals or not all(paths.split(",")):
+            raise ConfigError(f"banks {item!r}: want a kind and its files, such as complete=a.safetensors")
+        found[kind] = paths.split(",")
+    if not found or config.bank != AblateConfig.bank:
+        found.setdefault("complete", [config.bank])
+    return found
+
+
+def _banks(config: AblateConfig, sweep: Sweep, passes: float, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Kind of features -> what the cells on each of its banks are told."""
+    paths, used = _paths(config), {arm.features for arm in sweep.arms.values()}
+    for kind in paths:
+        if kind not in used:
+            raise ConfigError(f"banks {kind}=...: no arm of {config.what} stands on {FEATURES[kind]}; leave it out")
+    for arm in config.arms:
+        if (kind := sweep.arms[arm].features) not in paths:
+            raise ConfigError(f"arm {arm!r} stands on {FEATURES[kind]}: give --banks {kind}=<bank file>")
+    return {kind: [_bank(bank, passes, folder) for bank in banks] for kind, banks in paths.items()}
+
+
+def _bank(bank: str, passes: float, folder: Path) -> dict[str, Any]:
+    path = bank_path(bank)
+    missing = {"train", "validation", "test"} - set(bank_splits(bank))
+    if missing:
+        raise ConfigError(f"{bank}: has no {min(missing)} split, which an ablation needs; encode the set again")
+    train = EpisodeBank.load(bank, "train", "cpu")
+    return {
+        "bank": bank if path.parent == bank_path("procedural").parent else _seen_from_a_cell(path, folder),
+        "bank_sha256": sha256(path),
+        "steps": round(passes * int(train.lengths.sum()) * SAMPLES),
+    }
+
+
+def _about(config: AblateConfig) -> dict[str, Any]:
+    """What the report says of the data, which all banks share."""
+    split = "validation" if config.what.endswith("tuning") else "test"
+    first = next(banks[0] for banks in _paths(config).values())
+    measured = EpisodeBank.load(first, split, "cpu")
+    path = bank_path(first)
     data = read_meta(path, "bank")["provenance"].get("data", {})
     dataset = Path(data.get("root", data.get("name", path.name))).name
-    return common, {"dataset": dataset, "photos": len(measured.gallery), "sketches": len(measured)}
+    return {"dataset": dataset, "photos": len(measured.gallery), "sketches": len(measured)}
+
+
+def _remarks(sweep: Sweep, banks: Mapping[str, Sequence[Any]]) -> list[str]:
+    """What has to stand under the table beside its numbers."""
+    said = list(sweep.remarks)
+    if any(len(of_kind) > 1 for of_kind in banks.values()):
+        counts = ", ".join(f"{len(of_kind)} on {FEATURES[kind]}" for kind, of_kind in banks.items())
+        said.append(
+            f"Encoders: {counts}. Seed s stands on encoder s mod their number, so that intervals over seeds hold the "
+            "encoder as well; a system with nothing to train above its encoder has one seed an encoder."
+        )
+    lacking = [arm for arm in sweep.arms.values() if arm.features not in banks]
+    if lacking:
+        listed = "; ".join(f"{arm.label} ({FEATURES[arm.features]})" for arm in lacking)
+        said.append(f"Left out, as no bank of their kind was given: {listed}.")
+    return said
 
 
 def _seen_from_a_cell(path: Path, folder: Path) -> str:
@@ -161,12 +229,17 @@ def _claim(folder: Path, grid: dict[str, Any]) -> None:
         return
     earlier = read_json(file)
     for key, value in json.loads(json.dumps(grid)).items():
-        if key not in ("command", "seeds") and earlier.get(key) != value:
+        grown = key in _GROW or (key == "arms" and set(earlier.get(key, ())) <= set(value))
+        if not grown and earlier.get(key) != value:
             raise ConfigError(
                 f"{folder}: holds a grid with {key}={earlier.get(key)!r}, not {value!r}; choose another --out"
             )
-    if set(grid["seeds"]) - set(earlier["seeds"]):
+    if set(grid["seeds"]) - set(earlier["seeds"]) or grid["arms"] != earlier["arms"]:
         write_json(file, {**grid, "seeds": sorted({*grid["seeds"], *earlier["seeds"]})})
+
+
+# What may differ when a grid is taken up again: seeds and arms are added, and what is said of them.
+_GROW = ("command", "seeds", "labels", "published_as", "once", "remarks")
 
 
 def _command(config: AblateConfig) -> str:
@@ -179,7 +252,14 @@ def _command(config: AblateConfig) -> str:
         words += ["--bank", Path(config.bank).name]
     if config.noisy_bank is not None:
         words += ["--noisy-bank", Path(config.noisy_bank).name]
+    if config.banks:
+        words += ["--banks", *(f"{kind}={','.join(map(_short, paths))}" for kind, paths in _paths(config).items())]
     for name in ("arms", "set"):
         if getattr(config, name):
             words += [f"--{name}", *getattr(config, name)]
     return shlex.join(words)
+
+
+def _short(path: str) -> str:
+    """A bank's file and folder: they are all called alike."""
+    return os.path.join(*Path(path).parts[-2:])

@@ -32,13 +32,13 @@ class Measured:
 
     Attributes:
         score: m@A and m@B with intervals over seeds and sketches.
-        accuracy: A@1, A@5, A@10, mean over seeds.
+        accuracy: A@1, A@5, A@10 with intervals over seeds and sketches.
         middle: interquartile mean of m@B, its interval over seeds.
         seconds: of training, mean over seeds.
     """
 
     score: dict[str, Estimate]
-    accuracy: tuple[float, ...]
+    accuracy: tuple[Estimate, ...]
     middle: Estimate
     seconds: float
 
@@ -94,7 +94,10 @@ class Ordering:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A grid with its statistics; `seeds` is the smallest number of those arms that were measured."""
+    """A grid with its statistics; `seeds` is the smallest number of those arms that were measured.
+
+    Arms that have one seed a bank by plan do not count, unless there are no others.
+    """
 
     grid: Grid
     baseline: Score | None
@@ -119,12 +122,16 @@ class Comparison:
 def compare(grid: Grid) -> Comparison:
     """Set the arms of a grid side by side. Raises ConfigError for a published table that does not exist."""
     paper = published(grid.published, grid.dataset)
+    beside = {arm: paper.get(grid.published_as.get(arm, arm)) for arm in grid.arms}
+    lines = {arm: score for arm, score in beside.items() if score}
     contrasts = _contrasts(grid)
     rows = [
-        Row(name, label, len(grid.cells[name]), _measured(grid, name), contrasts.get(name), paper.get(name))
+        Row(name, label, len(grid.cells[name]), _measured(grid, name), contrasts.get(name), lines.get(name))
         for name, label in grid.arms.items()
     ]
-    return Comparison(grid, paper.get("B1"), rows, _orderings(grid, paper), min(row.seeds for row in rows if row.seeds))
+    seeds = [row.seeds for row in rows if row.seeds and row.name not in grid.once]
+    fewest = min(seeds or [row.seeds for row in rows if row.seeds])
+    return Comparison(grid, paper.get("B1"), rows, _orderings(grid, lines), fewest)
 
 
 def reading(found: Comparison) -> list[str]:
@@ -137,11 +144,13 @@ def reading(found: Comparison) -> list[str]:
     best = max((r for r in found.rows if r.measured), key=lambda r: r.measured.score["m@B"].value if r.measured else 0)
     if best.measured:
         value, low, high = best.measured.score["m@B"]
-        sentences.append(
-            f"The highest m@B is that of {best.label}: {value:.2f} (95 % interval {low:.2f} to {high:.2f}); "
-            f"B1, the encoder without refinement, has {grid.baseline['m@B']:.2f}."
-        )
+        highest = f"The highest m@B is that of {best.label}: {value:.2f} (95 % interval {low:.2f} to {high:.2f})"
+        if grid.baseline:
+            highest += f"; B1, the encoder without refinement, has {grid.baseline['m@B']:.2f}"
+        sentences.append(f"{highest}.")
     sentences += _tests(found)
+    if grid.baseline is None:
+        sentences += _levels(found)
     for metric in HEADLINE:
         orders = [order for order in found.orderings if order.metric == metric]
         if orders:
@@ -163,13 +172,28 @@ def reading(found: Comparison) -> list[str]:
     return sentences
 
 
+def _levels(found: Comparison) -> list[str]:
+    """Which systems reach their published scores: each is a whole system here, not a change to one encoder."""
+    sentences = []
+    for metric in HEADLINE:
+        arms = [
+            (row.label, row.measured.score[metric].value, row.published.of(metric))
+            for row in found.rows
+            if row.measured and row.published
+        ]
+        below = [f"{label} ({ours:.2f}, published {theirs:.2f})" for label, ours, theirs in arms if ours < theirs]
+        reached = f"At or above the published {metric}: {len(arms) - len(below)} of {len(arms)}"
+        sentences.append(f"{reached}; below: {_listed(below)}." if below else f"{reached}.")
+    return sentences
+
+
 def _measured(grid: Grid, name: str) -> Measured | None:
     cells = grid.cells[name].values()
     if not cells:
         return None
     return Measured(
         {metric: _percent(crossed(grid.per_sketch(name, metric))) for metric in HEADLINE},
-        tuple(float(grid.per_sketch(name, f"A@{q}").mean()) for q in (1, 5, 10)),
+        tuple(_percent(crossed(grid.per_sketch(name, f"A@{q}"))) for q in (1, 5, 10)),
         _percent(stratified(grid.runs(name), iqm)),
         float(np.mean([cell.seconds for cell in cells])),
     )

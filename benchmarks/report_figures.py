@@ -144,11 +144,9 @@ def beside_published(found: Comparison) -> Figure:
                 _beside(right, place, "not\nmeasured")
         _ranked(left, published)
         _ranked(right, {place: estimate.value for place, estimate in measured.items()})
-        for axes, baseline in (
-            (left, found.baseline and found.baseline.of(metric)),
-            (right, found.grid.baseline[metric]),
-        ):
-            if baseline is not None:
+        ours, theirs = found.grid.baseline, found.baseline
+        for axes, baseline in ((left, theirs and theirs.of(metric)), (right, ours and ours[metric])):
+            if ours and baseline is not None:
                 axes.axvline(baseline, color=_FAINT, linewidth=1.2, linestyle=":")
                 axes.annotate("B1", (baseline, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom",
                               fontsize=8, color=_FAINT)  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from .report_compare import VERDICTS, Comparison, reading
 from .report_figures import Picture
-from .report_tables import HEADER, body, notes, text
+from .report_tables import ACCURACY, HEADER, accuracy, body, notes, text
 
 _STYLE = """
 body { margin: 0 auto; max-width: 62rem; padding: 1rem; color: #1c2330; background: #fff;
@@ -47,6 +47,8 @@ def page(found: Comparison, figures: Sequence[tuple[Picture, bytes]]) -> str:
         parts.append(f'<p class="warning">{escape(found.warning.capitalize())}. Take no conclusion from this.</p>')
     parts += ["<h2>What it says</h2>", _list(reading(found)), "<h2>The table</h2>", _table(HEADER, body(found))]
     parts += [f'<p class="note">{escape(sentence)}</p>' for sentence in notes(found)]
+    if more := accuracy(found):
+        parts += ["<h2>Complete sketches</h2>", _table(ACCURACY, more)]
     for picture, png in figures:
         data = base64.b64encode(png).decode("ascii")
         parts += [
@@ -126,10 +128,15 @@ def _provenance(found: Comparison) -> list[str]:
     grid = found.grid
     cells = [cell for of_arm in grid.cells.values() for cell in of_arm.values()]
     settings = {
-        grid.arms[arm]: _flat(next(iter(of_arm.values())).settings) for arm, of_arm in grid.cells.items() if of_arm
+        grid.arms[arm]: [_flat(cell.settings) for cell in of_arm.values()]
+        for arm, of_arm in grid.cells.items()
+        if of_arm
     }
-    names = dict.fromkeys(name for of_arm in settings.values() for name in of_arm if name != "seed")
-    values = {name: [_plain(of_arm.get(name, "-")) for of_arm in settings.values()] for name in names}
+    names = dict.fromkeys(name for of_arm in settings.values() for name in of_arm[0] if name != "seed")
+    values = {
+        name: [" or ".join(dict.fromkeys(_plain(c.get(name, "-")) for c in of_arm)) for of_arm in settings.values()]
+        for name in names
+    }
     alike = [f"{name} = {found_values[0]}" for name, found_values in values.items() if len(set(found_values)) == 1]
     differ = [[name, *found_values] for name, found_values in values.items() if len(set(found_values)) > 1]
     parts = ["<h2>How it was made</h2>", f"<pre>{escape(grid.command)}</pre>"]

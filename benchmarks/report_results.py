@@ -15,7 +15,7 @@ from sketchless.datasets.errors import CheckpointError
 from sketchless.encoders.tensorfile import load_tensors
 
 from .metrics import METRICS, Evaluation
-from .runs import read_json
+from .runs import first_of_each, read_json
 
 FloatArray = npt.NDArray[np.float64]
 _TOLERANCE = 0.01  # percent: metrics may be written rounded
@@ -55,6 +55,9 @@ class Grid:
         reference: arm against which differences are taken.
         family: which comparisons are adjusted together, in words.
         published: table of the paper to show beside it, or None.
+        published_as: arm -> its line in that table, where that is not its own name.
+        once: arm -> number of banks, for arms that have one seed for each.
+        remarks: what stands under the table, in sentences.
         photos: G.
         sketches: N.
         cells: arm -> seed -> cell.
@@ -72,11 +75,18 @@ class Grid:
     photos: int
     sketches: int
     cells: dict[str, dict[int, Cell]]
+    published_as: dict[str, str]
+    once: dict[str, int]
+    remarks: tuple[str, ...]
+
+    def planned(self, arm: str) -> tuple[int, ...]:
+        """Seeds that the arm is to have."""
+        return tuple(first_of_each(self.seeds, self.once[arm])) if arm in self.once else self.seeds
 
     @property
     def missing(self) -> list[str]:
         """Names of the cells that are not there, such as `"trpo/seed-3"`."""
-        return [f"{arm}/seed-{s}" for arm, cells in self.cells.items() for s in self.seeds if s not in cells]
+        return [f"{arm}/seed-{s}" for arm, cells in self.cells.items() for s in self.planned(arm) if s not in cells]
 
     @property
     def example(self) -> Cell:
@@ -84,9 +94,9 @@ class Grid:
         return next(cell for arm in (self.reference, *self.arms) for cell in self.cells[arm].values())
 
     @property
-    def baseline(self) -> dict[str, float]:
-        """Metrics of B1, percent."""
-        return self.example.baseline
+    def baseline(self) -> dict[str, float] | None:
+        """Metrics of B1, percent; None where B1 is an arm itself."""
+        return None if "B1" in self.published_as.values() else self.example.baseline
 
     @property
     def split(self) -> str:
@@ -127,17 +137,24 @@ def read_grid(folder: Path) -> Grid:
             where = folder / text["sweep"] / name / f"seed-{seed}"
             if (where / "result.json").exists():
                 cells[name][seed] = _read_cell(where, numbers["photos"], numbers["sketches"])
+    once, published_as = about.get("once", {}), about.get("published_as", {})
+    remarks = about.get("remarks", [])
+    if not (isinstance(once, dict) and isinstance(published_as, dict) and isinstance(remarks, list)):
+        raise CheckpointError(f"{file}: once, published_as or remarks is of another kind; run it again")
     there = [list(of_arm.values()) for of_arm in cells.values() if of_arm]
     if not there:
         raise CheckpointError(f"{folder}: no cell of the grid is done; run it first")
     alike = all(_drawings(cell) == _drawings(there[0][0]) for of_arm in there for cell in of_arm)
-    if not alike or any(_frames(cell) != _frames(of_arm[0]) for of_arm in there for cell in of_arm):
+    if not alike or not all(map(_comparable, there)):
         raise CheckpointError(f"{folder}: its cells were measured on different drawings; run it again")
     return Grid(
         arms={name: str(labels.get(name, name)) for name in names},
         seeds=tuple(seeds),
         published=_field(file, about, "published", (str, type(None))),
         cells=cells,
+        once={str(arm): int(banks) for arm, banks in once.items()},
+        published_as={str(arm): str(line) for arm, line in published_as.items()},
+        remarks=tuple(map(str, remarks)),
         **text,
         **numbers,
     )
@@ -189,9 +206,17 @@ def _drawings(cell: Cell) -> tuple[Any, ...]:
     return cell.split, cell.evaluation.sketch_ids
 
 
-def _frames(cell: Cell) -> tuple[Any, ...]:
-    """What the seeds of an arm must share; arms may differ in how often they look at a drawing."""
-    return cell.evaluation.rank.shape, cell.evaluation.lengths.tolist(), cell.baseline
+def _comparable(of_arm: list[Cell]) -> bool:
+    """Whether the seeds of an arm share their frames and, on the same bank, B1; arms may differ in both."""
+    first: dict[Any, dict[str, float]] = {}
+    for cell in of_arm:
+        first.setdefault(cell.settings.get("bank_sha256"), cell.baseline)
+    return all(
+        cell.evaluation.rank.shape == of_arm[0].evaluation.rank.shape
+        and cell.evaluation.lengths.tolist() == of_arm[0].evaluation.lengths.tolist()
+        and cell.baseline == first[cell.settings.get("bank_sha256")]
+        for cell in of_arm
+    )
 
 
 def _metrics(file: Path, content: Mapping[str, Any], key: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from .published import Score
 from .report_compare import Comparison, Row
 from .statistics import Estimate
 
@@ -27,9 +28,30 @@ _TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 def body(found: Comparison) -> list[list[str]]:
     """Cells as text, a row per arm under B1; "-" where there is nothing."""
-    baseline, paper = found.grid.baseline, found.baseline
+    baseline, rows = found.grid.baseline, [_cells(found, row) for row in found.rows]
+    if baseline is None:
+        return rows
     first = [_B1, *(f"{value:.2f}" for value in baseline.values()), "-", "-"]
-    return [[*first, *_published(paper), "-", "-"], *(_cells(found, row) for row in found.rows)]
+    return [[*first, *_published(found.baseline), "-", "-"], *rows]
+
+
+ACCURACY = ("arm", "A@1", "A@5", "A@10", "published A@5", "published A@10")
+
+
+def accuracy(found: Comparison) -> list[list[str]]:
+    """A@q with intervals beside the published ones, a row per arm; empty where none are published."""
+    rows = [(row, row.measured.accuracy) for row in found.rows if row.measured]
+    if not any(row.published and row.published.acc_at_5 is not None for row, _ in rows):
+        return []
+    return [
+        [row.label, *map(text, found_values), *(_or_dash(row.published, name) for name in ("acc_at_5", "acc_at_10"))]
+        for row, found_values in rows
+    ]
+
+
+def _or_dash(score: Score | None, name: str) -> str:
+    value = getattr(score, name, None)
+    return "-" if value is None else f"{value:.2f}"
 
 
 def notes(found: Comparison) -> list[str]:
@@ -40,10 +62,12 @@ def notes(found: Comparison) -> list[str]:
         f"resampling seeds and sketches. Differences to {grid.arms[grid.reference]}, paired by seed and sketch.",
         f"p: exact sign-flip test over seeds, adjusted by Holm over the family: {grid.family}.",
     ]
-    others = {grid.arms[arm]: next(iter(cells.values())).baseline["m@B"] for arm, cells in grid.cells.items() if cells}
-    apart = [f"{arm} {value:.2f}" for arm, value in others.items() if abs(value - grid.baseline["m@B"]) > 0.005]
-    if apart:
-        sentences.append(f"Arms with another B1, so that features differ too; its m@B: {', '.join(apart)}.")
+    sentences += grid.remarks
+    if (baseline := grid.baseline) is not None:
+        others = {grid.arms[arm]: next(iter(of_arm.values())).baseline for arm, of_arm in grid.cells.items() if of_arm}
+        apart = [f"{arm} {b['m@B']:.2f}" for arm, b in others.items() if abs(b["m@B"] - baseline["m@B"]) > 0.005]
+        if apart:
+            sentences.append(f"Arms with another B1, so that features differ too; its m@B: {', '.join(apart)}.")
     if grid.missing:
         sentences.append(f"Not measured: {', '.join(grid.missing)}.")
     return [f"{found.warning.capitalize()}.", *sentences] if found.warning else sentences
@@ -76,6 +100,8 @@ def comma_separated(found: Comparison) -> str:
     names += [f"difference {m}{end}" for m in ("m@A", "m@B") for end in ends]
     names += ["p", "p (Holm)", *(f"P(better){end}" for end in ends)]
     names += ["published m@A", "published m@B", "seeds", "seconds", "status"]
+    names += [f"{m}{end}" for m in ("A@1", "A@5", "A@10") for end in ends[1:]]
+    names += ["published A@5", "published A@10"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
@@ -83,19 +109,30 @@ def comma_separated(found: Comparison) -> str:
     def write(*values: float | str) -> None:
         writer.writerow([round(value, 6) if isinstance(value, float) else value for value in values])
 
-    base = list(found.grid.baseline.values())
-    paper = found.baseline[:2] if found.baseline else ("", "")
-    write("B1", _B1, base[0], "", "", base[1], "", "", *base[2:], *[""] * 14, *paper, "", "", found.warning)
+    if found.grid.baseline:
+        base = list(found.grid.baseline.values())
+        paper, of_accuracy = _score(found.baseline)
+        start: list[float | str] = ["B1", _B1, base[0], "", "", base[1], "", "", *base[2:], *[""] * 14]
+        write(*start, *paper, "", "", found.warning, *[""] * 6, *of_accuracy)
     for row in found.rows:
         one, two = row.measured, row.contrast
-        alone = [*one.score["m@A"], *one.score["m@B"], *one.accuracy, *one.middle] if one else [""] * 12
+        hits = [estimate.value for estimate in one.accuracy] if one else []
+        alone = [*one.score["m@A"], *one.score["m@B"], *hits, *one.middle] if one else [""] * 12
         versus = (
             [*two.difference["m@A"], *two.difference["m@B"], two.p, two.adjusted, *two.better] if two else [""] * 11
         )
-        paper = row.published[:2] if row.published else ("", "")
+        paper, of_accuracy = _score(row.published)
         seconds = one.seconds if one else ""
-        write(row.name, row.label, *alone, *versus, *paper, row.seeds, seconds, found.warning)
+        ends_of_hits = [end for estimate in one.accuracy for end in estimate[1:]] if one else [""] * 6
+        first = [row.name, row.label, *alone, *versus, *paper, row.seeds, seconds]
+        write(*first, found.warning, *ends_of_hits, *of_accuracy)
     return file.getvalue()
+
+
+def _score(score: Score | None) -> tuple[list[float | str], list[float | str]]:
+    """m@A and m@B, A@5 and A@10; empty where not published."""
+    values: list[float | str] = ["" if value is None else value for value in score or [None] * 4]
+    return values[:2], values[2:]
 
 
 def markdown(found: Comparison) -> str:
@@ -107,6 +144,9 @@ def markdown(found: Comparison) -> str:
         _md_row(["---", *["---:"] * (len(HEADER) - 1)], raw=True),
     ]
     lines += [_md_row(row) for row in body(found)]
+    if more := accuracy(found):
+        lines += ["", _md_row(ACCURACY), _md_row(["---", *["---:"] * (len(ACCURACY) - 1)], raw=True)]
+        lines += [_md_row(row) for row in more]
     return "\n".join([*lines, "", *map(_md, notes(found))]) + "\n"
 
 
@@ -134,14 +174,15 @@ def tex(found: Comparison) -> str:
 
 def _cells(found: Comparison, row: Row) -> list[str]:
     one, two = row.measured, row.contrast
-    seeds = f"{row.seeds}" if row.seeds == len(found.grid.seeds) else f"{row.seeds} of {len(found.grid.seeds)}"
+    planned = len(found.grid.planned(row.name))
+    seeds = f"{row.seeds}" if row.seeds == planned else f"{row.seeds} of {planned}"
     if one is None:
         return [row.label, "not measured", *["-"] * 6, *_published(row.published), seeds, "-"]
     versus = [text(two.difference["m@B"], "+"), f"{two.adjusted:.3f}"] if two else ["-", "-"]
     if row.name == found.grid.reference:
         versus[0] = "reference"
-    accuracy = [f"{value:.2f}" for value in one.accuracy]
-    return [row.label, text(one.score["m@A"]), text(one.score["m@B"]), *accuracy, *versus, *_published(row.published),
+    hits = [f"{estimate.value:.2f}" for estimate in one.accuracy]
+    return [row.label, text(one.score["m@A"]), text(one.score["m@B"]), *hits, *versus, *_published(row.published),
             seeds, f"{one.seconds:.1f}"]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -120,6 +120,14 @@ def parse_seeds(text: str) -> list[int]:
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"seeds {text!r}: {'a seed stands there twice' if seeds else 'the range is empty'}")
     return seeds
+
+
+def first_of_each(seeds: Sequence[int], banks: int) -> list[int]:
+    """The first of the seeds that stand on the same bank, where seed s stands on bank s mod their number."""
+    first: dict[int, int] = {}
+    for seed in seeds:
+        first.setdefault(seed % banks, seed)
+    return sorted(first.values())
 
 
 class Interrupted(KeyboardInterrupt):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,15 @@ from sketchless.agents import agent_class
 from sketchless.datasets.errors import unknown_name
 
 from ..cells import Cell
+from ..runs import first_of_each
+
+FEATURES = {
+    "complete": "an encoder trained on complete sketches",
+    "random": "an encoder trained on random frames",
+    "completed": "frames that were completed before encoding",
+    "sketch-a-net": "Sketch-a-Net trained on complete sketches",
+}
+"""The kinds of banks that an ablation can stand on."""
 
 EXPERIMENT = "sketchless.benchmarks.ablation.experiment:run"
 
@@ -20,13 +29,21 @@ class Arm:
 
     `settings` are those of the cell (`agent reward mode observation scale gamma2 tau_normalized frames photos drawings
     width split`); `set` those of the agent that differ from its preset; `needs` those that the grid must have been
-    given, else the arm is left out, and that no other arm gets.
+    given, else the arm is left out, and that no other arm gets. `features` say on which banks it stands, of `FEATURES`;
+    `published` beside which line of the paper's table, by default that of its own name.
     """
 
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     set: Mapping[str, Any] = field(default_factory=dict)
+    features: str = "complete"
+    published: str | None = None
     needs: tuple[str, ...] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Whether it has anything to train; otherwise all its seeds on one bank would be the same."""
+        return self.settings.get("agent") != "b1"
 
 
 @dataclass(frozen=True)
@@ -38,6 +55,8 @@ class Sweep:
     reference: str
     family: str
     published: str | None = None
+    remarks: tuple[str, ...] = ()
+    """What a reader of the table must know, in sentences."""
 
 
 def _method(name: str, label: str) -> Arm:
@@ -106,30 +125,79 @@ DESIGN = Sweep(
     "each variant against the default, in m@B",
 )
 
+_TRIPLET: dict[str, Any] = {"agent": "frame-triplet"}
+_SODEEP: dict[str, Any] = {"agent": "sodeep"}
+
+BASELINES = Sweep(
+    "The paper's baselines",
+    {
+        "b1": Arm("B1: complete sketches", {"agent": "b1"}, published="B1"),
+        "b1-sketch-a-net": Arm("B1: Sketch-a-Net", {"agent": "b1"}, {}, "sketch-a-net", "B1"),
+        "b2": Arm("B2: backbone on random frames", {"agent": "b1"}, {}, "random", "B2"),
+        "b2-head": Arm("B2: head on all frames", _TRIPLET, published="B2"),
+        "b3": Arm("B3: a head per percentage", _TRIPLET, {"policy": "per-step"}, published="B3"),
+        "b4-sorter": Arm("B4: SoDeep, trained sorter", _SODEEP, {"sorter": "lstm"}, published="B4"),
+        "b4-sigmoid": Arm("B4: SoDeep, sigmoid ranks", _SODEEP, published="B4"),
+        "ts": Arm("TS: complete, then retrieve", {"agent": "b1"}, {}, "completed", "TS"),
+        "rank-softmax": Arm("rank-softmax on B1", {"agent": "rank-softmax"}),
+        "refined": Arm("refined: PPO-A-Clipping on B1", {"agent": "ppo-a-clip"}, published="ours"),
+        "refined-b2": Arm("refined: PPO-A-Clipping on B2", {"agent": "ppo-a-clip"}, {}, "random"),
+    },
+    "refined",
+    "each system against PPO-A-Clipping on B1, in m@B",
+    "baselines",
+    (
+        "Heads share the frozen backbone of B1: B3 is a head for every percentage, not a network for each.",
+        "B4's trained sorter sorts 16 photos at a time, drawn anew for every drawing; its sigmoids rank all.",
+        "Heads of B2 and B3 are trained with the triplet loss, backbones (B1, B2) as stage 1 was told to.",
+    ),
+)
+
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 
 
-def _tuning() -> dict[str, Arm]:
-    """Every method with every step size, measured on validation: equally many choices for each."""
+def _tuning(sweep: Sweep) -> dict[str, Arm]:
+    """Every arm that trains with every step size, measured on validation: equally many choices for each."""
     arms = {}
-    for name, arm in METHODS.arms.items():
-        for rate in RATES:
+    for name, arm in sweep.arms.items():
+        for rate in RATES if arm.trains else ():
             step = {"target_kl": 30 * rate} if name == "trpo" else {"learning_rate": rate}
-            arms[f"{name}-{rate:g}"] = Arm(f"{arm.label}, {rate:g}", {**arm.settings, "split": "validation"}, step)
+            settings = {**arm.settings, "split": "validation"}
+            arms[f"{name}-{rate:g}"] = Arm(f"{arm.label}, {rate:g}", settings, {**arm.set, **step}, arm.features)
     return arms
 
 
 TUNING = Sweep(
     "Which step size? (measured on validation)",
-    _tuning(),
+    _tuning(METHODS),
     "ppo-a-clip-0.001",
     "each choice against PPO-A-Clipping at 0.001, in m@B of validation",
 )
 
-SWEEPS = {"methods": METHODS, "rewards": REWARDS, "design": DESIGN, "tuning": TUNING}
+BASELINES_TUNING = Sweep(
+    "Which step size for the baselines? (measured on validation)",
+    _tuning(BASELINES),
+    "refined-0.001",
+    "each choice against PPO-A-Clipping at 0.001, in m@B of validation",
+)
+
+SWEEPS = {
+    "methods": METHODS,
+    "rewards": REWARDS,
+    "design": DESIGN,
+    "tuning": TUNING,
+    "baselines": BASELINES,
+    "baselines-tuning": BASELINES_TUNING,
+}
 
 
-def cells(name: str, common: Mapping[str, Any], seeds: list[int], overrides: Mapping[str, Any]) -> list[Cell]:
+def cells(
+    name: str,
+    common: Mapping[str, Any],
+    seeds: list[int],
+    overrides: Mapping[str, Any],
+    banks: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+) -> list[Cell]:
     """The grid of an ablation, seed by seed so that all arms grow together.
 
     Args:
@@ -137,22 +205,29 @@ def cells(name: str, common: Mapping[str, Any], seeds: list[int], overrides: Map
         common: settings that all cells have, an arm's own come first; and what some arms need, left out without.
         seeds: of the repetitions.
         overrides: settings of the agent for all arms; an arm's own come first.
+        banks: kind of features -> settings of each of its banks (`bank bank_sha256 steps`), one for each seed of the
+            encoder; seed s gets bank s mod their number. Arms without banks are left out, and those with nothing to
+            train have one seed a bank. By default `common` has the settings of a single bank.
 
     Raises:
         ConfigError: an unknown ablation, agent or setting.
     """
     if name not in SWEEPS:
         raise unknown_name("ablation", name, SWEEPS)
+    banks = {"complete": [{}]} if banks is None else banks
     grid = []
     optional = {setting for arm in SWEEPS[name].arms.values() for setting in arm.needs}
     for seed in seeds:
         for arm_name, arm in SWEEPS[name].arms.items():
-            if set(arm.needs) - set(common):
+            of_arm = banks.get(arm.features, ())
+            if not of_arm or set(arm.needs) - set(common):
                 continue
-            shared = {setting: value for setting, value in common.items() if setting not in optional - set(arm.needs)}
-            settings = {**shared, **arm.settings, "seed": seed}
-            settings["set"] = _known(settings["agent"], {**overrides, **arm.set})
-            grid.append(Cell(f"{name}/{arm_name}/seed-{seed}", EXPERIMENT, settings))
+            if arm.trains or seed in first_of_each(seeds, len(of_arm)):
+                unasked = optional - set(arm.needs)
+                shared = {key: value for key, value in common.items() if key not in unasked}
+                settings = {**shared, **of_arm[seed % len(of_arm)], **arm.settings, "seed": seed}
+                settings["set"] = _known(settings["agent"], {**overrides, **arm.set})
+                grid.append(Cell(f"{name}/{arm_name}/seed-{seed}", EXPERIMENT, settings))
     return grid
 
 

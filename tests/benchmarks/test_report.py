@@ -176,7 +176,7 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     assert vpg.measured is not None
     assert vpg.contrast is not None
     assert (vpg.measured.score["m@A"].value, vpg.measured.score["m@B"].value) == (81.25, 71.875)
-    assert vpg.measured.accuracy == (75, 100, 100)
+    assert [hits.value for hits in vpg.measured.accuracy] == [75, 100, 100]
     assert vpg.measured.seconds == 13  # 12.5 and 13.5
     # per seed 56.25 - 100 and 87.5 - 100: both below 0, which 2 of 4 sign patterns are
     assert vpg.contrast.difference["m@B"].value == -28.125
