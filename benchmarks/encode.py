@@ -16,6 +16,7 @@ from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.files import sha256, write_json
 from sketchless.datasets.loading import load_dataset
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits, save_banks
+from sketchless.encoders.completion import Completion, CompletionConfig, train_completion
 from sketchless.encoders.device import resolve_device
 from sketchless.encoders.distributed import anyone, rank, torchrun, world
 from sketchless.encoders.encode import encode_banks
@@ -104,6 +105,8 @@ class EncodeConfig:
     """Strength of the bending of training sketches; by default 1 for sketch-a-net and dssa, 0 otherwise."""
     precision: str = "auto"
     """`float32`, `tf32` (GPU), `bfloat16` (mixed), or `auto`: bfloat16 on a GPU, float32 on a CPU."""
+    complete: bool = False
+    """Complete the frames generatively before encoding (baseline TS), with a network trained on the same sketches."""
     reveal: str = "points"
     """Reveal schedule: `points` (the paper's), `strokes` or `ink`."""
     steps: int = 20
@@ -157,6 +160,7 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
         if rank():
             return bank
         encoder.save(folder / "encoder.safetensors")
+        completion = _completion(config, dataset, device, folder, bar, stop) if config.complete else None
         task = bar.add_task("encode frames", total=1.0, note="")
 
         def tick(share: float) -> None:
@@ -174,8 +178,12 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
             variants=config.variants,
             mirror=config.mirror,
             seed=config.seed,
-            provenance={"stage1": None if config.load else asdict(stage1)}
-            | ({"noise": config.noise} if config.noise else {}),
+            redraw=completion and completion.complete,
+            provenance={
+                "stage1": None if config.load else asdict(stage1),
+                **({"noise": config.noise} if config.noise else {}),
+                **({"completion": asdict(completion.config)} if completion else {}),
+            },
             on_step=tick,
         )
         save_banks(bank, banks, torch.float16 if config.half else torch.float32)
@@ -212,6 +220,37 @@ def _folder(config: EncodeConfig) -> AbstractContextManager[Path]:
     if rank():
         return nullcontext(Path(str(config.out)))
     return run_folder(config.out, "encode", {k: v for k, v in asdict(config).items() if k != "out"})
+
+
+def _completion(
+    config: EncodeConfig,
+    dataset: SketchDataset,
+    device: torch.device,
+    folder: Path,
+    bar: Progress,
+    stop: StopSignal,
+) -> Completion:
+    """Train the completion network, or find it trained in the folder."""
+    file = folder / "completion.safetensors"
+    if file.exists():
+        return Completion.load(file, device)
+    task = bar.add_task("completion", total=1.0, note="")
+
+    def step(share: float, note: str) -> None:
+        bar.update(task, completed=share, note=note)
+        if stop.asked:
+            raise Interrupted(f"stopped; the same command with --out {folder} trains the completion again")
+
+    network = train_completion(
+        dataset,
+        CompletionConfig(seed=config.seed),
+        schedule=config.reveal,
+        steps=config.steps,
+        device=device,
+        on_step=step,
+    )
+    network.save(file)
+    return network
 
 
 def _stage1(config: EncodeConfig) -> Stage1Config:

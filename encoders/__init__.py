@@ -2,6 +2,7 @@
 
 from .backbones import BACKBONES, Backbone, make_backbone
 from .bank import EpisodeBank, bank_splits, save_banks
+from .completion import Completion, CompletionConfig, train_completion
 from .device import resolve_device
 from .encode import encode_banks
 from .encoder import Encoder, EncoderConfig
@@ -21,6 +22,8 @@ __all__ = [
     "LOSSES",
     "ZSE",
     "Backbone",
+    "Completion",
+    "CompletionConfig",
     "Encoder",
     "EncoderConfig",
     "EpisodeBank",
@@ -39,5 +42,6 @@ __all__ = [
     "precision",
     "resolve_device",
     "save_banks",
+    "train_completion",
     "train_stage1",
 ]

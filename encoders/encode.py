@@ -29,6 +29,7 @@ def encode_banks(
     mirror: bool = False,
     seed: int = 0,
     splits: Sequence[str] = ("train", "validation", "test"),
+    redraw: Callable[[Tensor], Tensor] | None = None,
     provenance: dict[str, Any] | None = None,
     on_step: Callable[[float], None] | None = None,
 ) -> dict[str, EpisodeBank]:
@@ -44,6 +45,8 @@ def encode_banks(
         mirror: flip frames and photos left to right.
         seed: of the changes of viewpoint.
         splits: which to encode.
+        redraw: what to make of the frames bool [B, H, W] of a sketch before they are encoded, each from itself
+            alone, such as `Completion.complete`.
         provenance: added to what the banks say of their origin.
         on_step: called with the share of the work done, 0..1.
 
@@ -81,7 +84,7 @@ def encode_banks(
         for round_ in range(rounds[name]):
             for row in range(len(frames)):
                 affine = random_affine(1, 1.0, generator) if round_ else None
-                features.append(_episode(encoder, frames, row, affine, mirror))
+                features.append(_episode(encoder, frames, row, affine, mirror, redraw))
                 done += 1
                 if on_step is not None:
                     on_step(done / total)
@@ -101,11 +104,19 @@ def encode_banks(
     return banks
 
 
-def _episode(encoder: Encoder, frames: Frames, row: int, affine: Tensor | None, mirror: bool) -> Tensor:
+def _episode(
+    encoder: Encoder,
+    frames: Frames,
+    row: int,
+    affine: Tensor | None,
+    mirror: bool,
+    redraw: Callable[[Tensor], Tensor] | None,
+) -> Tensor:
     """Features [T, D] of one sketch, T the longest episode of the split; the last frame repeats."""
     steps = torch.arange(int(frames.lengths.max()))
     length = int(frames.lengths[row])
-    images = encoder.sketch_inputs(frames.at(torch.full((length,), row), steps[:length]))
+    ink = frames.at(torch.full((length,), row), steps[:length])
+    images = encoder.sketch_inputs(ink if redraw is None else redraw(ink))
     if mirror:
         images = images.flip(-1)
     if affine is not None:

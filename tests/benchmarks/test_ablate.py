@@ -12,24 +12,33 @@ import torch
 
 from sketchless.agents import AGENTS
 from sketchless.benchmarks.ablation.experiment import _banks, run
-from sketchless.benchmarks.ablation.sweep import METHODS, RATES, SWEEPS, cells
+from sketchless.benchmarks.ablation.sweep import BASELINES, FEATURES, METHODS, RATES, SWEEPS, cells
 from sketchless.benchmarks.cli import main
+from sketchless.benchmarks.published import BASELINES as PUBLISHED
 from sketchless.benchmarks.runs import Interrupted
 from sketchless.datasets import ConfigError
 from sketchless.datasets.files import sha256
 from sketchless.encoders import EpisodeBank, save_banks
 
-SMALL = {"episodes": 4, "samples": 2, "eval_every": 2}
+SMALL = {"episodes": 4, "samples": 2, "eval_every": 2, "sorter_updates": 3}
+EVERY_KIND = {kind: [{}] for kind in FEATURES}
+
+
+def save_as(path: Path, make_bank: Any, weights: int = 0) -> Path:
+    """A bank file; other weights: of another encoder, whose drawings are the same."""
+    banks = {split: make_bank(n=9, steps=6, seed=i) for i, split in enumerate(("train", "validation", "test"))}
+    head = make_bank(n=9, steps=6, seed=weights)
+    for bank in banks.values():
+        object.__setattr__(bank, "weight", head.weight)
+        object.__setattr__(bank, "bias", head.bias)
+    path.parent.mkdir(exist_ok=True)
+    save_banks(path, banks)
+    return path
 
 
 @pytest.fixture
 def bank(make_bank, tmp_path: Path) -> Path:
-    banks = {split: make_bank(n=9, steps=6, seed=i) for i, split in enumerate(("train", "validation", "test"))}
-    for name in ("validation", "test"):
-        object.__setattr__(banks[name], "weight", banks["train"].weight)
-        object.__setattr__(banks[name], "bias", banks["train"].bias)
-    save_banks(tmp_path / "bank.safetensors", banks)
-    return tmp_path / "bank.safetensors"
+    return save_as(tmp_path / "bank.safetensors", make_bank)
 
 
 @pytest.fixture
@@ -55,7 +64,9 @@ def go_on(share: float, note: str) -> bool:
 class TestGrids:
     @pytest.mark.parametrize("name", SWEEPS)
     def test_every_arm_of_every_ablation_runs(self, name: str, common: dict[str, Any], tmp_path: Path) -> None:
-        for cell in cells(name, common | {"steps": 100}, [0], SMALL):
+        grid = cells(name, common | {"steps": 100}, [0], SMALL, EVERY_KIND)
+        assert len(grid) == sum(not arm.needs for arm in SWEEPS[name].arms.values())
+        for cell in grid:
             folder = tmp_path / cell.id
             folder.mkdir(parents=True)
             result = run(json.loads(json.dumps(cell.settings)), folder, go_on)
@@ -71,6 +82,22 @@ class TestGrids:
         grid = cells("tuning", common, [0], {})
         assert len(grid) == len(METHODS.arms) * len(RATES)
         assert {cell.settings["split"] for cell in grid} == {"validation"}
+
+    def test_baselines_are_the_papers_and_tuned_alike(self, common: dict[str, Any]) -> None:
+        assert {arm.published for arm in BASELINES.arms.values()} - {None} == set(PUBLISHED["Chair-V2"])
+        trained = [name for name, arm in BASELINES.arms.items() if arm.trains]
+        grid = cells("baselines-tuning", common, [0], {}, EVERY_KIND)
+        assert len(grid) == len(trained) * len(RATES)
+        assert {cell.settings["split"] for cell in grid} == {"validation"}
+
+    def test_seeds_are_spread_over_the_encoders(self, common: dict[str, Any]) -> None:
+        banks = {"complete": [{"bank": f"c{i}"} for i in range(3)], "random": [{"bank": "r0"}]}
+        grid = {cell.id: cell.settings["bank"] for cell in cells("baselines", common, list(range(10)), {}, banks)}
+        assert [grid[f"baselines/b3/seed-{seed}"] for seed in range(5)] == ["c0", "c1", "c2", "c0", "c1"]
+        # nothing to train: one seed an encoder; no bank: no cell
+        assert [cell for cell in grid if "/b1/" in cell] == [f"baselines/b1/seed-{seed}" for seed in range(3)]
+        assert [cell for cell in grid if "/b2/" in cell] == ["baselines/b2/seed-0"]
+        assert not [cell for cell in grid if "/ts/" in cell]
 
     def test_ids_are_readable_and_seeds_grow_together(self, common: dict[str, Any]) -> None:
         ids = [cell.id for cell in cells("rewards", common, [3, 4], {})]
@@ -172,6 +199,31 @@ class TestCommand:
         assert main([*arguments, "--passes", "2"]) == 2
         assert "steps" in capsys.readouterr().err
 
+    def test_baselines_on_several_banks_grow_with_them(self, bank: Path, make_bank, tmp_path: Path, capsys) -> None:
+        other = save_as(tmp_path / "other" / "bank.safetensors", make_bank, weights=7)
+        out = tmp_path / "grid"
+        common = ["ablate", "baselines", "--seeds", "0-2", "--passes", "0.2", "--workers", "1", "--out", str(out)]
+        common += ["--set", "episodes=4", "sorter_updates=2"]
+        assert main([*common, "--banks", f"complete={bank},{other}"]) == 0
+        printed = capsys.readouterr().out
+        assert "B1: complete sketches" in printed
+        assert "B1 (no refinement)" not in printed
+        table = (out / "report" / "table.md").read_text()
+        assert "Left out, as no bank of their kind was given" in table
+        assert "76.47" in table  # the published A@5 of B1
+        page = (out / "report" / "report.html").read_text()
+        assert "At or above the published m@B" in page
+        grid = json.loads((out / "grid.json").read_text())
+        assert "ts" not in grid["arms"]
+        assert str(tmp_path) not in "".join(p.read_text() for p in out.rglob("*.json"))
+        before = (out / "baselines" / "b3" / "seed-1" / "result.json").read_bytes()
+        assert main([*common, "--banks", f"complete={bank},{other}", f"completed={other}"]) == 0
+        assert (out / "baselines" / "b3" / "seed-1" / "result.json").read_bytes() == before
+        assert "TS: complete" in (out / "report" / "table.md").read_text()
+        assert main(["report", str(out), "--out", str(tmp_path / "again")]) == 0
+        again = (tmp_path / "again" / "table.csv").read_bytes()
+        assert again == (out / "report" / "table.csv").read_bytes()
+
     @pytest.mark.parametrize(
         ("arguments", "match"),
         [
@@ -183,6 +235,10 @@ class TestCommand:
             (["ablate", "--set", "episodes"], "name=value"),
             (["ablate", "--workers", "0"], "at least 1"),
             (["ablate", "--executor", "slurm"], "choose"),
+            (["ablate", "baselines", "--banks", "randon=a"], "did you mean 'random'"),
+            (["ablate", "baselines", "--banks", "random="], "want a kind and its files"),
+            (["ablate", "baselines", "--arms", "ts"], "give --banks completed="),
+            (["ablate", "methods", "--banks", "random=a"], "no arm of methods"),
             (["report", "nowhere"], "no such file"),
         ],
     )
