@@ -25,6 +25,7 @@ SORTERS = ("sigmoid", "lstm")
 class SoDeepConfig(SupervisedConfig):
     """Settings of the differentiable rank."""
 
+    learning_rate: float = 3e-3
     sorter: str = "sigmoid"
     """`sigmoid`: a smooth count of nearer photos, exact in the limit; `lstm`: the trained sorter of the paper."""
     steepness: float = 20.0

@@ -202,8 +202,8 @@ class TestCommand:
     def test_baselines_on_several_banks_grow_with_them(self, bank: Path, make_bank, tmp_path: Path, capsys) -> None:
         other = save_as(tmp_path / "other" / "bank.safetensors", make_bank, weights=7)
         out = tmp_path / "grid"
-        common = ["ablate", "baselines", "--seeds", "0-2", "--passes", "0.2", "--workers", "1", "--out", str(out)]
-        common += ["--set", "episodes=4", "sorter_updates=2"]
+        common = ["ablate", "baselines", "--seeds", "0-1", "--passes", "0.2", "--workers", "1", "--out", str(out)]
+        common += ["--set", "episodes=4", "--arms", "b1", "b3", "refined"]
         assert main([*common, "--banks", f"complete={bank},{other}"]) == 0
         printed = capsys.readouterr().out
         assert "B1: complete sketches" in printed
@@ -217,7 +217,7 @@ class TestCommand:
         assert "ts" not in grid["arms"]
         assert str(tmp_path) not in "".join(p.read_text() for p in out.rglob("*.json"))
         before = (out / "baselines" / "b3" / "seed-1" / "result.json").read_bytes()
-        assert main([*common, "--banks", f"complete={bank},{other}", f"completed={other}"]) == 0
+        assert main([*common, "ts", "--banks", f"complete={bank},{other}", f"completed={other}"]) == 0
         assert (out / "baselines" / "b3" / "seed-1" / "result.json").read_bytes() == before
         assert "TS: complete" in (out / "report" / "table.md").read_text()
         assert main(["report", str(out), "--out", str(tmp_path / "again")]) == 0
