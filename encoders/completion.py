@@ -26,7 +26,6 @@ from .tensorfile import load_tensors, save_tensors
 
 SIDE = 64  # pixels of the raster that is completed
 INK = 0.3  # share of a pixel of that raster under ink from which it counts as drawn: keeps a line about a pixel wide
-THRESHOLDS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class CompletionConfig:
 
     width: int = 8
     """Channels of the first layer; each halving of the raster doubles them, up to eight times as many."""
-    epochs: int = 20
+    epochs: int = 30
     """Passes over the training sketches, one random frame of each a pass."""
     batch: int = 32
     learning_rate: float = 2e-3
@@ -50,16 +49,11 @@ class CompletionConfig:
 
 
 class Completion(nn.Module):
-    """Ink so far [B, 1, 64, 64] in 0..1 to logits of ink in the complete sketch, of the same shape (a small U-Net).
-
-    Attributes:
-        threshold: probability from which a pixel is drawn.
-    """
+    """Ink so far [B, 1, 64, 64] in 0..1 to logits of ink in the complete sketch, of the same shape (a small U-Net)."""
 
     def __init__(self, config: CompletionConfig | None = None) -> None:
         super().__init__()
         self.config = config or CompletionConfig()
-        self.threshold = 0.5
         widths = [self.config.width * factor for factor in (1, 2, 4, 8, 8)]
         pairs = list(itertools.pairwise(widths))
         with torch.random.fork_rng(devices=[]):
@@ -80,16 +74,25 @@ class Completion(nn.Module):
         return logits
 
     def complete(self, frames: Tensor) -> Tensor:
-        """Binary frames [B, H, W] with the ink that is missing in them as guessed from each alone: bool [B, H, W]."""
+        """Binary frames [B, H, W] with the ink that is missing in them as guessed from each alone: bool [B, H, W].
+
+        As many pixels are added as the network expects, the likeliest ones: all above a threshold would flood a sketch
+        of which it only knows the outline.
+        """
         ink = frames != 0
+        small = shrink(ink)
         with inference(self):
-            likely = self(shrink(ink).to(self.last.weight.device)).sigmoid() > self.threshold
-        return ink | (interpolate(likely.float().cpu(), size=ink.shape[-2:])[:, 0] > 0)
+            likely = self(small.to(self.last.weight.device)).sigmoid().cpu()
+        likely = likely.masked_fill(small > INK, 0.0).flatten(1)  # [B, 64 * 64]
+        # k = round(sum_i p_i), over the pixels without ink
+        order = likely.argsort(dim=1, descending=True, stable=True)
+        first = torch.arange(likely.shape[1]) < likely.sum(dim=1, keepdim=True).round()
+        added = torch.zeros_like(first).scatter(1, order, first).view(small.shape)
+        return ink | (interpolate(added.float(), size=ink.shape[-2:])[:, 0] > 0)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights and settings to one file. Raises ResourceError, ConfigError."""
-        meta = {"config": asdict(self.config), "threshold": self.threshold}
-        save_tensors(path, "completion", self.state_dict(), meta)
+        save_tensors(path, "completion", self.state_dict(), {"config": asdict(self.config)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Completion:
@@ -97,7 +100,6 @@ class Completion(nn.Module):
         tensors, meta = load_tensors(path, "completion", device)
         network = cls(CompletionConfig(**meta["config"])).to(device)
         load_weights(network, tensors, path)
-        network.threshold = float(meta["threshold"])
         return network
 
 
@@ -118,8 +120,7 @@ def train_completion(
     """Train a completion network on random frames of the training sketches.
 
     Args:
-        dataset: trains on `train`; the threshold is the one with the best F1 of the missing ink on `validation` (0.5
-            without validation sketches). Photos are not looked at.
+        dataset: trains on the sketches of `train`; nothing else is looked at.
         config: settings.
         schedule, steps: reveal schedule of the frames.
         device: where to.
@@ -151,8 +152,6 @@ def train_completion(
         if on_step is not None:
             on_step(done / total, f"loss {loss.item():.3f}")
     network.eval()
-    if dataset.split("validation").sketches:
-        network.threshold = best_threshold(network, Frames.of(dataset.split("validation").sketches, schedule, steps))
     return network
 
 
@@ -166,25 +165,6 @@ def _pair(frames: Frames, rows: Tensor, augment: float, generator: torch.Generat
         both = warp(both, random_affine(n, augment, generator).repeat(2, 1, 1))
     partial, whole = both.chunk(2)
     return partial, (whole > INK).float()
-
-
-def best_threshold(network: Completion, frames: Frames) -> float:
-    """The threshold with the best F1 = 2 TP / (2 TP + FP + FN) over the ink that frames still lack."""
-    counts = torch.zeros(len(THRESHOLDS), 2)
-    device = network.last.weight.device
-    for rows in torch.arange(len(frames)).split(64):
-        lengths = frames.lengths[rows]
-        whole = shrink(frames.at(rows, lengths - 1)) > INK
-        for share in (0.25, 0.5, 0.75):
-            partial = shrink(frames.at(rows, (share * lengths).long()))
-            with inference(network):
-                likely = network(partial.to(device)).sigmoid().cpu()
-            open_ = partial <= INK
-            for i, threshold in enumerate(THRESHOLDS):
-                drawn = (likely > threshold) & open_
-                hits = (drawn & whole).sum()
-                counts[i] += torch.stack([2 * hits, drawn.sum() + (whole & open_).sum()])
-    return THRESHOLDS[int((counts[:, 0] / counts[:, 1].clamp_min(1)).argmax())]
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
