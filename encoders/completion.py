@@ -26,6 +26,7 @@ from .tensorfile import load_tensors, save_tensors
 
 SIDE = 64  # pixels of the raster that is completed
 INK = 0.3  # share of a pixel of that raster under ink from which it counts as drawn: keeps a line about a pixel wide
+LEAST = 0.25  # probability below which no pixel is added: what a network is unsure of blurs into areas
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Completion(nn.Module):
     def complete(self, frames: Tensor) -> Tensor:
         """Binary frames [B, H, W] with the ink that is missing in them as guessed from each alone: bool [B, H, W].
 
-        As many pixels are added as the network expects, the likeliest ones: all above a threshold would flood a sketch
-        of which it only knows the outline.
+        As many pixels are added as the network expects, the likeliest ones: all above a low threshold would flood a
+        sketch of which it only knows the outline.
         """
         ink = frames != 0
         small = shrink(ink)
@@ -87,6 +88,7 @@ class Completion(nn.Module):
         # k = round(sum_i p_i), over the pixels without ink
         order = likely.argsort(dim=1, descending=True, stable=True)
         first = torch.arange(likely.shape[1]) < likely.sum(dim=1, keepdim=True).round()
+        first &= likely.gather(1, order) >= LEAST
         added = torch.zeros_like(first).scatter(1, order, first).view(small.shape)
         return ink | (interpolate(added.float(), size=ink.shape[-2:])[:, 0] > 0)
 
