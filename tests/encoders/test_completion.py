@@ -81,7 +81,7 @@ class TestNetwork:
 
 @pytest.fixture(scope="module")
 def network(polygons: SketchDataset) -> Completion:
-    config = CompletionConfig(width=4, epochs=25, batch=16, augment=0.0)
+    config = CompletionConfig(width=4, epochs=30, batch=16, learning_rate=1e-2, augment=0.0)
     return train_completion(of_boxes(polygons), config, steps=5)
 
 
