@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from torch.func import functional_call
 
 from .agent import Agent, AgentConfig, Batch, average
 from .policy import gaussian_kl
@@ -39,8 +40,11 @@ class GRPO(Agent):
 
     def update(self, batch: Batch) -> dict[str, float]:
         config, advantage = self.config, group_advantages(batch.reward, batch.valid).float()
-        weight, bias = self._start
-        reference, logged = batch.observation @ weight.T + bias, {}  # B1's mean action, [B, T, d]
+        start = dict(zip(dict(self.policy.mean.named_parameters()), self._start, strict=True))
+        reference, logged = (
+            functional_call(self.policy.mean, start, batch.observation),
+            {},
+        )  # B1's mean action, [B, T, d]
         for _ in range(config.epochs):
             # J = mean min(rho A, clip(rho) A) - beta KL(pi || pi_ref), the reference with the same sigma
             loss = clipped_loss(self.log_prob(batch), batch.log_prob, advantage, batch.valid, config.clip)
