@@ -19,6 +19,7 @@ from .sorter import Sorter, sigmoid_ranks, train_sorter
 from .supervised import Supervised, SupervisedConfig
 
 SORTERS = ("sigmoid", "lstm")
+UNTRAINED = 1.0  # in place of the error of a sorter that has not been trained yet
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,14 @@ class SoDeep(Supervised):
         if self.config.sorter == "lstm":
             self.modules["sorter"] = self.sorter = Sorter(seed=self.config.seed).to(self.device)
             self.sorter.requires_grad_(False)
+            self.numbers["sorter_error"] = UNTRAINED
 
     def loss(self, batch: Batch) -> Tensor:
         """Smooth rank of the right photo, in (0, 1]: [B, T]."""
         similarity, own = self.similarity(batch), self.target(batch)
         if self.config.sorter == "sigmoid":
             return sigmoid_ranks(similarity, own, self.config.steepness)
-        if "sorter_error" not in self.numbers:
+        if self.numbers["sorter_error"] == UNTRAINED:
             random = torch.Generator(self.device).manual_seed(self.config.seed)
             self.numbers["sorter_error"] = train_sorter(self.sorter, self._length, self.config.sorter_updates, random)
         lists, place = self._drawn(similarity, own[:, 0])  # [B, T, n] and [B]

@@ -92,10 +92,10 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     folder = Path(config.out or f"runs/ablate-{config.what}-{datetime.now().strftime('%Y%m%d-%H%M%S')}")
     banks = _banks(config, sweep, passes, folder)
     common = _common(config, folder)
-    ready = [a for a, arm in sweep.arms.items() if arm.features in banks and not set(arm.needs) - set(common)]
-    for name, arm in sweep.arms.items():
-        if set(arm.needs) - set(common):
-            console.print(f"left out: {name}, which needs --{arm.needs[0].replace('_', '-')}")
+    ready = [name for name, arm in sweep.arms.items() if not set(arm.needs) - set(common)]
+    for name in sweep.arms.keys() - set(ready):
+        console.print(f"left out: {name}, which needs --{sweep.arms[name].needs[0].replace('_', '-')}")
+    ready = [name for name in ready if sweep.arms[name].features in banks]
     arms = [arm for arm in ready if not config.arms or arm in config.arms]
     if not arms:
         raise ConfigError(f"arms={', '.join(config.arms)}: none is left; give what they need")
