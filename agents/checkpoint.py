@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import typing
 from dataclasses import asdict
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -88,7 +89,8 @@ def _config(kind: Any, values: Any) -> Any:
     """Settings, each of its type. Raises ValueError."""
     if not isinstance(values, dict):
         raise ValueError(f"config is {values!r}; use an earlier file")
-    types, settings = get_type_hints(kind), {}
+    # An agent's script may be no module, whose names could be looked up.
+    types, settings = get_type_hints(kind, localns=vars(typing)), {}
     for name, value in values.items():
         if name not in types:
             raise ValueError(f"has the setting {name!r}, unknown here; it is of another version")
