@@ -129,7 +129,7 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
     Under `torchrun` all processes train together; the first one writes.
 
     Returns:
-        Path of the bank file.
+        Path of the bank file; of the encoder, if the set knows its photos by category only.
 
     Raises:
         ConfigError, CheckpointError, DataError, ResourceError: see the parts.
@@ -138,6 +138,8 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
     with torchrun() as own:
         if world() > 1 and config.out is None:
             raise ConfigError("under torchrun all processes need the folder of the run: give --out")
+        if world() > 1 and config.join:
+            raise ConfigError("--join trains nothing: run it without torchrun")
         if rank():
             console = Console(quiet=True)
         return _run(config, own or resolve_device(config.device), console or Console())
@@ -160,6 +162,14 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
         if rank():
             return bank
         encoder.save(folder / "encoder.safetensors")
+        if any(len(split.targets) and split.targets.min() < 0 for split in dataset.splits.values()):
+            bar.stop()
+            about = {"data": dict(dataset.report), "stage1": history, "seconds": float(watch)}
+            write_json(folder / "results.json", about)
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+            console.print("photos are known by category only, so that there are no episodes and no bank; go on with")
+            console.print(f"  sketchless evaluate {folder} --task inter")
+            return folder / "encoder.safetensors"
         completion = _completion(config, dataset, device, folder, bar, stop) if config.complete else None
         task = bar.add_task("encode frames", total=1.0, note="")
 

@@ -257,6 +257,37 @@ def test_version(capsys) -> None:
     assert capsys.readouterr().out.startswith("sketchless 0.1.0")
 
 
+def test_joined_banks_are_a_bank(bank: Path, tmp_path: Path, capsys) -> None:
+    scores = []
+    for name, members in {"twice": [str(bank)] * 2, "once": [str(bank)]}.items():
+        assert main(["encode", "--join", *members, "--out", str(tmp_path / name)]) == 0
+        assert "written to" in capsys.readouterr().out
+        found = json.loads((tmp_path / name / "results.json").read_text())["baseline"]
+        assert set(found) == {"train", "validation", "test"}
+        scores.append(found["test"]["m@B"])
+    assert main(["evaluate", str(bank)]) == 0
+    assert f"{scores[1]:.2f}" in capsys.readouterr().out
+    assert scores[0] == pytest.approx(scores[1])  # twice the same encoder ranks as once
+
+
+def test_a_set_known_by_category_gives_an_encoder_and_no_bank(tmp_path: Path, capsys) -> None:
+    draw = np.random.default_rng(0)
+    for category in ("ant", "bee", "cow", "dog"):
+        for folder, name in (("png", "{}.png"), ("ImageResized", "{}.jpg")):
+            (tmp_path / "set" / folder / category).mkdir(parents=True)
+            for number in range(10):
+                picture = np.full((64, 64, 3), 255, np.uint8)
+                picture[draw.integers(5, 30) :, 10:30] = 0
+                Image.fromarray(picture).save(tmp_path / "set" / folder / category / name.format(number))
+    out = tmp_path / "run"
+    options = ["--pairs", "category", "--epochs", "1", "--size", "32", "--batch", "8", "--validation", "4"]
+    assert main(["encode", "--dataset", f"{tmp_path / 'set'}?unseen=cow,dog", *options, "--out", str(out)]) == 0
+    assert "no episodes and no bank" in capsys.readouterr().out
+    assert {p.name for p in out.glob("[!.]*")} == {"encoder.safetensors", "manifest.json", "results.json"}
+    assert main(["evaluate", str(out), "--task", "inter"]) == 0
+    assert "mAP@all" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_set_what_the_command_leaves_open(name: str) -> None:
     recipe = {**COMMON, **RECIPES[name]}
