@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .ranking import count_rank, not_finite, ranking, refine, similarity, tau_between, unit
+from .ranking import count_rank, not_finite, ranking, ranking_after, refine, similarity, tau_between, unit
 from .rewards import Local, RewardScheme, make_reward
 from .sharding import ShardedGallery
 
@@ -251,8 +251,7 @@ class Core:
         local = self._worth[rank - 1]
         if self.reward.trajectory is None:
             return Terms(local, torch.zeros_like(local)), state.ranking, state.tau
-        order = ranking(nearness)
-        tau = tau_between(state.ranking, order, self.reward.tau_normalized)
+        order, tau = ranking_after(state.ranking, nearness, self.reward.tau_normalized)
         # The part about step t-1 needs tau(L_{t-2}, L_{t-1}) and tau(L_{t-1}, L_t): first paid at step three.
         return Terms(local, self._steadiness(state.tau, tau, state.step >= 2)), order, tau
 

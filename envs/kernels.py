@@ -6,18 +6,21 @@ photo before it). Sorting dominates the cost, so callers keep a ranking and comp
 
 from __future__ import annotations
 
-import itertools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numba
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 _CHUNK = 1 << 25  # pairs held at a time by the torch version
 _WORTH_A_THREAD = 1 << 17  # photos to sort before a second thread pays
+_CACHED = 1 << 14  # photos in a part of the rows, few enough to stay in the cache
+_PHOTO_BITS = 14  # of a key's 32; in a larger gallery too few would be left to tell similarities apart
 
 
 def refine_rows(base: Tensor | None, action: Tensor, scale: float) -> Tensor | None:
@@ -42,18 +45,41 @@ def ordering(similarity: Tensor) -> Tensor:
     """Rankings int32 [M, G] of similarities [M, G], which must not be NaN."""
     if similarity.device.type != "cpu":
         return ordering_torch(similarity)
-    values = similarity.detach().double().contiguous().numpy() + 0.0  # -0.0 becomes 0.0
+    values = similarity.detach().double().contiguous().numpy()
     out = np.empty(values.shape, dtype=np.int32)
+    _in_threads(lambda rows: _order(values[rows], out[rows]), *values.shape)
+    return torch.from_numpy(out)
+
+
+def ordering_after(before: Tensor, similarity: Tensor) -> tuple[Tensor, Tensor]:
+    """Rankings [M, G] of similarities [M, G], and their `discordant_pairs` [M] with the rankings before them."""
+    if similarity.device.type != "cpu":
+        order = ordering(similarity)
+        return order, discordant_pairs(before, order)
+    old, values = before.contiguous().numpy(), similarity.detach().double().contiguous().numpy()
+    out, count = np.empty(values.shape, dtype=np.int32), np.empty(len(values), dtype=np.int64)
 
     def work(rows: slice) -> None:
-        keys = np.empty(values[rows].shape, dtype=np.int64)
-        bits = max((values.shape[1] - 1).bit_length(), 1)
-        _pack(values[rows].view(np.int64), bits, keys)
-        keys.sort(axis=1)
-        _unpack(keys, values[rows], bits, out[rows])
+        _order(values[rows], out[rows])
+        _count(old[rows], out[rows], count[rows])
 
     _in_threads(work, *values.shape)
-    return torch.from_numpy(out)
+    return torch.from_numpy(out), torch.from_numpy(count)
+
+
+def _order(values: npt.NDArray[np.float64], out: npt.NDArray[np.int32]) -> None:
+    """`ordering` by short keys, which numpy sorts many times faster than it argsorts floats."""
+    done = np.zeros(len(values), dtype=np.bool_)
+    bits = max((values.shape[1] - 1).bit_length(), 1)
+    if bits <= _PHOTO_BITS:
+        keys = np.empty(values.shape, dtype=np.uint32)
+        _pack(values, values.view(np.int64), bits, keys)
+        keys.sort(axis=1)
+        _unpack(keys, values, bits, out, done)
+    for r in np.flatnonzero(~done):
+        photo = np.argsort(-values[r], kind="stable").astype(np.int32)
+        out[r] = 2 * photo
+        out[r, 1:] += values[r, photo[1:]] == values[r, photo[:-1]]
 
 
 def discordant_pairs(order_a: Tensor, order_b: Tensor) -> Tensor:
@@ -63,11 +89,7 @@ def discordant_pairs(order_a: Tensor, order_b: Tensor) -> Tensor:
         return count(order_a, order_b)
     a, b = order_a.contiguous().numpy(), order_b.contiguous().numpy()
     out = np.empty(len(a), dtype=np.int64)
-
-    def work(rows: slice) -> None:
-        _count(a[rows], b[rows], out[rows])
-
-    _in_threads(work, *a.shape)
+    _in_threads(lambda rows: _count(a[rows], b[rows], out[rows]), *a.shape)
     return torch.from_numpy(out)
 
 
@@ -109,15 +131,25 @@ def _places(order: Tensor) -> Tensor:
 
 
 def _in_threads(work: Callable[[slice], None], rows: int, size: int) -> None:
-    """Do `work` on all rows, in parts of them side by side where that pays."""
-    threads = min(torch.get_num_threads(), rows * size // _WORTH_A_THREAD + 1, max(rows, 1))
-    if threads == 1:
-        return work(slice(0, rows))
-    cuts = [rows * i // threads for i in range(threads + 1)]
-    # A pool of its own: a lasting one would be dead in a forked worker.
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, (slice(i, j) for i, j in itertools.pairwise(cuts))))
-    return None
+    """Do `work` on all rows, in parts; a second thread takes some of them where that pays."""
+    step = max(_CACHED // max(size, 1), 1)
+    parts = iter([slice(i, min(i + step, rows)) for i in range(0, rows, step)])
+
+    def take() -> None:
+        for part in parts:
+            work(part)
+
+    helpers = min(torch.get_num_threads(), rows * size // _WORTH_A_THREAD + 1) - 1
+    others = [_pool(os.getpid()).submit(take) for _ in range(helpers)]
+    take()
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads of this process: a forked one has none of its parent's."""
+    return ThreadPoolExecutor(thread_name_prefix="sketchless")
 
 
 @numba.njit(cache=True, nogil=True)
@@ -169,45 +201,60 @@ def _refine(base, action, scale, residual, out):  # type: ignore[no-untyped-def]
     return True
 
 
-# int64 keys that sort as the similarities do, falling, with the photo in their low bits: numpy sorts plain
-# integers several times faster than it argsorts floats. The similarity's lowest bits give way to the photo;
-# where that makes keys collide, the similarities themselves decide.
+# A key is a uint32: high bits for how far the photo is on the scale of its list, low bits for the photo. Where
+# that scale is too coarse to tell photos apart, the similarities themselves decide.
 
 
 @numba.njit(cache=True, nogil=True)
-def _pack(values, bits, out):  # type: ignore[no-untyped-def]
-    low = (np.int64(1) << bits) - 1
+def _pack(values, value_bits, bits, out):  # type: ignore[no-untyped-def]
+    most = np.float64((np.int64(1) << (32 - bits)) - 1)
+    ends = np.empty(2, np.float64)
+    end_bits = ends.view(np.int64)
     for r in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            key = values[r, i]
-            key = key ^ ((key >> 63) & np.int64(0x7FFFFFFFFFFFFFFF))  # the order of floats as that of integers
-            out[r, i] = (~key & ~low) | i
+        row = values[r]
+        low, high = _MAGNITUDE, ~_MAGNITUDE
+        for i in range(row.size):
+            number = value_bits[r, i]
+            number = number ^ ((number >> 63) & _MAGNITUDE)  # the order of floats as that of integers
+            low, high = min(low, number), max(high, number)
+        end_bits[0], end_bits[1] = low ^ ((low >> 63) & _MAGNITUDE), high ^ ((high >> 63) & _MAGNITUDE)
+        nearest, width = ends[1], ends[1] - ends[0]
+        scale = most / width if width > 0 else 0.0
+        if not scale < np.inf or not width < np.inf:
+            nearest, scale = 0.0, 0.0
+        for i in range(row.size):
+            out[r, i] = np.int64((nearest - row[i]) * scale) << bits | i
 
 
 @numba.njit(cache=True, nogil=True)
-def _unpack(keys, values, bits, out):  # type: ignore[no-untyped-def]
-    low = (np.int64(1) << bits) - 1
+def _unpack(keys, values, bits, out, done):  # type: ignore[no-untyped-def]
+    """The codes of sorted keys; not `done` where the similarities had to decide too often."""
+    low = np.uint32((np.int64(1) << bits) - 1)
     size = keys.shape[1]
     for r in range(keys.shape[0]):
-        codes, similarity = out[r], values[r]
+        key, codes, similarity = keys[r], out[r], values[r]
         collision = False
         for i in range(size):
-            codes[i] = (keys[r, i] & low) << 1
-            collision |= i > 0 and (keys[r, i] >> bits) == (keys[r, i - 1] >> bits)
+            codes[i] = np.int32(key[i] & low) << 1
+        for i in range(1, size):
+            collision |= (key[i] ^ key[i - 1]) <= low
+        done[r] = True
         if not collision:
             continue
+        moves = 0
         for i in range(1, size):
             code, j = codes[i], i
-            while (
-                j > 0
-                and (keys[r, i] >> bits) == (keys[r, j - 1] >> bits)
-                and similarity[codes[j - 1] >> 1] < similarity[code >> 1]
-            ):
+            while j > 0 and (key[i] ^ key[j - 1]) <= low and similarity[codes[j - 1] >> 1] < similarity[code >> 1]:
                 codes[j] = codes[j - 1]
                 j -= 1
             codes[j] = code
+            moves += i - j
+            if moves > size:
+                done[r] = False
+                break
         for i in range(size - 1, 0, -1):
-            codes[i] |= similarity[codes[i] >> 1] == similarity[codes[i - 1] >> 1]
+            if (key[i] ^ key[i - 1]) <= low:
+                codes[i] |= similarity[codes[i] >> 1] == similarity[codes[i - 1] >> 1]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
@@ -21,6 +23,7 @@ from sketchless.envs.kernels import (
     discordant_pairs,
     discordant_pairs_torch,
     ordering,
+    ordering_after,
     ordering_torch,
 )
 from sketchless.envs.ranking import (
@@ -205,6 +208,24 @@ def test_a_ranking_is_the_stable_sort_with_marks_on_ties(row: list[float]) -> No
     assert ranking(torch.tensor(row, dtype=torch.float64)).tolist() == expected
 
 
+def test_a_ranking_is_exact_on_any_scale() -> None:
+    """Numbers too close, too far apart, too uneven or too many for the short keys that are sorted."""
+    rng = torch.Generator().manual_seed(0)
+    for size in (2, 300, 2**14, 2**14 + 1):
+        plain = torch.randn(3, size, generator=rng).double()
+        for row in (
+            plain * 1e308,
+            plain.sign() * 1.5e308,
+            plain * 1e-323,
+            plain.exp() ** 50,
+            plain + 1e300 * (plain > 1).double(),
+            plain.round(decimals=1),
+            1 + 1e-15 * (100 * plain).round(),
+            torch.zeros_like(plain),
+        ):
+            assert torch.equal(ordering(row), ordering_torch(row))
+
+
 @pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 300])
 @pytest.mark.parametrize("rows", [0, 1, 9])
 def test_compiled_and_torch_kernels_are_equal(rows: int, size: int) -> None:
@@ -216,6 +237,9 @@ def test_compiled_and_torch_kernels_are_equal(rows: int, size: int) -> None:
     counts = discordant_pairs(*lists)
     assert counts.dtype == torch.int64
     assert torch.equal(counts, discordant_pairs_torch(*lists))
+    after, since = ordering_after(lists[0], b)
+    assert torch.equal(after, lists[1])
+    assert torch.equal(since, counts)
 
 
 def test_counts_among_hundreds_of_photos_equal_a_plain_comparison_of_all_pairs() -> None:
@@ -233,8 +257,26 @@ def test_kernels_are_the_same_in_chunks_and_in_threads(monkeypatch: pytest.Monke
     assert torch.equal(discordant_pairs_torch(*lists), counts)
     monkeypatch.setattr("sketchless.envs.kernels._WORTH_A_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr("sketchless.envs.kernels._CACHED", 3 * 70)
     assert torch.equal(ordering(a), lists[0])
     assert torch.equal(discordant_pairs(*lists), counts)
+    assert torch.equal(ordering_after(lists[0], b)[1], counts)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_threads_work_in_a_forked_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sketchless.envs.kernels._WORTH_A_THREAD", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    lists = hard_lists(4000, 70, seed=0)
+    expected = ordering(lists)
+
+    def check() -> None:
+        os._exit(0 if torch.equal(ordering(lists), expected) else 1)
+
+    child = multiprocessing.get_context("fork").Process(target=check)
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
 
 
 def test_distance_keeps_leading_dimensions_and_ignores_the_layout() -> None:
