@@ -33,20 +33,19 @@ def interleave(
     """Time every job once a round, each round in the order of the one before turned by one.
 
     Args:
-        jobs: by name; each is called once before, for warm-up.
+        jobs: by name; each is called once before every reading, so that caches and memory are its own.
         rounds: readings per job, 1 or more.
         least: seconds that one reading should take at least; quick jobs are called several times for it.
         clock: seconds from any beginning.
     """
 
     def reading(job: Callable[[], object], loops: int) -> float:
+        job()
         start = clock()
         for _ in range(loops):
             job()
         return (clock() - start) / loops
 
-    for job in jobs.values():
-        job()
     loops = {name: max(1, math.ceil(least / max(reading(job, 1), 1e-9))) for name, job in jobs.items()}
     readings: dict[str, list[float]] = {name: [] for name in jobs}
     names = list(jobs)

@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .ranking import count_rank, not_finite, ranking, ranking_after, refine, similarity, tau_between, unit
+from .ranking import count_rank, not_finite, ranking_after, refine, similarity, tau_along, unit
 from .rewards import Local, RewardScheme, make_reward
 from .sharding import ShardedGallery
 
@@ -216,8 +216,7 @@ class Core:
         trajectory = torch.zeros_like(local)
         tau = torch.zeros(len(sketches), steps - 1, dtype=torch.float64, device=self.device)
         if self.reward.trajectory is not None and steps > 1:
-            lists = ranking(nearness)
-            tau = tau_between(lists[:, :-1], lists[:, 1:], self.reward.tau_normalized) * valid[:, 1:]
+            tau = tau_along(nearness, self.reward.tau_normalized) * valid[:, 1:]
             place = slice(1, -1) if credit == "aligned" else slice(2, None)
             trajectory[:, place] = self._steadiness(tau[:, :-1], tau[:, 1:], valid[:, 2:])
         return Score(rank, tau, local + trajectory, local, trajectory, valid)

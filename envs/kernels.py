@@ -19,7 +19,7 @@ from torch import Tensor
 
 _CHUNK = 1 << 25  # pairs held at a time by the torch version
 _WORTH_A_THREAD = 1 << 17  # photos to sort before a second thread pays
-_CACHED = 1 << 14  # photos in a part of the rows, few enough to stay in the cache
+_CACHED = 1 << 15  # photos in a part of the rows, few enough to stay in the cache
 _PHOTO_BITS = 14  # of a key's 32; in a larger gallery too few would be left to tell similarities apart
 
 
@@ -65,6 +65,27 @@ def ordering_after(before: Tensor, similarity: Tensor) -> tuple[Tensor, Tensor]:
 
     _in_threads(work, *values.shape)
     return torch.from_numpy(out), torch.from_numpy(count)
+
+
+def discordant_steps(similarity: Tensor) -> Tensor:
+    """`discordant_pairs` of each list of an episode with the next: int64 [M, T-1] of similarities [M, T, G]."""
+    rows, steps, size = similarity.shape
+    if similarity.device.type != "cpu":
+        order = ordering(similarity.flatten(0, 1)).view(similarity.shape)
+        pairs = discordant_pairs(order[:, :-1].reshape(-1, size), order[:, 1:].reshape(-1, size))
+        return pairs.view(rows, steps - 1)
+    values = similarity.detach().double().contiguous().numpy()
+    out = np.empty((rows, steps - 1), dtype=np.int64)
+
+    def work(part: slice) -> None:
+        every = values[part].reshape(-1, size)
+        lists, count = np.empty(every.shape, dtype=np.int32), np.empty(len(every), dtype=np.int64)
+        _order(every, lists)
+        _count(lists[:-1], lists[1:], count[1:])  # from one episode to the next as well, which nobody asks for
+        out[part] = count.reshape(-1, steps)[:, 1:]
+
+    _in_threads(work, rows, steps * size)
+    return torch.from_numpy(out)
 
 
 def _order(values: npt.NDArray[np.float64], out: npt.NDArray[np.int32]) -> None:

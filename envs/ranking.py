@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError, DataError
 
-from .kernels import count_as_near, discordant_pairs, ordering, ordering_after, refine_rows
+from .kernels import count_as_near, discordant_pairs, discordant_steps, ordering, ordering_after, refine_rows
 
 # Coordinates on a grid of 2^-26 have products that are multiples of 2^-52, and the sums of products of two
 # vectors of length 1 stay below 2: float64 holds all of them exactly. So the order of summation, which
@@ -152,6 +152,11 @@ def ranking_after(before: Tensor, similarity: Tensor, normalized: bool = True) -
     size = similarity.shape[-1]
     order, count = ordering_after(before.reshape(-1, size), similarity.reshape(-1, size))
     return order.reshape(similarity.shape), _distance(count.reshape(similarity.shape[:-1]), size, normalized)
+
+
+def tau_along(similarity: Tensor, normalized: bool = True) -> Tensor:
+    """`kendall_tau_distance` between each step and the next: float64 [N, T-1] of similarities [N, T, G]."""
+    return _distance(discordant_steps(similarity), similarity.shape[-1], normalized)
 
 
 def _distance(count: Tensor, size: int, normalized: bool) -> Tensor:
