@@ -20,6 +20,7 @@ from torch import Tensor
 _CHUNK = 1 << 25  # pairs held at a time by the torch version
 _WORTH_A_THREAD = 1 << 17  # photos to sort before a second thread pays
 _CACHED = 1 << 15  # photos in a part of the rows, few enough to stay in the cache
+_BUCKETS = 512  # photos from which buckets beat numpy's sort in vector registers
 _PHOTO_BITS = 14  # of a key's 32; in a larger gallery too few would be left to tell similarities apart
 
 
@@ -89,13 +90,16 @@ def discordant_steps(similarity: Tensor) -> Tensor:
 
 
 def _order(values: npt.NDArray[np.float64], out: npt.NDArray[np.int32]) -> None:
-    """`ordering` by short keys, which numpy sorts many times faster than it argsorts floats."""
-    done = np.zeros(len(values), dtype=np.bool_)
+    """`ordering` by short keys, which are sorted many times faster than floats are argsorted."""
     bits = max((values.shape[1] - 1).bit_length(), 1)
+    done = np.full(len(values), bits <= _PHOTO_BITS)
     if bits <= _PHOTO_BITS:
         keys = np.empty(values.shape, dtype=np.uint32)
         _pack(values, values.view(np.int64), bits, keys)
-        keys.sort(axis=1)
+        if values.shape[1] < _BUCKETS:
+            keys.sort(axis=1)
+        else:
+            keys = _sorted_in_buckets(keys, np.uint32(31 - bits), done)
         _unpack(keys, values, bits, out, done)
     for r in np.flatnonzero(~done):
         photo = np.argsort(-values[r], kind="stable").astype(np.int32)
@@ -248,6 +252,39 @@ def _pack(values, value_bits, bits, out):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _sorted_in_buckets(keys, shift, done):  # type: ignore[no-untyped-def]
+    """Keys in twice as many buckets as photos, then each moved to its place; not `done` where one holds too many."""
+    out, end = np.empty_like(keys), np.empty(1 << (np.int64(32) - shift), np.uint16)
+    size = keys.shape[1]
+    for r in range(keys.shape[0]):
+        key, row = keys[r], out[r]
+        end[:] = 0
+        for i in range(size):
+            end[key[i] >> shift] += 1
+        before = np.uint16(0)
+        for bucket in range(end.size):
+            count = end[bucket]
+            end[bucket] = before
+            before += count
+        for i in range(size):
+            bucket = key[i] >> shift
+            row[end[bucket]] = key[i]
+            end[bucket] += 1
+        moves = 0
+        for i in range(1, size):
+            number, j = row[i], i
+            while j > 0 and row[j - 1] > number:
+                row[j] = row[j - 1]
+                j -= 1
+            row[j] = number
+            moves += i - j
+            if moves > 8 * size:
+                done[r] = False
+                break
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
 def _unpack(keys, values, bits, out, done):  # type: ignore[no-untyped-def]
     """The codes of sorted keys; not `done` where the similarities had to decide too often."""
     low = np.uint32((np.int64(1) << bits) - 1)
@@ -259,11 +296,12 @@ def _unpack(keys, values, bits, out, done):  # type: ignore[no-untyped-def]
             codes[i] = np.int32(key[i] & low) << 1
         for i in range(1, size):
             collision |= (key[i] ^ key[i - 1]) <= low
-        done[r] = True
         if not collision:
             continue
         moves = 0
         for i in range(1, size):
+            if (key[i] ^ key[i - 1]) > low:
+                continue
             code, j = codes[i], i
             while j > 0 and (key[i] ^ key[j - 1]) <= low and similarity[codes[j - 1] >> 1] < similarity[code >> 1]:
                 codes[j] = codes[j - 1]
