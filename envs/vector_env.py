@@ -50,7 +50,8 @@ class OnTheFlyVectorEnv(VectorEnv):
         num_envs: B, 1 or more.
         bank, split, reward, mode, observation, scale, device, dataset: as for `OnTheFlyEnv`.
         autoreset_mode: an `AutoresetMode` or its value, such as `"NextStep"`.
-        max_episode_steps: truncate episodes after so many steps; by default none is.
+        max_episode_steps: truncate episodes after so many steps; by default none is. As with gymnasium's `TimeLimit`,
+            an episode of just so many frames ends both ways at once.
         render_mode: `"rgb_array"` or `"ansi"`; `render` gives one picture per environment.
 
     Raises:
@@ -92,7 +93,7 @@ class OnTheFlyVectorEnv(VectorEnv):
         self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
         self.render_mode = as_render_mode(render_mode, self.metadata["render_modes"])
         self._camera = Camera(self.core, self.render_mode, dataset)
-        self._limit = max_episode_steps or self.core.n_steps
+        self._limit = max_episode_steps or self.core.n_steps + 1  # which no episode reaches
         self._state: State | None = None
         self._played: State | None = None  # where the last actions were played
         self._outcome: Transition | None = None
@@ -152,7 +153,7 @@ class OnTheFlyVectorEnv(VectorEnv):
 
     def _play(self, state: State, actions: Tensor) -> tuple[State, Transition, Tensor]:
         outcome = self.core.step(state, actions)
-        truncated = ~outcome.terminated & (state.step + 1 >= self._limit)
+        truncated = state.step + 1 >= self._limit
         self._played, self._outcome = state, outcome
         self._ranked = torch.ones_like(truncated)
         return state, outcome, truncated

@@ -93,6 +93,17 @@ def test_vector_environments_pass_our_own(mode: AutoresetMode, id: str) -> None:
     check_vector_env(make, lambda: gym.make(id, reward=REWARD), steps=45)
 
 
+@pytest.mark.parametrize("limit", [19, 20, 21])  # of 20 frames
+@pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.name)
+def test_a_limit_of_steps_is_that_of_gymnasium(mode: AutoresetMode, limit: int) -> None:
+    id = "sketchless/OnTheFly-v0"
+
+    def make(num_envs: int) -> VectorEnv[Any, Any, Any]:
+        return gym.make_vec(id, num_envs=num_envs, device="cpu", autoreset_mode=mode, max_episode_steps=limit)
+
+    check_vector_env(make, lambda: gym.make(id, max_episode_steps=limit), steps=45)
+
+
 @pytest.mark.parametrize("name", REWARDS)
 def test_rewards_pass_our_own(name: str) -> None:
     check_reward(name)
