@@ -166,9 +166,10 @@ class Core:
         (unless the gallery is in parts), so a CUDA graph can hold a rollout.
 
         Raises:
-            ConfigError: a trajectory part that is not finite. DataError: an action that is not finite.
-            RuntimeError: either of them off the CPU, at the next synchronisation; a GPU that raised it is of
-                no more use to the process.
+            ConfigError: a trajectory part that is not one finite real number for each.
+            DataError: an action that is not finite.
+            RuntimeError: numbers that are not finite, off the CPU, at the next synchronisation; a GPU that raised
+                it is of no more use to the process.
         """
         embedding = self.refine(self._at(self.base, state), action)
         nearness, rank = self._rank(embedding, self.bank.targets[state.sketch])
@@ -256,8 +257,7 @@ class Core:
 
     def _steadiness(self, before: Tensor, after: Tensor, where: Tensor) -> Tensor:
         """The trajectory part float64 [...] `where` it is due, else 0."""
-        assert self.reward.trajectory is not None
-        paid = torch.where(where, self.reward.trajectory(before, after), 0.0).double()
+        paid = torch.where(where, self.reward.steadiness(before, after), 0.0)
         fine, fault = torch.isfinite(paid).all(), f"reward {self.reward.name!r}: its trajectory part is NaN or infinite"
         if paid.device.type != "cpu":
             torch._assert_async(fine, fault)

@@ -45,12 +45,25 @@ class RewardScheme:
             ConfigError: it does not give one finite real number for each.
         """
         ranks = torch.arange(1, size + 1, device=device)
-        paid = self.local(ranks, size)
-        if not isinstance(paid, Tensor) or paid.shape != ranks.shape or paid.is_complex():
-            got = f"{paid.dtype} {tuple(paid.shape)}" if isinstance(paid, Tensor) else type(paid).__name__
-            raise ConfigError(f"reward {self.name!r} gives {got} for {size} ranks: want a tensor of {size} numbers")
+        paid = self._numbers(self.local(ranks, size), ranks.shape, f"{size} ranks: want a tensor of {size} numbers")
         if not torch.isfinite(paid).all():
             raise ConfigError(f"reward {self.name!r} is NaN or infinite for a rank among {size} photos")
+        return paid
+
+    def steadiness(self, before: Tensor, after: Tensor) -> Tensor:
+        """The trajectory part float64 [...] for rank distances float64 [...], which may not be finite.
+
+        Raises:
+            ConfigError: it does not give one real number for each.
+        """
+        assert self.trajectory is not None
+        asked = f"its trajectory part among taus {tuple(before.shape)}: want a tensor of so many numbers"
+        return self._numbers(self.trajectory(before, after), before.shape, asked)
+
+    def _numbers(self, paid: object, shape: torch.Size, asked: str) -> Tensor:
+        if not isinstance(paid, Tensor) or paid.shape != shape or paid.is_complex():
+            got = f"{paid.dtype} {tuple(paid.shape)}" if isinstance(paid, Tensor) else type(paid).__name__
+            raise ConfigError(f"reward {self.name!r} gives {got} for {asked}")
         return paid.detach().double()
 
 

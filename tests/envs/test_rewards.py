@@ -168,6 +168,35 @@ def test_181_a_local_part_that_is_no_finite_number_for_some_rank_is_refused_at_o
         Core(make_bank(), local)
 
 
+@pytest.mark.parametrize(
+    ("trajectory", "match"),
+    [
+        (lambda before, after: (before - after).unsqueeze(-1), r"gives torch.float64 \(3, 1\) for its trajectory part"),
+        (lambda before, after: (before - after)[:2], r"gives torch.float64 \(2,\) .* taus \(3,\): want"),
+        (lambda before, after: 0.5, "gives float"),
+        (lambda before, after: None, "gives NoneType"),
+        (lambda before, after: before * 1j, "gives torch.complex128"),
+    ],
+    ids=["extra dimension", "length", "float", "None", "complex"],
+)
+def test_a_trajectory_part_that_is_no_number_for_each_is_refused(
+    trajectory: Any, match: str, make_bank: Any, refuses: Refuses
+) -> None:
+    core = Core(make_bank(n=3), RewardScheme("broken", half_of_rank, trajectory))
+    with refuses(ConfigError, f"reward 'broken' {match}"):
+        core.step(core.reset(torch.arange(3)), torch.zeros(3, core.action_dim))
+    with refuses(ConfigError, "reward 'broken' gives"):
+        core.score(torch.arange(3), torch.zeros(3, core.n_steps, core.action_dim))
+
+
+def test_a_trajectory_part_in_whole_numbers_is_paid_in_full(make_bank: Any) -> None:
+    core = Core(
+        make_bank(n=3), RewardScheme("whole", half_of_rank, lambda before, after: (0 * after).long() + 2**24 + 1)
+    )
+    score = core.score(torch.arange(3), torch.zeros(3, core.n_steps, core.action_dim))
+    assert (score.trajectory[:, 1:-1] == 2**24 + 1).all()
+
+
 def test_181_a_trajectory_part_that_is_not_finite_is_refused_at_the_step(make_bank: Any, refuses: Refuses) -> None:
     broken = RewardScheme("broken", half_of_rank, lambda before, after: after / 0)
     core = Core(make_bank(n=3), broken)
