@@ -139,12 +139,16 @@ class Core:
     # Episodes, step by step ------------------------------------------------------------------------------
 
     def reset(self, seeds: Tensor, sketch: Tensor | None = None) -> State:
-        """First episode of each seed int64 [B]; `sketch` int64 [B] names its sketch instead of the seed."""
+        """First episode of each seed int64 [B]; `sketch` int64 [B] names its sketch instead of the seed.
+
+        Raises:
+            ConfigError: a sketch that is no row of the bank.
+        """
         zeros = torch.zeros_like(seeds)
         width = 0 if self.reward.trajectory is None else self.n_photos
         empty = torch.arange(0, 2 * width, 2, dtype=torch.int32, device=self.device).expand(len(seeds), width)
-        state = State(seeds, zeros, zeros, zeros, empty, zeros.double())
-        return state._replace(sketch=self._choose(seeds, zeros) if sketch is None else sketch)
+        chosen = self._choose(seeds, zeros) if sketch is None else self._rows(sketch)
+        return State(seeds, zeros, chosen, zeros, empty, zeros.double())
 
     def next_episode(self, state: State, done: Tensor) -> State:
         """Begin the next episode where `done` bool [B]; leave the others as they are."""
@@ -162,15 +166,19 @@ class Core:
     def step(self, state: State, action: Tensor) -> Transition:
         """Refine, rank, pay, reveal the next frame. `action` [B, d]; after the last frame `terminated`.
 
+        Nothing here remembers an end: a step beyond it plays, and pays for, the last frame once more. The shells
+        refuse it or begin the next episode.
+
         Off the CPU the host never waits for the device in here, nor in `next_episode`, `observe` and `score`
         (unless the gallery is in parts), so a CUDA graph can hold a rollout.
 
         Raises:
-            ConfigError: a trajectory part that is not one finite real number for each.
+            ConfigError: an action of another shape, a trajectory part that is not one finite real number for each.
             DataError: an action that is not finite.
             RuntimeError: numbers that are not finite, off the CPU, at the next synchronisation; a GPU that raised
                 it is of no more use to the process.
         """
+        self._check_actions(action, (len(state.step), self.action_dim))
         embedding = self.refine(self._at(self.base, state), action)
         nearness, rank = self._rank(embedding, self.bank.targets[state.sketch])
         terms, order, tau = self._pay(state, nearness, rank)
@@ -185,8 +193,12 @@ class Core:
     # Whole episodes at once ------------------------------------------------------------------------------
 
     def observations(self, sketches: Tensor) -> Tensor:
-        """All frames of sketches int64 [B]: float32 [B, T, D] or [B, T, d]."""
-        return self.frames.index_select(0, sketches)
+        """All frames of sketches int64 [B]: float32 [B, T, D] or [B, T, d].
+
+        Raises:
+            ConfigError: a sketch that is no row of the bank.
+        """
+        return self.frames.index_select(0, self._rows(sketches))
 
     def score(self, sketches: Tensor, actions: Tensor, credit: str = "aligned") -> Score:
         """Rank and pay whole episodes; equal to stepping through them, as frames do not depend on actions.
@@ -198,17 +210,15 @@ class Core:
                 after, where stepping can first pay it. An episode's sum is the same.
 
         Raises:
-            ConfigError: wrong shape or credit, a trajectory part that is not finite.
+            ConfigError: sketches that are no rows of the bank, wrong shape or credit, a trajectory part that is
+                not one finite real number for each.
             DataError: an action that is not finite.
             RuntimeError: as `step`.
         """
         if credit not in ("aligned", "online"):
             raise unknown_name("credit", credit, ("aligned", "online"))
         steps = self.n_steps
-        if actions.shape != (len(sketches), steps, self.action_dim):
-            raise ConfigError(
-                f"actions {tuple(actions.shape)} for {len(sketches)} sketches: want [B, {steps}, {self.action_dim}]"
-            )
+        self._check_actions(actions, (len(self._rows(sketches)), steps, self.action_dim))
         targets = self.bank.targets[sketches].unsqueeze(1).expand(-1, steps)
         valid = torch.arange(steps, device=self.device) < self.bank.lengths[sketches].unsqueeze(1)  # [B, T]
         nearness, rank = self._rank(self.refine(self.base[sketches], actions), targets)  # [B, T, G] and [B, T]
@@ -234,6 +244,29 @@ class Core:
         if refined is None:
             raise not_finite(action)
         return refined
+
+    def _check_actions(self, actions: Tensor, shape: tuple[int, ...]) -> None:
+        """Others would be broadcast, or rounded, without a word."""
+        if not isinstance(actions, Tensor) or actions.is_complex() or actions.dtype == torch.bool:
+            got = str(actions.dtype) if isinstance(actions, Tensor) else type(actions).__name__
+            raise ConfigError(f"actions are {got}: want a tensor of real numbers {shape}")
+        if actions.shape != shape:
+            wanted = ", ".join(["B", *map(str, shape[1:])])
+            raise ConfigError(f"actions {tuple(actions.shape)} for {shape[0]} sketches: want [{wanted}]")
+
+    def _rows(self, sketches: Tensor) -> Tensor:
+        """The same, once they are known to be rows of the bank; off the CPU indexing itself sees to that."""
+        if not isinstance(sketches, Tensor) or sketches.dtype != torch.int64 or sketches.dim() != 1:
+            got = (
+                f"{sketches.dtype} {tuple(sketches.shape)}" if isinstance(sketches, Tensor) else type(sketches).__name__
+            )
+            raise ConfigError(f"sketches are {got}: want a tensor int64 [B] of rows of the bank")
+        if sketches.device.type == "cpu" and len(sketches):
+            low, high = map(int, sketches.aminmax())
+            if low < 0 or high >= len(self.bank):
+                wrong = low if low < 0 else high
+                raise ConfigError(f"sketch {wrong} is no row of the bank: want 0 to {len(self.bank) - 1}")
+        return sketches
 
     def _rank(self, embedding: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Similarities [..., G], or [..., 0] of a gallery in parts, and ranks [...]."""

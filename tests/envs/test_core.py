@@ -391,6 +391,61 @@ def test_scoring_refuses_a_wrong_shape_and_an_unknown_credit(make_bank: MakeBank
         core.score(all_rows(core), actions_for(core), credit="align")
 
 
+@pytest.mark.parametrize(
+    ("action", "match"),
+    [
+        (torch.zeros(1, 8), r"actions \(1, 8\) for 4 sketches: want \[B, 8\]"),
+        (torch.zeros(8), r"actions \(8,\)"),
+        (torch.zeros(4, 1), r"actions \(4, 1\)"),
+        (torch.zeros(4, 1, 8), r"actions \(4, 1, 8\)"),
+        (torch.zeros(4, 8, dtype=torch.complex64), "actions are torch.complex64: want a tensor of real numbers"),
+        (torch.zeros(4, 8, dtype=torch.bool), "actions are torch.bool"),
+        (np.zeros((4, 8)), "actions are ndarray"),
+        (None, "actions are NoneType"),
+    ],
+    ids=["one row", "no row", "one column", "three dimensions", "complex", "bool", "array", "None"],
+)
+def test_164_stepping_refuses_what_would_be_broadcast(
+    action: Any, match: str, make_bank: MakeBank, refuses: Refuses
+) -> None:
+    core = Core(make_bank())
+    with refuses(ConfigError, match):
+        core.step(core.reset(torch.arange(4)), action)
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        (torch.tensor([0, -1]), "sketch -1 is no row of the bank: want 0 to 11"),
+        (torch.tensor([12, 0]), "sketch 12 is no row"),
+        (torch.tensor([0, 1], dtype=torch.int32), r"sketches are torch.int32 \(2,\): want a tensor int64 \[B\]"),
+        (torch.tensor([True, False]), "sketches are torch.bool"),
+        (torch.tensor([[0, 1]]), r"sketches are torch.int64 \(1, 2\)"),
+        ([0, 1], "sketches are list"),
+    ],
+)
+def test_rows_that_the_bank_lacks_are_refused(rows: Any, match: str, make_bank: MakeBank, refuses: Refuses) -> None:
+    core = Core(make_bank())
+    with refuses(ConfigError, match):
+        core.score(rows, torch.zeros(2, 20, 8))
+    with refuses(ConfigError, match):
+        core.observations(rows)
+    with refuses(ConfigError, match):
+        core.reset(torch.arange(2), sketch=rows)
+
+
+def test_a_step_beyond_the_end_pays_for_the_last_frame_once_more(make_bank: MakeBank) -> None:
+    core = Core(make_bank(steps=2), "inv-rank")
+    state, action = core.reset(torch.arange(3)), noise(3, 8)
+    _, last, beyond = (
+        (outcome := core.step(state, action)),
+        *(outcome := core.step(outcome.state, action) for _ in range(2)),
+    )
+    assert last.terminated.all()
+    assert beyond.terminated.all()
+    assert torch.equal(last.reward, beyond.reward)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", ["residual", "absolute"])
 def test_the_gpu_gives_the_ranks_and_rewards_of_the_cpu(mode: str, make_bank: MakeBank) -> None:
