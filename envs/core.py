@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .ranking import count_rank, not_finite, ranking_after, refine, similarity, tau_along, unit
+from .ranking import count_rank, described, not_finite, ranking_after, refine, similarity, tau_along, unit
 from .rewards import Local, RewardScheme, make_reward
 from .sharding import ShardedGallery
 
@@ -221,7 +221,9 @@ class Core:
         self._check_actions(actions, (len(self._rows(sketches)), steps, self.action_dim))
         targets = self.bank.targets[sketches].unsqueeze(1).expand(-1, steps)
         valid = torch.arange(steps, device=self.device) < self.bank.lengths[sketches].unsqueeze(1)  # [B, T]
-        nearness, rank = self._rank(self.refine(self.base[sketches], actions), targets)  # [B, T, G] and [B, T]
+        nearness, rank = self._rank(
+            self.refine(self.base.index_select(0, sketches), actions), targets
+        )  # [B, T, G] and [B, T]
         rank = rank * valid
         local = self._worth[rank.clamp_min(1) - 1] * valid
         trajectory = torch.zeros_like(local)
@@ -248,19 +250,15 @@ class Core:
     def _check_actions(self, actions: Tensor, shape: tuple[int, ...]) -> None:
         """Others would be broadcast, or rounded, without a word."""
         if not isinstance(actions, Tensor) or actions.is_complex() or actions.dtype == torch.bool:
-            got = str(actions.dtype) if isinstance(actions, Tensor) else type(actions).__name__
-            raise ConfigError(f"actions are {got}: want a tensor of real numbers {shape}")
+            raise ConfigError(f"actions are {described(actions)}: want a tensor of real numbers {shape}")
         if actions.shape != shape:
             wanted = ", ".join(["B", *map(str, shape[1:])])
             raise ConfigError(f"actions {tuple(actions.shape)} for {shape[0]} sketches: want [{wanted}]")
 
     def _rows(self, sketches: Tensor) -> Tensor:
-        """The same, once they are known to be rows of the bank; off the CPU indexing itself sees to that."""
+        """The same, once they are known to be rows of the bank; off the CPU `index_select` sees to that."""
         if not isinstance(sketches, Tensor) or sketches.dtype != torch.int64 or sketches.dim() != 1:
-            got = (
-                f"{sketches.dtype} {tuple(sketches.shape)}" if isinstance(sketches, Tensor) else type(sketches).__name__
-            )
-            raise ConfigError(f"sketches are {got}: want a tensor int64 [B] of rows of the bank")
+            raise ConfigError(f"sketches are {described(sketches)}: want a tensor int64 [B] of rows of the bank")
         if sketches.device.type == "cpu" and len(sketches):
             low, high = map(int, sketches.aminmax())
             if low < 0 or high >= len(self.bank):

@@ -65,6 +65,11 @@ def not_finite(action: Tensor) -> DataError:
     return DataError(f"action{where} is {float(action[tuple(where)])}: {NOT_FINITE}")
 
 
+def described(value: object) -> str:
+    """What an error says of something that should have been another tensor."""
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
 def similarity(queries: Tensor, gallery: Tensor) -> Tensor:
     """Cosine similarities float64 [..., G] of snapped unit vectors [..., d] and [G, d], without rounding.
 

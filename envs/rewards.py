@@ -16,6 +16,8 @@ from torch import Tensor
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.plugins import find
 
+from .ranking import described
+
 Local = Callable[[Tensor, int], Tensor]
 Trajectory = Callable[[Tensor, Tensor], Tensor]
 
@@ -62,8 +64,7 @@ class RewardScheme:
 
     def _numbers(self, paid: object, shape: torch.Size, asked: str) -> Tensor:
         if not isinstance(paid, Tensor) or paid.shape != shape or paid.is_complex():
-            got = f"{paid.dtype} {tuple(paid.shape)}" if isinstance(paid, Tensor) else type(paid).__name__
-            raise ConfigError(f"reward {self.name!r} gives {got} for {asked}")
+            raise ConfigError(f"reward {self.name!r} gives {described(paid)} for {asked}")
         return paid.detach().double()
 
 
