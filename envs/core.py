@@ -75,11 +75,13 @@ class Core:
         observation: `"feature"` [D] or `"embedding"` [d].
         scale: of a residual action, in units of the embedding it refines, which has length 1.
         gallery: photos to rank in place of the bank's, for rewards without a trajectory part; `bank.targets`
-            are its rows, so it begins with the bank's photos and goes on with any others.
+            are its rows, so it begins with the bank's photos and goes on with any others. If it lies on several
+            processes, all of them make their core together: each looks whether its photos are the bank's.
 
     Raises:
         ConfigError: unknown mode, observation or reward, a scale that is not above 0, a reward that is not
-            a finite number for every rank, or one that needs more of `gallery` than ranks.
+            a finite number for every rank, or one that needs more of `gallery` than ranks; a gallery of another
+            width, or one that lacks a photo that a sketch depicts, or has another one in its row.
     """
 
     def __init__(
@@ -107,6 +109,8 @@ class Core:
             raise ConfigError(
                 f"reward {self.reward.name!r} compares whole lists, and a gallery in parts gives ranks: choose inv-rank"
             )
+        if gallery is not None:
+            self._check_photos(gallery)
         weight, bias = bank.weight.detach().double(), bank.bias.detach().double()
         parts = bank.features.split(64)  # float64, but not all features at once
         self.base = torch.cat([unit(linear(part.double(), weight, bias)) for part in parts])  # [N, T, d]
@@ -246,6 +250,16 @@ class Core:
         if refined is None:
             raise not_finite(action)
         return refined
+
+    def _check_photos(self, gallery: ShardedGallery) -> None:
+        """In another order the ranks would be those of other photos."""
+        row = self.bank.targets.unique()
+        nearness = gallery.nearness(self.gallery[row], row)
+        for wrong in row[nearness < 1 - 1e-6][:1].tolist():  # float16 is off by 1e-7
+            photo = self.bank.photo_ids[wrong]
+            raise ConfigError(
+                f"gallery row {wrong} is not the bank's photo {photo!r}: begin with the bank's photos in order"
+            )
 
     def _check_actions(self, actions: Tensor, shape: tuple[int, ...]) -> None:
         """Others would be broadcast, or rounded, without a word."""

@@ -82,19 +82,15 @@ class ShardedGallery:
             ConfigError: shapes that do not match, or a target outside the gallery.
         """
         flat = self._flat(queries)
-        if queries.shape[:-1] != target.shape:
-            raise ConfigError(f"target {tuple(target.shape)} does not fit queries {tuple(queries.shape)}")
-        if target.numel() and not (target.min() >= 0 and target.max() < len(self)):
-            raise ConfigError(f"a target lies outside the gallery of {len(self)} photos")
-        row = target.reshape(-1).long() - self._first
-        here = (row >= 0) & (row < len(self._rows))
-        own = torch.zeros(len(flat), 1, dtype=torch.float64, device=self.device)
-        own[here] = (flat[here] * self._rows[row[here]]).sum(dim=1, keepdim=True)
-        own = self._add(own)  # one process has it, the others add zero
+        own = self._own(flat, queries, target)
         count = torch.zeros(len(flat), dtype=torch.int64, device=self.device)
         for some, _, near in self._blocks(flat):
             count[some] += (near >= own[some]).sum(dim=1)
         return self._add(count).reshape(target.shape)
+
+    def nearness(self, queries: Tensor, target: Tensor) -> Tensor:
+        """How near each query is to its own photo: similarity float64 [...]. Arguments and errors as `rank`."""
+        return self._own(self._flat(queries), queries, target).reshape(target.shape)
 
     def top_k(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k nearest photos of each query, nearest first, equally near ones by row.
@@ -119,6 +115,18 @@ class ShardedGallery:
                 best[at], rows[at] = _nearest([best[at], near[which]], [rows[at], block], k)
         best, rows = _nearest(self._gather(best), self._gather(rows), k)
         return best.reshape(*queries.shape[:-1], k), rows.reshape(*queries.shape[:-1], k)
+
+    def _own(self, flat: Tensor, queries: Tensor, target: Tensor) -> Tensor:
+        """Similarities float64 [M, 1] of queries and targets [...], the queries also `flat`."""
+        if queries.shape[:-1] != target.shape:
+            raise ConfigError(f"target {tuple(target.shape)} does not fit queries {tuple(queries.shape)}")
+        if target.numel() and not (target.min() >= 0 and target.max() < len(self)):
+            raise ConfigError(f"a target lies outside the gallery of {len(self)} photos")
+        row = target.reshape(-1).long() - self._first
+        here = (row >= 0) & (row < len(self._rows))
+        own = torch.zeros(len(flat), 1, dtype=torch.float64, device=self.device)
+        own[here] = (flat[here] * self._rows[row[here]]).sum(dim=1, keepdim=True)
+        return self._add(own)  # one process has it, the others add zero
 
     def _flat(self, queries: Tensor) -> Tensor:
         """Checked and snapped queries float64 [M, d]."""

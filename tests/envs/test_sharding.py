@@ -183,11 +183,21 @@ def test_a_core_refuses_parts_that_do_not_fit(make_bank: Callable[..., EpisodeBa
     bank = make_bank()
     with refuses(ConfigError, "'combined' compares whole lists, and a gallery in parts gives ranks"):
         Core(bank, gallery=ShardedGallery(bank.gallery))
-    sketches, actions = torch.arange(12), torch.zeros(12, 20, 8)
     with refuses(ConfigError, "a target lies outside the gallery of 1 photos"):
-        Core(bank, "inv-rank", gallery=ShardedGallery(bank.gallery[:1])).score(sketches, actions)
+        Core(bank, "inv-rank", gallery=ShardedGallery(bank.gallery[:1]))
     with refuses(ConfigError, r"want \[..., 9\] as in the gallery"):
-        Core(bank, "inv-rank", gallery=ShardedGallery(random_units(50, 9))).score(sketches, actions)
+        Core(bank, "inv-rank", gallery=ShardedGallery(random_units(50, 9)))
+    first = int(bank.targets.min())
+    for order in (bank.gallery.flip(0), torch.cat([random_units(3, 8), bank.gallery])):
+        with refuses(
+            ConfigError, f"gallery row {first} is not the bank's photo 'photo-{first}': begin with the bank's"
+        ):
+            Core(bank, "inv-rank", gallery=ShardedGallery(order.split(4)))
+
+
+def test_photos_in_float16_are_those_of_the_bank(make_bank: Callable[..., EpisodeBank]) -> None:
+    bank = make_bank(n=50, photos=40)
+    assert Core(bank, "inv-rank", gallery=ShardedGallery(bank.gallery.half())).n_photos == 40
 
 
 # Other processes: they run this file -----------------------------------------------------------------------
@@ -226,6 +236,7 @@ def test_two_processes_give_the_answers_of_one(tmp_path: Path) -> None:
         assert found["rank"] == rank.tolist()
         assert found["near"] == near.tolist()
         assert found["row"] == row.tolist()
+        assert min(found["own"]) > 1 - 1e-6
     assert "gallery row 0 has length nan" in answers[1]["fault"]
     assert "[[40, 3], [0, 0]]" in answers[0]["fault"]  # instead of waiting for ever
     assert [found["empty"] for found in answers] == ["the gallery holds no photo"] * 2
@@ -241,6 +252,7 @@ def share(number: str, meeting: str) -> dict[str, Any]:
     near, row = parts.top_k(queries, 50)
     found = {"photos": len(parts), "rank": parts.rank(queries, target).tolist()}
     found |= {"near": near.tolist(), "row": row.tolist()}
+    found["own"] = parts.nearness(queries[: len(target) - 5], target[:-5]).tolist()
     for name, faulty in (("fault", own if number == "0" else own * NAN), ("empty", own[:0])):
         try:
             ShardedGallery(faulty, group=world)
