@@ -46,7 +46,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
 
     Args:
         bank: an `EpisodeBank`, the path of a bank file, or the name of one that ships.
-        split: of the bank file: `"train"`, `"validation"` or `"test"`.
+        split: of the bank file: `"train"` (default), `"validation"` or `"test"`; an `EpisodeBank` has its own.
         reward: name, function (rank, G) -> reward, or `RewardScheme`.
         mode, observation, scale: as above.
         device: where the core computes; observations are numpy all the same.
@@ -77,7 +77,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         self,
         bank: EpisodeBank | str | os.PathLike[str] = "procedural",
         *,
-        split: str = "train",
+        split: str | None = None,
         reward: str | Local | RewardScheme = "combined",
         mode: str = "residual",
         observation: str = "feature",

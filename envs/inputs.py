@@ -15,12 +15,25 @@ from torch import Tensor
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .ranking import not_finite
+from .ranking import described, not_finite
 
 
-def open_bank(bank: EpisodeBank | str | os.PathLike[str], split: str, device: str | torch.device) -> EpisodeBank:
-    """A bank on a device, from itself, a path or a name. Raises as `EpisodeBank.load`."""
-    return bank.to(device) if isinstance(bank, EpisodeBank) else EpisodeBank.load(bank, split, device)
+def open_bank(bank: EpisodeBank | str | os.PathLike[str], split: str | None, device: str | torch.device) -> EpisodeBank:
+    """A bank on a device, from itself, or from a path or a name and a split, by default `"train"`.
+
+    Raises:
+        ConfigError: neither of these, or another split than that of a bank given as itself. Others as
+            `EpisodeBank.load`.
+    """
+    if isinstance(bank, EpisodeBank):
+        if split is not None and split != bank.split:
+            raise ConfigError(f"split={split!r} of a bank that holds {bank.split!r}: leave split out, or load that one")
+        return bank.to(device)
+    if not isinstance(bank, (str, os.PathLike)):
+        raise ConfigError(
+            f"bank is {described(bank)}: want an EpisodeBank, the path of a bank file or the name of one that ships"
+        )
+    return EpisodeBank.load(bank, "train" if split is None else split, device)
 
 
 def as_seed(seed: Any) -> int:

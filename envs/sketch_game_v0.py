@@ -66,7 +66,7 @@ class SketchGame(ParallelEnv[str, Array, Any]):
         bank: an `EpisodeBank`, the path of a bank file, or the name of one that ships.
         encoder: the one that made the bank, or the path of its file; by default `<bank>-encoder.safetensors`.
         dataset: has the strokes; by default what the bank was made from.
-        split: of the bank file: `"train"`, `"validation"` or `"test"`.
+        split: of the bank file: `"train"` (default), `"validation"` or `"test"`; an `EpisodeBank` has its own.
         reward, scale, capacity: see `Game`.
         max_cycles: steps after which a game is cut short; None: none.
         device: where the game computes, unless an `Encoder` is given: then where that is. Observations are numpy
@@ -100,7 +100,7 @@ class SketchGame(ParallelEnv[str, Array, Any]):
         *,
         encoder: Encoder | str | os.PathLike[str] | None = None,
         dataset: SketchDataset | None = None,
-        split: str = "train",
+        split: str | None = None,
         reward: str | Local | RewardScheme = "inv-rank",
         scale: float = 1.0,
         capacity: int = 1 << 16,

@@ -69,7 +69,7 @@ class OnTheFlyVectorEnv(VectorEnv):
         num_envs: int = 1,
         bank: EpisodeBank | str | os.PathLike[str] = "procedural",
         *,
-        split: str = "train",
+        split: str | None = None,
         reward: str | Local | RewardScheme = "combined",
         mode: str = "residual",
         observation: str = "feature",

@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ import sketchless.encoders
 from sketchless import envs
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError
 from sketchless.encoders.bank import EpisodeBank
-from sketchless.envs import OnTheFlyEnv, combined
+from sketchless.envs import OnTheFlyEnv, OnTheFlyVectorEnv, combined
+from sketchless.envs.sb3_env import SketchVecEnv
+from sketchless.envs.sketch_game_v0 import SketchGame
 
 MakeBank = Callable[..., EpisodeBank]
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
@@ -301,6 +304,25 @@ def test_168_a_whole_number_of_any_type_is_a_seed(seed: Any, env: OnTheFlyEnv) -
 
 
 # Misuse ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", [OnTheFlyEnv, OnTheFlyVectorEnv, SketchVecEnv, SketchGame])
+def test_a_bank_and_a_split_have_to_agree(shell: Any, make_bank: Callable[..., EpisodeBank], refuses: Refuses) -> None:
+    bank = replace(make_bank(), split="test")
+    for split in ("train", "tets"):
+        with refuses(ConfigError, f"split='{split}' of a bank that holds 'test': leave split out"):
+            shell(bank=bank, split=split)
+    for wrong in (3, None, {"test": bank}):
+        with refuses(ConfigError, f"bank is {type(wrong).__name__}: want an EpisodeBank, the path"):
+            shell(bank=wrong)
+    with refuses(ConfigError, "unknown split 'tets': did you mean 'test'"):
+        shell(split="tets")
+
+
+def test_a_split_is_of_the_file_or_that_of_the_bank(make_bank: Callable[..., EpisodeBank]) -> None:
+    bank = replace(make_bank(), split="test")
+    assert [OnTheFlyEnv(bank, split=split).core.bank.split for split in (None, "test")] == ["test", "test"]
+    assert [OnTheFlyEnv(split=split).core.bank.split for split in (None, "validation")] == ["train", "validation"]
 
 
 @pytest.mark.parametrize("seed", [-1, 3.0, "3", np.float32(3), [3], np.int64(-1)])
