@@ -16,6 +16,7 @@ from torch.nn.functional import linear
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
+from .inputs import as_scale
 from .ranking import count_rank, described, not_finite, ranking_after, refine, similarity, tau_along, unit
 from .rewards import Local, RewardScheme, make_reward
 from .sharding import ShardedGallery
@@ -99,9 +100,7 @@ class Core:
             raise unknown_name("observation", observation, OBSERVATIONS)
         self.bank, self.mode, self.observation = bank, mode, observation
         self.reward = make_reward(reward)
-        self.scale = float(scale)
-        if not 0 < self.scale < float("inf"):
-            raise ConfigError(f"scale={scale}: must be a finite number above 0")
+        self.scale = as_scale(scale)
         self.device = bank.features.device
         self.gallery = unit(bank.gallery)  # [G, d], of the bank
         self.parts = gallery

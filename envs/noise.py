@@ -12,6 +12,8 @@ from sketchless.datasets.dataset import SketchDataset, Split
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.sketch import CANVAS, BoolArray, FloatArray, Sketch
 
+from .inputs import as_count
+
 KINDS = ("scribble", "foreign")
 
 
@@ -48,8 +50,7 @@ def plant_noise(
     Raises:
         ConfigError: a negative number, unknown kind or split, or no strokes of another photo to take.
     """
-    if strokes < 0 or seed < 0:
-        raise ConfigError(f"noise: strokes={strokes}, seed={seed}: must be 0 or more")
+    strokes, seed = as_count("strokes", strokes, 0), as_count("seed", seed, 0)
     for kind in kinds:
         if kind not in KINDS:
             raise unknown_name("kind of noise", kind, KINDS)

@@ -16,6 +16,7 @@ from torch import Tensor
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.plugins import find
 
+from .inputs import as_count
 from .ranking import described
 
 Local = Callable[[Tensor, int], Tensor]
@@ -92,9 +93,8 @@ def combined(gamma1: float = 1.0, gamma2: float = 1e-4, tau_normalized: bool = T
 
 
 def top(q: int) -> RewardScheme:
-    """1 if rank <= q, else 0. Raises ConfigError for q < 1."""
-    if q < 1:
-        raise ConfigError(f"top {q}: q must be 1 or more")
+    """1 if rank <= q, else 0. Raises ConfigError for a q that is no whole number of 1 or more."""
+    q = as_count("top q", q, 1)
     return RewardScheme(f"top{q}", partial(_within, q))
 
 

@@ -23,7 +23,7 @@ from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 
 from .core import Core, State, Terms
-from .inputs import as_action, as_seed, open_bank
+from .inputs import as_action, as_count, as_seed, open_bank
 from .rewards import Local, RewardScheme
 
 Array = npt.NDArray[np.float32]
@@ -100,7 +100,7 @@ class SketchVecEnv(VecEnv):
         bank, split, reward, mode, observation, scale, device: as for `OnTheFlyVectorEnv`.
 
     Raises:
-        ConfigError: `num_envs` below 1, an unknown option.
+        ConfigError: `num_envs` that is no whole number of 1 or more, an unknown option.
     """
 
     render_mode: str | None = None  # asked for by the base class before it sets it
@@ -117,8 +117,7 @@ class SketchVecEnv(VecEnv):
         scale: float = 1.0,
         device: str | torch.device = "auto",
     ) -> None:
-        if num_envs < 1:
-            raise ConfigError(f"num_envs={num_envs}: a vector environment needs one or more")
+        num_envs = as_count("num_envs", num_envs, 1)
         self.core = Core(open_bank(bank, split, device), reward, mode, observation, scale)
         super().__init__(
             num_envs,
@@ -202,8 +201,11 @@ class SketchVecEnv(VecEnv):
         return self._seeds
 
     def set_options(self, options: list[dict[str, Any]] | dict[str, Any] | None = None) -> None:
-        """There are no reset options. Raises ConfigError for any."""
-        for name in chain.from_iterable(options if isinstance(options, list) else [options or {}]):
+        """There are no reset options. Raises ConfigError for any, and for what is no dict of them."""
+        every = options if isinstance(options, list) else [{} if options is None else options]
+        if not all(isinstance(one, dict) for one in every):
+            raise ConfigError("reset options: want a dict, or a list of one for each environment")
+        for name in chain.from_iterable(every):
             raise ConfigError(f"unknown reset option {name!r}: a vector environment has none")
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:

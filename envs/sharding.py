@@ -14,6 +14,7 @@ from sketchless.datasets.errors import ConfigError, DataError, SketchlessError
 from sketchless.encoders.device import resolve_device
 from sketchless.encoders.gallery import not_unit
 
+from .inputs import as_count
 from .ranking import similarity, snap, unit
 
 Part = Tensor | np.ndarray[Any, Any]
@@ -40,7 +41,7 @@ class ShardedGallery:
 
     Raises:
         DataError: no photo at all, parts of different width, or a row whose length is not 1.
-        ConfigError: no such device.
+        ConfigError: no such device, or a block that is no whole number of 1 or more.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class ShardedGallery:
     ) -> None:
         self.device = resolve_device(device)
         self._group = group
-        self._block = block or (1 << 17 if self.device.type == "cpu" else 1 << 26)
+        fitting = 1 << 17 if self.device.type == "cpu" else 1 << 26
+        self._block = fitting if block is None else as_count("block", block, 1)
         try:
             self._rows = _read([parts] if isinstance(parts, (Tensor, np.ndarray)) else parts, self.device)
         except SketchlessError:
@@ -101,7 +103,7 @@ class ShardedGallery:
         Raises:
             DataError: as `rank`. ConfigError: queries of another width, or k outside 1..G.
         """
-        flat = self._flat(queries)
+        flat, k = self._flat(queries), as_count("k", k, 0)
         if not 1 <= k <= len(self):
             raise ConfigError(f"k={k}: must be in 1..{len(self)}, the photos of the gallery")
         best = torch.full((len(flat), k), -torch.inf, dtype=torch.float64, device=self.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from sketchless.encoders.encoder import Encoder
 from .camera import dataset_of
 from .game import Game, Outcome, Position
 from .game_rendering import GameRenderer
-from .inputs import as_action, as_seed, open_bank
+from .inputs import as_action, as_count, as_seed, open_bank
 from .ranking import percentile
 from .rewards import Local, RewardScheme
 from .subsets import strokes_of
@@ -110,12 +111,11 @@ class SketchGame(ParallelEnv[str, Array, Any]):
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown_name("render_mode", render_mode, self.metadata["render_modes"])
-        if max_cycles is not None and max_cycles < 1:
-            raise ConfigError(f"max_cycles={max_cycles}: must be 1 or more")
+        self.max_cycles = None if max_cycles is None else as_count("max_cycles", max_cycles, 1)
         opened = open_bank(bank, split, device)
         self._dataset = dataset or dataset_of(opened)
         self.game = Game(opened, _open_encoder(encoder, bank, device), self._dataset, reward, scale, capacity)
-        self.max_cycles, self.render_mode = max_cycles, render_mode
+        self.render_mode = render_mode
         self.possible_agents = [SELECTOR, REFINER]
         self.agents: list[str] = []
         sight = (self.game.observation_dim,)
@@ -178,8 +178,9 @@ class SketchGame(ParallelEnv[str, Array, Any]):
         return told
 
     def state(self) -> Array:
-        """What both agents see, as a new array."""
-        assert self._position is not None
+        """What both agents see, as a new array. Raises ConfigError before the first reset."""
+        if self._position is None:
+            raise ConfigError("state called before the first reset: call reset first")
         observation: Array = self.game.observe(self._position)[0].cpu().numpy().copy()
         return observation
 
@@ -202,6 +203,8 @@ class SketchGame(ParallelEnv[str, Array, Any]):
         return {agent: copy.deepcopy(told) for agent in self.agents}
 
     def _read(self, actions: dict[str, Any]) -> tuple[bool, torch.Tensor]:
+        if not isinstance(actions, Mapping):
+            raise ConfigError(f"actions are a {type(actions).__name__}: want a dict of one for each agent")
         if missing := [agent for agent in self.agents if agent not in actions]:
             raise ConfigError(f"no action of the {missing[0]}: give one for each of {', '.join(self.agents)}")
         try:

@@ -18,6 +18,8 @@ from sketchless.datasets.raster import ByteArray, birth_map
 from sketchless.datasets.sketch import Drawing, RasterSketch, Sketch
 from sketchless.encoders.encoder import Encoder, inference
 
+from .inputs import as_count
+
 _CHUNK = 32  # images encoded at a time
 
 Key = tuple[int, int]  # sketch, set of strokes
@@ -67,9 +69,7 @@ class SubsetEncoder:
     """
 
     def __init__(self, encoder: Encoder, sketches: Sequence[Sketch], capacity: int = 1 << 16) -> None:
-        if capacity < 1:
-            raise ConfigError(f"capacity={capacity}: must be 1 or more")
-        self.encoder, self.sketches, self.capacity = encoder, sketches, capacity
+        self.encoder, self.sketches, self.capacity = encoder, sketches, as_count("capacity", capacity, 1)
         self.encoded = 0  # images so far, to see what remembering saves
         self._known: OrderedDict[Key, Tensor] = OrderedDict()  # the one unused for longest comes first
 

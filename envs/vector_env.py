@@ -19,7 +19,7 @@ from sketchless.encoders.bank import EpisodeBank
 
 from .camera import Camera
 from .core import Core, State, Transition, choose
-from .inputs import as_action, as_autoreset_mode, as_render_mode, as_seed, open_bank
+from .inputs import as_action, as_autoreset_mode, as_count, as_render_mode, as_seed, open_bank
 from .ranking import percentile
 from .rewards import Local, RewardScheme
 
@@ -55,7 +55,7 @@ class OnTheFlyVectorEnv(VectorEnv):
         render_mode: `"rgb_array"` or `"ansi"`; `render` gives one picture per environment.
 
     Raises:
-        ConfigError: `num_envs` or `max_episode_steps` below 1, an unknown option.
+        ConfigError: `num_envs` or `max_episode_steps` that is no whole number of 1 or more, an unknown option.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (the base class declares it so)
@@ -80,9 +80,8 @@ class OnTheFlyVectorEnv(VectorEnv):
         render_mode: str | None = None,
         dataset: SketchDataset | None = None,
     ) -> None:
-        for name, count in {"num_envs": num_envs, "max_episode_steps": max_episode_steps}.items():
-            if count is not None and count < 1:
-                raise ConfigError(f"{name}={count}: must be 1 or more")
+        num_envs = as_count("num_envs", num_envs, 1)
+        limit = None if max_episode_steps is None else as_count("max_episode_steps", max_episode_steps, 1)
         self.core = Core(open_bank(bank, split, device), reward, mode, observation, scale)
         self.num_envs = num_envs
         self.single_observation_space = gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32)
@@ -93,7 +92,7 @@ class OnTheFlyVectorEnv(VectorEnv):
         self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
         self.render_mode = as_render_mode(render_mode, self.metadata["render_modes"])
         self._camera = Camera(self.core, self.render_mode, dataset)
-        self._limit = max_episode_steps or self.core.n_steps + 1  # which no episode reaches
+        self._limit = limit or self.core.n_steps + 1  # which no episode reaches
         self._state: State | None = None
         self._played: State | None = None  # where the last actions were played
         self._outcome: Transition | None = None
@@ -180,7 +179,10 @@ class OnTheFlyVectorEnv(VectorEnv):
         everywhere = torch.ones(self.num_envs, dtype=torch.bool, device=self.core.device)
         if "reset_mask" not in options:
             return everywhere
-        mask = torch.as_tensor(options["reset_mask"], device=self.core.device)
+        try:
+            mask = torch.as_tensor(options["reset_mask"], device=self.core.device)
+        except (TypeError, ValueError, RuntimeError):
+            mask = torch.tensor(torch.nan)
         if mask.dtype != torch.bool or mask.shape != everywhere.shape:
             raise ConfigError(f"reset_mask is {mask.dtype} {tuple(mask.shape)}: want booleans [{self.num_envs}]")
         if self._state is None and not mask.all():

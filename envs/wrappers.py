@@ -34,6 +34,8 @@ from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.gallery import Gallery
 
+from .inputs import as_count
+
 
 def resize_gallery(bank: EpisodeBank, photos: int, seed: int = 0, drop_sketches: bool = False) -> EpisodeBank:
     """The bank with a smaller gallery, chosen at random; for more photos see `with_distractors`.
@@ -49,14 +51,15 @@ def resize_gallery(bank: EpisodeBank, photos: int, seed: int = 0, drop_sketches:
     Raises:
         ConfigError: a number of photos out of range, or one that would leave no sketch; a negative seed.
     """
+    photos, seed = as_count("photos", photos, 0), as_count("seed", seed, 0)
     size, device = len(bank.gallery), bank.gallery.device
     needed = torch.zeros(size, dtype=torch.bool, device=device)
     if not drop_sketches:
         needed[bank.targets] = True
     fewest = int(needed.sum())
-    if not max(fewest, 2) <= photos <= size or seed < 0:
+    if not max(fewest, 2) <= photos <= size:
         hint = "" if drop_sketches else f" (fewer than the {fewest} that sketches depict only with drop_sketches=True)"
-        raise ConfigError(f"gallery of {photos} photos, seed={seed}: want 2 to {size} photos{hint}, a seed from 0 on")
+        raise ConfigError(f"gallery of {photos} photos, seed={seed}: want 2 to {size} photos{hint}")
     others = (~needed).nonzero().flatten()
     order = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed)).to(device)
     kept = needed.index_fill(0, others[order[: photos - fewest]], True)
@@ -115,8 +118,9 @@ def drop_frames(bank: EpisodeBank, share: float, seed: int = 0) -> EpisodeBank:
     Raises:
         ConfigError: a share outside 0..1, a negative seed.
     """
-    if not 0 <= share <= 1 or seed < 0:
-        raise ConfigError(f"share={share} of frames to drop, seed={seed}: want a share of 0 to 1, a seed from 0 on")
+    seed = as_count("seed", seed, 0)
+    if not 0 <= share <= 1:
+        raise ConfigError(f"share={share} of frames to drop: want a share of 0 to 1")
     steps = bank.features.shape[1]
     draws = [np.random.default_rng([seed, zlib.crc32(name.encode())]).random(steps) for name in bank.sketch_ids]
     frame = torch.arange(steps)
@@ -139,7 +143,7 @@ def thin_frames(bank: EpisodeBank, every: int) -> EpisodeBank:
     Raises:
         ConfigError: a number out of range.
     """
-    steps = bank.features.shape[1]
+    steps, every = bank.features.shape[1], as_count("every", every, 0)
     if not 1 <= every <= steps:
         raise ConfigError(f"every={every}: want 1 to {steps}, the frames of an episode")
     ends = torch.arange(1, -(-steps // every) + 1, device=bank.features.device) * every
@@ -180,6 +184,7 @@ def principal_directions(gallery: Tensor, width: int) -> Tensor:
     Raises:
         ConfigError: a width outside 1..min(G, d).
     """
+    width = as_count("width", width, 0)
     if not 1 <= width <= min(gallery.shape):
         raise ConfigError(f"width={width}: want 1 to {min(gallery.shape)}, of a gallery {tuple(gallery.shape)}")
     directions: Tensor = torch.linalg.svd(gallery.double(), full_matrices=False).Vh

@@ -374,6 +374,10 @@ def test_the_core_leaves_the_global_random_state_and_its_arguments_alone(make_ba
         ({"scale": -1.0}, "scale=-1.0"),
         ({"scale": math.nan}, "scale=nan"),
         ({"scale": math.inf}, "scale=inf"),
+        ({"scale": "a"}, "scale='a': must be a finite number above 0"),
+        ({"scale": "2"}, "scale='2'"),
+        ({"scale": None}, "scale=None"),
+        ({"scale": torch.ones(9, 9)}, "scale=tensor"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

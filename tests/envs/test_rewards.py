@@ -147,7 +147,7 @@ def test_weights_below_0_or_not_finite_are_refused(weight: float, refuses: Refus
 
 
 def test_top_0_is_refused(refuses: Refuses) -> None:
-    with refuses(ConfigError, "top 0"):
+    with refuses(ConfigError, "top q=0: must be a whole number, 1 or more"):
         top(0)
 
 

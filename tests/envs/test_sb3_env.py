@@ -259,6 +259,9 @@ class TestStableBaselines:
         for options in ({"sketch_id": "sketch-0"}, [{}, {"sketch_id": "sketch-0"}]):
             with refuses(ConfigError, "unknown reset option 'sketch_id'"):
                 env.set_options(options)
+        for options in ([None, None], "seed", 3):
+            with refuses(ConfigError, "reset options: want a dict, or a list of one for each"):
+                env.set_options(options)
 
 
 class TestMisuse:

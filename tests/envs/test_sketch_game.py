@@ -294,7 +294,11 @@ def test_calls_out_of_order(env: SketchGame, refuses: Refuses) -> None:
         env.step(KEEP)
     with refuses(ConfigError, "render_mode"):
         env.render()
+    with refuses(ConfigError, "state called before the first reset"):
+        env.state()
     env.reset(seed=0)
+    with refuses(ConfigError, "actions are a list: want a dict"):
+        env.step([1, np.zeros(8)])  # type: ignore[arg-type]
     while env.agents:
         env.step(KEEP)
     with refuses(ConfigError, "after the end"):
@@ -312,6 +316,7 @@ def test_arguments_that_make_no_sense(
     for options, says in (
         ({"render_mode": "rgb"}, "rgb_array"),
         ({"max_cycles": 0}, "max_cycles=0"),
+        ({"max_cycles": 1.5}, "max_cycles=1.5: must be a whole number"),
         ({"capacity": 0}, "capacity=0"),
         ({"encoder": None}, "encoder="),
     ):

@@ -16,6 +16,7 @@ from torch import Tensor
 from sketchless.datasets.errors import ConfigError, DataError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs import OnTheFlyEnv, OnTheFlyVectorEnv, combined
+from sketchless.envs.sb3_env import SketchVecEnv
 
 MakeBank = Callable[..., EpisodeBank]
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
@@ -252,7 +253,7 @@ def test_without_any_seed_rows_and_environments_differ_unless_np_random_is_set(s
 @pytest.mark.parametrize(
     ("seed", "match"),
     [
-        (-1, "seed=-1: a seed is a whole number, 0 or more"),
+        (-1, "seed=-1: must be a whole number, 0 or more"),
         (3.0, "seed=3.0"),
         ("3", "seed='3'"),
         ([1, 2, 3], "3 seeds for 5 environments: give one each or just one"),
@@ -260,7 +261,9 @@ def test_without_any_seed_rows_and_environments_differ_unless_np_random_is_set(s
         ([], "0 seeds for 5"),
         ([1, 2, 3, 4, -5], "seed=-5"),
         ([1, 2, 3, 4, None], "seed=None"),
-        (np.arange(5.0), "a seed is a whole number"),
+        (np.arange(5.0), "must be a whole number"),
+        (True, "seed=True"),
+        ([1, 2, 3, 4, True], "seed=True"),
     ],
 )
 def test_168_what_is_no_seed_is_refused(seed: Any, match: str, small: EpisodeBank, refuses: Refuses) -> None:
@@ -271,10 +274,21 @@ def test_168_what_is_no_seed_is_refused(seed: Any, match: str, small: EpisodeBan
 # Misuse ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_envs", [0, -3])
-def test_174_no_environment_at_all_is_refused(num_envs: int, small: EpisodeBank, refuses: Refuses) -> None:
-    with refuses(ConfigError, f"num_envs={num_envs}: must be 1 or more"):
-        vector(small, num_envs)
+@pytest.mark.parametrize("count", [0, -3, "3", 1.5, True, None, 2.0])
+def test_174_a_number_of_environments_or_steps_that_is_none(count: Any, small: EpisodeBank, refuses: Refuses) -> None:
+    for shell in (OnTheFlyVectorEnv, SketchVecEnv):
+        with refuses(ConfigError, f"num_envs={count!r}: must be a whole number, 1 or more"):
+            shell(count, small, device="cpu")
+    if count is not None:
+        with refuses(ConfigError, f"max_episode_steps={count!r}: must be"):
+            vector(small, max_episode_steps=count)
+
+
+def test_whole_numbers_of_any_type_count(small: EpisodeBank) -> None:
+    env = OnTheFlyVectorEnv(np.int64(2), small, device="cpu", max_episode_steps=torch.tensor(1))  # type: ignore[arg-type]
+    env.reset(seed=0)
+    assert env.step(noise(1, 2)[0])[3].tolist() == [True, True]
+    assert type(env.num_envs) is int
 
 
 def test_160_step_before_the_first_reset(small: EpisodeBank, refuses: Refuses) -> None:
@@ -383,7 +397,7 @@ def test_a_reset_mask_with_a_seed_seeds_only_the_rows_it_names(small: EpisodeBan
     assert torch.equal(after[~mask], before[~mask])
 
 
-@pytest.mark.parametrize("mask", [[True], torch.ones(B), np.ones((B, 1), bool)])
+@pytest.mark.parametrize("mask", [[True], torch.ones(B), np.ones((B, 1), bool), "abc", None, [[True], [True, False]]])
 def test_a_reset_mask_of_another_shape_or_type_is_refused(mask: Any, small: EpisodeBank, refuses: Refuses) -> None:
     env = vector(small)
     env.reset(seed=0)

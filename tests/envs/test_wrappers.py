@@ -102,7 +102,7 @@ def test_photos_may_go_with_their_sketches(bank: EpisodeBank) -> None:
     ("options", "match"),
     [
         ({"photos": 2}, r"want 2 to 10 photos \(fewer than the 3 that sketches depict only with drop_sketches=True\)"),
-        ({"photos": 1, "drop_sketches": True}, "want 2 to 10 photos,"),
+        ({"photos": 1, "drop_sketches": True}, "want 2 to 10 photos"),
         ({"photos": 11}, "gallery of 11 photos, seed=0: want 2 to 10"),
         ({"photos": 5, "seed": -1}, "seed=-1"),
     ],
@@ -225,8 +225,9 @@ def test_what_is_lost_follows_from_seed_and_id(make_bank: MakeBank) -> None:
 def test_a_share_that_is_none(bank: EpisodeBank, refuses: Refuses, options: dict[str, Any]) -> None:
     with refuses(ConfigError, "want a share of 0 to 1"):
         drop_frames(bank, **options)
-    with refuses(ConfigError, "seed=-1"):
-        drop_frames(bank, 0.1, seed=-1)
+    for seed in (-1, 1.5):
+        with refuses(ConfigError, f"seed={seed}: must be a whole number, 0 or more"):
+            drop_frames(bank, 0.1, seed=seed)  # type: ignore[arg-type]
 
 
 def test_noise_strokes_in_two_lines() -> None:
@@ -501,6 +502,8 @@ def test_thinning_out_of_range(bank: EpisodeBank, refuses: Refuses) -> None:
     for every in (0, bank.features.shape[1] + 1):
         with refuses(ConfigError, f"every={every}: want 1 to"):
             thin_frames(bank, every)
+    with refuses(ConfigError, "every='2': must be a whole number"):
+        thin_frames(bank, "2")  # type: ignore[arg-type]
 
 
 def test_principal_directions_of_photos_along_two_axes() -> None:
