@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError, DataError
 
 from .kernels import count_as_near, discordant_pairs, discordant_steps, ordering, ordering_after, refine_rows
+
+Numbers = Tensor | npt.ArrayLike
 
 # Coordinates on a grid of 2^-26 have products that are multiples of 2^-52, and the sums of products of two
 # vectors of length 1 stay below 2: float64 holds all of them exactly. So the order of summation, which
@@ -78,22 +82,26 @@ def similarity(queries: Tensor, gallery: Tensor) -> Tensor:
     return queries @ gallery.T
 
 
-def target_rank(similarity: Tensor, target: Tensor) -> Tensor:
+def target_rank(similarity: Numbers, target: Numbers) -> Tensor:
     """Rank of each query's own photo, ties counted against it.
 
     rank = 1 + #{photos strictly nearer} + #{other photos exactly as near}
 
     Args:
-        similarity: [..., G], larger is nearer.
-        target: integer [...], column of the own photo.
+        similarity: [..., G], larger is nearer; a tensor or any array.
+        target: integer [...], column of the own photo; likewise.
 
     Returns:
         int64 [...], 1..G.
 
     Raises:
         DataError: a row that is not finite; it has no rank.
-        ConfigError: shapes that do not match, or a target outside the gallery.
+        ConfigError: no real numbers or none at all, shapes that do not match, or a target that is no integer or
+            outside the gallery.
     """
+    similarity, target = _lists(similarity), _tensor(target)
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise ConfigError(f"target is {described(target)}: want integers, columns of the gallery")
     if similarity.shape[:-1] != target.shape:
         raise ConfigError(f"target {tuple(target.shape)} does not fit similarity {tuple(similarity.shape)}")
     if target.numel() and not (target.min() >= 0 and target.max() < similarity.shape[-1]):
@@ -111,7 +119,7 @@ def count_rank(similarity: Tensor, target: Tensor) -> Tensor:
     return count_as_near(similarity.reshape(-1, size), target.reshape(-1)).reshape(target.shape)
 
 
-def kendall_tau_distance(sim_a: Tensor, sim_b: Tensor, normalized: bool = True) -> Tensor:
+def kendall_tau_distance(sim_a: Numbers, sim_b: Numbers, normalized: bool = True) -> Tensor:
     """Kendall-tau distance between the rankings that two lists of similarities induce.
 
     tau = #{i < j : (a_i - a_j)(b_i - b_j) < 0}, divided by G(G-1)/2 if normalised.
@@ -119,21 +127,40 @@ def kendall_tau_distance(sim_a: Tensor, sim_b: Tensor, normalized: bool = True) 
     Exact; a pair tied in either list is not discordant.
 
     Args:
-        sim_a, sim_b: [..., G] of equal shape.
+        sim_a, sim_b: [..., G] of equal shape, tensors or any arrays.
         normalized: 0..1 instead of a count of pairs.
 
     Returns:
         float64 [...].
 
     Raises:
-        ConfigError: shapes differ. DataError: NaN in a list.
+        ConfigError: no real numbers or none at all, or shapes differ. DataError: NaN in a list.
     """
+    sim_a, sim_b = _lists(sim_a), _lists(sim_b)
     if sim_a.shape != sim_b.shape:
         raise ConfigError(f"lists of shapes {tuple(sim_a.shape)} and {tuple(sim_b.shape)} cannot be compared")
     # A sum is quicker than looking at every number; where it is NaN, look after all.
     if any(sim.sum().isnan() and sim.isnan().any() for sim in (sim_a, sim_b)):
         raise DataError("a list of similarities holds NaN: it has no order")
     return ranking_after(ranking(sim_a), sim_b, normalized)[1]
+
+
+def _lists(similarity: Numbers) -> Tensor:
+    """Similarities [..., G] as a tensor. Raises ConfigError: no real numbers, or G = 0."""
+    lists = _tensor(similarity)
+    if lists.is_complex() or lists.dim() == 0 or lists.shape[-1] == 0:
+        raise ConfigError(f"similarities are {described(lists)}: want real numbers [..., G] of one photo or more")
+    return lists
+
+
+def _tensor(values: Numbers) -> Tensor:
+    """A tensor of any array's numbers; a copy, as torch reads neither reversed nor read-only arrays as they are."""
+    if isinstance(values, Tensor):
+        return values
+    try:
+        return torch.from_numpy(np.array(values))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{type(values).__name__} cannot be read as an array of numbers: {error}") from error
 
 
 def ranking(similarity: Tensor) -> Tensor:

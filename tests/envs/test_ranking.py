@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,7 +118,9 @@ def test_178_a_non_finite_similarity_is_an_error_that_names_the_query(
         ((3, 5), torch.tensor([0, 1]), r"target \(2,\) does not fit similarity \(3, 5\)"),
         ((3, 5), torch.tensor([0, 1, 5]), "outside the gallery of 5 photos"),
         ((3, 5), torch.tensor([0, 1, -1]), "outside the gallery of 5 photos"),
-        ((3, 0), torch.tensor([0, 0, 0]), "outside the gallery of 0 photos"),
+        ((3, 0), torch.tensor([0, 0, 0]), r"similarities are torch.float32 \(3, 0\): want real numbers \[..., G\]"),
+        ((3, 5), torch.tensor([0.0, 1.0, 2.0]), r"target is torch.float32 \(3,\): want integers"),
+        ((3, 5), torch.tensor([True, False, True]), "target is torch.bool"),
     ],
 )
 def test_176_a_target_that_does_not_fit_is_refused(
@@ -286,6 +289,45 @@ def test_distance_keeps_leading_dimensions_and_ignores_the_layout() -> None:
     turned = [side.permute(2, 0, 1).contiguous().permute(1, 2, 0) for side in (a, b)]
     assert kendall_tau_distance(*turned).tolist() == expected
     assert kendall_tau_distance(a[:, :0], b[:, :0]).shape == (3, 0)
+
+
+def test_arrays_are_read_as_tensors_are() -> None:
+    near, other = random_units(2, 4, 7)
+    target = torch.tensor([0, 6, 3, 3])
+    ranks, apart = target_rank(near, target), kendall_tau_distance(near, other)
+    for read in (Tensor.numpy, Tensor.tolist, lambda x: x.numpy()[::-1].copy()[::-1]):
+        assert torch.equal(target_rank(read(near), read(target)), ranks)
+        assert torch.equal(kendall_tau_distance(read(near), read(other)), apart)
+    assert target_rank(near[1].numpy(), 6) == ranks[1]
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (2, 0, 5), (0, 1)])
+def test_no_list_at_all_has_no_rank(shape: tuple[int, ...]) -> None:
+    nothing = torch.zeros(shape)
+    assert target_rank(nothing, torch.zeros(shape[:-1], dtype=torch.int64)).shape == shape[:-1]
+    assert kendall_tau_distance(nothing, nothing).shape == shape[:-1]
+
+
+@pytest.mark.parametrize(
+    ("lists", "match"),
+    [
+        (
+            torch.zeros(2, 0),
+            r"similarities are torch.float32 \(2, 0\): want real numbers \[..., G\] of one photo or more",
+        ),
+        (torch.zeros(0), r"\(0,\)"),
+        (torch.tensor(1.0), r"\(\)"),
+        (torch.zeros(2, 3, dtype=torch.complex64), "complex64"),
+        ("abc", "str cannot be read as an array of numbers"),
+        (None, "NoneType cannot be read"),
+        ([[1.0], [1.0, 2.0]], "list cannot be read"),
+    ],
+)
+def test_what_is_no_list_of_numbers_is_refused(lists: Any, match: str, refuses: Refuses) -> None:
+    with refuses(ConfigError, match):
+        kendall_tau_distance(lists, lists)
+    with refuses(ConfigError, match):
+        target_rank(lists, torch.zeros(2, dtype=torch.int64))
 
 
 def test_lists_without_an_order_or_of_different_size_are_refused(refuses: Refuses) -> None:
