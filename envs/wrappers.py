@@ -266,13 +266,14 @@ class NormalizeReward(VectorWrapper):
         epsilon: above 0.
 
     Raises:
-        ConfigError: gamma or epsilon out of range.
+        ConfigError: gamma or epsilon out of range, or an environment of arrays.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], gamma: float = 0.99, epsilon: float = 1e-8) -> None:
         if not (0 <= gamma <= 1 and epsilon > 0):
             raise ConfigError(f"gamma={gamma}, epsilon={epsilon}: want gamma from 0 to 1 and epsilon above 0")
         super().__init__(env)
+        self._want_tensors(not isinstance(env, ToNumpy))
         self.gamma, self.epsilon, self.frozen = gamma, epsilon, False
         self.moments = Moments(*torch.tensor([0.0, 1.0, 1e-4], dtype=torch.float64))
         self._returns = torch.zeros(self.num_envs, dtype=torch.float64)
@@ -280,6 +281,7 @@ class NormalizeReward(VectorWrapper):
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
         observation, info = self.env.reset(seed=seed, options=options)
+        self._want_tensors(isinstance(observation, Tensor))
         device, mask = observation.device, (options or {}).get("reset_mask", True)
         begun = torch.as_tensor(mask, device=device)
         self.moments = Moments(*(moment.to(device) for moment in self.moments))
@@ -297,6 +299,13 @@ class NormalizeReward(VectorWrapper):
         if self.metadata.get("autoreset_mode") is AutoresetMode.NEXT_STEP:
             self._begins = ended
         return observation, reward / (self.moments.variance + self.epsilon).sqrt(), terminated, truncated, info
+
+    @staticmethod
+    def _want_tensors(given: bool) -> None:
+        if not given:
+            raise ConfigError(
+                "NormalizeReward wants tensors: ToNumpy goes around it, arrays to gymnasium's of that name"
+            )
 
     def state_dict(self) -> dict[str, Tensor]:
         """The moments, as float64 tensors of no dimensions by name."""

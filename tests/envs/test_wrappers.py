@@ -421,6 +421,14 @@ def test_numbers_out_of_range(bank: EpisodeBank, refuses: Refuses, options: dict
         NormalizeReward(vector(bank), **options)
 
 
+def test_arrays_are_left_to_gymnasium(bank: EpisodeBank, refuses: Refuses) -> None:
+    envs = ToNumpy(OnTheFlyVectorEnv(2, bank, device="cpu"))
+    with refuses(ConfigError, "NormalizeReward wants tensors: ToNumpy goes around it"):
+        NormalizeReward(envs)
+    with refuses(ConfigError, "NormalizeReward wants tensors"):
+        NormalizeReward(gym_wrappers.RecordEpisodeStatistics(envs)).reset(seed=0)
+
+
 @pytest.mark.gpu
 def test_on_the_gpu_as_on_the_cpu(bank: EpisodeBank) -> None:
     here = NormalizeReward(vector(bank))
