@@ -32,8 +32,9 @@ class OnTheFlyVectorEnv(VectorEnv):
     its gallery), and after a step `rank`, `percentile`, `reciprocal_rank`, `is_success` and `reward_terms`.
 
     Sub-environment i plays the same episodes as a single environment with seed s + i after `reset(seed=s)`,
-    or with seed s[i] after `reset(seed=[...])`. `reset()` begins the next episode of each; if it is the very
-    first reset, their seeds come from `np_random`, as in a single environment.
+    or with seed s[i] after `reset(seed=[...])`. `reset()`, or None among the seeds, begins the next episode; in
+    the very first reset it takes a seed from `np_random`, as in a single environment. `np_random_seed` tells the
+    seeds of all.
 
     What follows the end of an episode is chosen by `autoreset_mode` and declared in `metadata`:
 
@@ -100,16 +101,20 @@ class OnTheFlyVectorEnv(VectorEnv):
         self._ranked = self._ended  # whose last step still belongs to the episode on show
 
     def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Tensor, dict[str, Any]]:
         mask = self._mask(options or {})
-        if self._state is None or seed is not None:
-            begun = self.core.reset(self._seeds(seed))
+        if seed is None and self._state is not None:
+            self._state = self.core.next_episode(self._state, mask)
         else:
-            begun = self.core.next_episode(self._state, mask)
-        self._state = begun if self._state is None else choose(mask, begun, self._state)
+            self._state = self._begun(self._seeds(seed), mask)
         self._ended, self._ranked = self._ended & ~mask, self._ranked & ~mask
         return self.core.observe(self._state), {"step": self._state.step.clone()} | self._names(self._state)
+
+    @property
+    def np_random_seed(self) -> Any:
+        """Seeds of all environments, as gymnasium's `SyncVectorEnv` has them; before a reset that of `np_random`."""
+        return super().np_random_seed if self._state is None else tuple(self._state.seed.tolist())
 
     def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
         if self._state is None:
@@ -189,17 +194,27 @@ class OnTheFlyVectorEnv(VectorEnv):
             raise ConfigError("reset_mask before the first reset: reset all environments first")
         return mask
 
-    def _seeds(self, seed: int | Sequence[int] | None) -> Tensor:
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
-            seeds = self.np_random.integers(2**63, size=self.num_envs).tolist()
-        elif np.ndim(seed) == 0:
+            return [None] * self.num_envs
+        if np.ndim(cast(Any, seed)) == 0:
             first = as_seed(seed)
-            seeds = [(first + i) % 2**63 for i in range(self.num_envs)]
-        else:
-            seeds = [as_seed(one) for one in cast(Sequence[int], seed)]
+            return [(first + i) % 2**63 for i in range(self.num_envs)]
+        seeds = [None if one is None else as_seed(one) for one in cast(Sequence[int | None], seed)]
         if len(seeds) != self.num_envs:
             raise ConfigError(f"{len(seeds)} seeds for {self.num_envs} environments: give one each or just one")
-        return torch.tensor(seeds, device=self.core.device)
+        return seeds
+
+    def _begun(self, seeds: list[int | None], mask: Tensor) -> State:
+        """Where `mask`, the first episode of a seed; the next one where that is None."""
+        if self._state is None and None in seeds:
+            drawn = self.np_random.integers(2**63, size=self.num_envs).tolist()
+            seeds = [new if one is None else one for one, new in zip(seeds, drawn, strict=True)]
+        first = self.core.reset(torch.tensor([one or 0 for one in seeds], device=self.core.device))
+        if self._state is None:
+            return first
+        seeded = mask & torch.tensor([one is not None for one in seeds], device=self.core.device)
+        return choose(seeded, first, self.core.next_episode(self._state, mask & ~seeded))
 
     def _names(self, state: State) -> dict[str, Any]:
         return {"sketch": state.sketch.clone(), "photo": self.core.bank.targets[state.sketch]}

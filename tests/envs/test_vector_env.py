@@ -250,6 +250,34 @@ def test_without_any_seed_rows_and_environments_differ_unless_np_random_is_set(s
     assert free(np.random.default_rng(1)) == free(np.random.default_rng(1))
 
 
+def test_none_among_the_seeds_begins_the_next_episode_there(small: EpisodeBank) -> None:
+    env, singles = vector(small, 3), [OnTheFlyEnv(small) for _ in range(3)]
+    for seeds in ([7, 3, 5], [None, 9, None], (None, None, 1), [None, None, None]):
+        shown = env.reset(seed=seeds)[0]
+        assert np.array_equal(shown, np.stack([one.reset(seed=s)[0] for one, s in zip(singles, seeds, strict=True)]))
+    mask = torch.tensor([True, True, False])
+    after = env.reset(seed=[None, 4, 4], options={"reset_mask": mask})[0]
+    assert np.array_equal(after, np.stack([singles[0].reset()[0], singles[1].reset(seed=4)[0], shown[2]]))
+
+
+def test_none_among_the_first_seeds_takes_one_from_np_random(small: EpisodeBank) -> None:
+    env = vector(small, 3)
+    env.np_random = np.random.default_rng(1)
+    shown = env.reset(seed=[None, 9, None])[0]
+    assert env.np_random_seed[1] == 9
+    assert len(set(env.np_random_seed)) == 3
+    assert torch.equal(vector(small, 3).reset(seed=env.np_random_seed)[0], shown)
+
+
+@pytest.mark.parametrize("seed", [5, [5, 9, 2]])
+def test_np_random_seed_is_that_of_gymnasium(seed: Any, small: EpisodeBank) -> None:
+    env, reference = vector(small, 3), gym.vector.SyncVectorEnv([lambda: OnTheFlyEnv(small)] * 3)
+    for reset in ({"seed": seed}, {}):
+        env.reset(**reset)
+        reference.reset(**reset)
+        assert env.np_random_seed == reference.np_random_seed
+
+
 @pytest.mark.parametrize(
     ("seed", "match"),
     [
@@ -260,7 +288,6 @@ def test_without_any_seed_rows_and_environments_differ_unless_np_random_is_set(s
         ([1] * 6, "6 seeds for 5"),
         ([], "0 seeds for 5"),
         ([1, 2, 3, 4, -5], "seed=-5"),
-        ([1, 2, 3, 4, None], "seed=None"),
         (np.arange(5.0), "must be a whole number"),
         (True, "seed=True"),
         ([1, 2, 3, 4, True], "seed=True"),
