@@ -19,11 +19,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 from torch import Tensor
 
+from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 
-from .core import Core, State, Terms
-from .inputs import as_action, as_count, as_seed, open_bank
+from .camera import Camera
+from .core import Core, State, Terms, Transition
+from .inputs import as_action, as_count, as_render_mode, as_seed, open_bank
 from .rewards import Local, RewardScheme
 
 Array = npt.NDArray[np.float32]
@@ -97,13 +99,15 @@ class SketchVecEnv(VecEnv):
 
     Args:
         num_envs: B, 1 or more.
-        bank, split, reward, mode, observation, scale, device: as for `OnTheFlyVectorEnv`.
+        bank, split, reward, mode, observation, scale, device, dataset: as for `OnTheFlyVectorEnv`.
+        render_mode: `"rgb_array"`: `get_images` gives a picture per environment, `render` all of them as tiles.
 
     Raises:
         ConfigError: `num_envs` that is no whole number of 1 or more, an unknown option.
     """
 
     render_mode: str | None = None  # asked for by the base class before it sets it
+    metadata: dict[str, Any]
 
     def __init__(
         self,
@@ -116,14 +120,20 @@ class SketchVecEnv(VecEnv):
         observation: str = "feature",
         scale: float = 1.0,
         device: str | torch.device = "auto",
+        render_mode: str | None = None,
+        dataset: SketchDataset | None = None,
     ) -> None:
         num_envs = as_count("num_envs", num_envs, 1)
         self.core = Core(open_bank(bank, split, device), reward, mode, observation, scale)
+        self.render_mode = as_render_mode(render_mode, ["rgb_array"])
         super().__init__(
             num_envs,
             gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32),
             gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32),
         )
+        self.metadata["render_fps"] = 4
+        self._camera = Camera(self.core, self.render_mode, dataset)
+        self._last: tuple[State, Transition] | None = None  # where the last actions were played, and their outcome
         self._began = time.monotonic()
         self._state: State | None = None
         self._returns = torch.zeros(num_envs, dtype=torch.float64, device=self.core.device)
@@ -141,6 +151,7 @@ class SketchVecEnv(VecEnv):
                 self.seed()
             self._state = self.core.reset(torch.tensor(self._seeds, device=self.core.device))
         self._reset_seeds()
+        self._last = None
         self._returns = torch.zeros_like(self._returns)
         return self.core.observe(self._state)
 
@@ -163,6 +174,8 @@ class SketchVecEnv(VecEnv):
             raise ConfigError("step called before the first reset: call reset first")
         given = as_action(actions, (self.num_envs, self.core.action_dim), self.core.device)
         outcome = self.core.step(self._state, given)
+        if self.render_mode is not None:
+            self._last = self._state, outcome
         ended, after = outcome.terminated, outcome.state
         returns, lengths = self._returns + outcome.reward, self._state.step + 1
         seconds = time.monotonic() - self._began
@@ -186,6 +199,24 @@ class SketchVecEnv(VecEnv):
         actions, self._actions = self._actions, None
         observation, reward, done, finals = self.step_tensor(actions)
         return observation.cpu().numpy(), reward.cpu().numpy(), done.cpu().numpy(), finals.infos
+
+    def get_images(self) -> list[npt.NDArray[np.uint8]]:
+        """A picture uint8 [H, W, 3] per environment, all of one size; where an episode ended, of the next one.
+
+        Raises:
+            ConfigError: made without a render_mode, or before the first reset.
+        """
+        if self.render_mode is None:
+            raise ConfigError("pictures need a render_mode: make the environments with render_mode='rgb_array'")
+        if self._state is None:
+            raise ConfigError("render called before the first reset: call reset first")
+        if self._last is None:
+            return [self._camera.picture(self._state, row, None) for row in range(self.num_envs)]
+        played, outcome = self._last
+        return [
+            self._camera.picture(self._state, row, None) if over else self._camera.picture(played, row, outcome)
+            for row, over in enumerate(outcome.terminated.tolist())
+        ]
 
     def close(self) -> None:
         """Nothing to release; may be called again."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecCheckNan, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecCheckNan, VecMonitor, VecNormalize, VecVideoRecorder
 
 from sketchless.datasets import ConfigError, DataError
 from sketchless.envs import OnTheFlyEnv
@@ -262,6 +263,54 @@ class TestStableBaselines:
         for options in ([None, None], "seed", 3):
             with refuses(ConfigError, "reset options: want a dict, or a list of one for each"):
                 env.set_options(options)
+
+
+class TestPictures:
+    def test_are_those_of_the_single_environments(self, make_bank, dataset_for) -> None:
+        bank = make_bank(n=8, steps=5, lengths=LENGTHS)
+        looks = {"render_mode": "rgb_array", "dataset": dataset_for(bank)}
+        env = SketchVecEnv(3, bank, device="cpu", **looks)
+        singles = [OnTheFlyEnv(bank, **looks) for _ in range(3)]
+        env.seed(7)
+        for _ in range(2):  # the second reset leaves no ranking of the episode before on show
+            env.reset()
+            for i, single in enumerate(singles):
+                single.reset(seed=7 + i) if single._state is None else single.reset()
+            for action in [None, *actions(env, 4)]:
+                if action is not None:
+                    env.step(action)
+                    for i, single in enumerate(singles):
+                        if single.step(action[i])[2]:
+                            single.reset()
+                pictures = env.get_images()
+                assert len(pictures) == 3
+                for picture, single in zip(pictures, singles, strict=True):
+                    assert np.array_equal(picture, single.render())
+        height, width, _ = pictures[0].shape
+        tiles = env.render()
+        assert tiles.shape == (2 * height, 2 * width, 3)
+        assert np.array_equal(tiles[:height, width:], pictures[1])
+
+    def test_become_a_video(self, bank, dataset_for, tmp_path: Path) -> None:
+        pytest.importorskip("moviepy")
+        inner = SketchVecEnv(2, bank, device="cpu", render_mode="rgb_array", dataset=dataset_for(bank))
+        env = VecVideoRecorder(inner, str(tmp_path), lambda step: step == 0, video_length=3)
+        assert env.frames_per_sec == 4
+        env.reset()
+        for action in actions(inner, 4):
+            env.step(action)
+        env.close()
+        (video,) = tmp_path.glob("*.mp4")
+        assert video.stat().st_size > 0
+
+    def test_need_a_render_mode_and_a_reset(self, env: SketchVecEnv, bank, dataset_for, refuses) -> None:
+        env.reset()
+        with refuses(ConfigError, "need a render_mode"):
+            env.get_images()
+        with refuses(ConfigError, "unknown render_mode 'human'"):
+            SketchVecEnv(2, bank, device="cpu", render_mode="human")
+        with refuses(ConfigError, "before the first reset"):
+            SketchVecEnv(2, bank, device="cpu", render_mode="rgb_array", dataset=dataset_for(bank)).render()
 
 
 class TestMisuse:
