@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
 from .dataset import Split
 from .errors import ConfigError
+from .lazy import OnDemand
 
 
 def whole_numbers(name: str, given: Mapping[str, object], lowest: Mapping[str, int]) -> dict[str, int]:
@@ -26,14 +28,16 @@ def whole_numbers(name: str, given: Mapping[str, object], lowest: Mapping[str, i
     return plain
 
 
-def counts(splits: Mapping[str, Split]) -> dict[str, dict[str, int]]:
-    """Photos, sketches, strokes and points of each split."""
+def counts(splits: Mapping[str, Split]) -> Mapping[str, dict[str, int]]:
+    """Photos, sketches, strokes and points of each split, counted when they are asked for."""
+    return OnDemand({name: partial(_count, splits, name) for name in splits})
+
+
+def _count(splits: Mapping[str, Split], name: str) -> dict[str, int]:
+    split = splits[name]
     return {
-        name: {
-            "photos": len(split.photos),
-            "sketches": len(split.sketches),
-            "strokes": sum(sketch.n_strokes for sketch in split.sketches),
-            "points": sum(map(len, split.sketches)),
-        }
-        for name, split in splits.items()
+        "photos": len(split.photos),
+        "sketches": len(split.sketches),
+        "strokes": sum(sketch.n_strokes for sketch in split.sketches),
+        "points": sum(map(len, split.sketches)),
     }

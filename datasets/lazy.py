@@ -1,12 +1,14 @@
-"""Sketches that stay in their files until they are asked for."""
+"""What stays in its files, or is not made, until it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, overload
+from typing import NamedTuple, TypeVar, overload
 
 from .sketch import Drawing
+
+Value = TypeVar("Value")
 
 KEPT = 256  # drawings read last; a picture takes 64 KB
 
@@ -50,3 +52,29 @@ class LazySketches(Sequence[Drawing]):
     def ids(self) -> tuple[str, ...]:
         """Ids of the drawings, none of them read."""
         return tuple(item.id for item in self.items)
+
+
+class OnDemand(Mapping[str, Value]):
+    """A value by name, each made when it is first asked for, and kept.
+
+    Args:
+        make: functions that make the values; where they can be pickled, so can this.
+    """
+
+    def __init__(self, make: Mapping[str, Callable[[], Value]]) -> None:
+        self._make = dict(make)
+        self._made: dict[str, Value] = {}
+
+    def __getitem__(self, name: str) -> Value:
+        if name not in self._made:
+            self._made[name] = self._make[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._make
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._make)
+
+    def __len__(self) -> int:
+        return len(self._make)

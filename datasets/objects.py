@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from .dataset import SketchDataset, Split
 from .errors import ConfigError, DataError
 from .generated import counts, whole_numbers
+from .lazy import OnDemand
 from .object_catalogue import CATEGORIES, SEEN, UNSEEN, stream
 from .object_drawing import drawing
 from .object_photo import photo
@@ -59,24 +61,23 @@ def objects(
         for index in range(instances):
             members["validation" if index in aside else "train"].append((category, index))
     members["test"] = [(category, index) for category in UNSEEN for index in range(test_instances)]
-    splits = {name: _split(seed, things, drawers) for name, things in members.items()}
-
-    def render(id: str) -> npt.NDArray[np.uint8]:
-        match = re.fullmatch(rf"([a-z]+)-{seed}-(\d{{5,10}})", id)
-        category, index = (match[1], int(match[2])) if match else ("", 0)
-        size = test_instances if category in UNSEEN else instances
-        if category not in CATEGORIES or index >= size or id != photo_id(seed, category, index):
-            raise DataError(
-                f"objects: no photo {id!r}; ids run from {photo_id(seed, SEEN[0], 0)!r} "
-                f"to {photo_id(seed, UNSEEN[-1], test_instances - 1)!r}"
-            )
-        return photo(seed, category, index)
-
+    splits = OnDemand({name: partial(_split, seed, things, drawers) for name, things in members.items()})
+    render = partial(_render, seed, instances, test_instances)
     return SketchDataset("objects", {"name": "objects", **plain}, splits, render, counts(splits))
 
 
 def photo_id(seed: int, category: str, index: int) -> str:
     return f"{category}-{seed}-{index:05d}"
+
+
+def _render(seed: int, instances: int, test_instances: int, id: str) -> npt.NDArray[np.uint8]:
+    match = re.fullmatch(rf"([a-z]+)-{seed}-(\d{{5,10}})", id)
+    category, index = (match[1], int(match[2])) if match else ("", 0)
+    size = test_instances if category in UNSEEN else instances
+    if category not in CATEGORIES or index >= size or id != photo_id(seed, category, index):
+        first, last = photo_id(seed, SEEN[0], 0), photo_id(seed, UNSEEN[-1], test_instances - 1)
+        raise DataError(f"objects: no photo {id!r}; ids run from {first!r} to {last!r}")
+    return photo(seed, category, index)
 
 
 def _split(seed: int, things: Iterable[tuple[str, int]], drawers: int) -> Split:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from .chair_photo import photo
 from .dataset import SketchDataset, Split
 from .errors import ConfigError, DataError
 from .generated import counts, whole_numbers
+from .lazy import OnDemand
 from .sketch import Sketch
 
 # Of its own stream, so that no chair shares its numbers.
@@ -23,6 +25,8 @@ def procedural(
     seed: int = 0, train: int = 300, test: int = 100, validation: int = 50, drawers: int = 3
 ) -> SketchDataset:
     """Chairs with a photo and a few sketches each, the same ones for the same arguments.
+
+    A split is drawn when it is first asked for, a photo whenever it is.
 
     Args:
         seed: 0 or more; every seed has its own endless row of chairs.
@@ -48,22 +52,21 @@ def procedural(
         "validation": np.flatnonzero(held),
         "test": np.arange(train, train + test),
     }
-    splits = {name: _split(seed, chairs.tolist(), drawers) for name, chairs in members.items()}
-
-    def render(id: str) -> npt.NDArray[np.uint8]:
-        match = re.fullmatch(rf"chair-{seed}-(\d{{5,}})", id)
-        if not match or int(match[1]) >= train + test or id != photo_id(seed, int(match[1])):
-            raise DataError(
-                f"procedural: no photo {id!r}; ids run from {photo_id(seed, 0)!r} "
-                f"to {photo_id(seed, train + test - 1)!r}"
-            )
-        return photo(seed, int(match[1]))
-
+    splits = OnDemand({name: partial(_split, seed, chairs.tolist(), drawers) for name, chairs in members.items()})
+    render = partial(_render, seed, train + test)
     return SketchDataset("procedural", {"name": "procedural", **plain}, splits, render, counts(splits))
 
 
 def photo_id(seed: int, index: int) -> str:
     return f"chair-{seed}-{index:05d}"
+
+
+def _render(seed: int, chairs: int, id: str) -> npt.NDArray[np.uint8]:
+    match = re.fullmatch(rf"chair-{seed}-(\d{{5,}})", id)
+    if not match or int(match[1]) >= chairs or id != photo_id(seed, int(match[1])):
+        first, last = photo_id(seed, 0), photo_id(seed, chairs - 1)
+        raise DataError(f"procedural: no photo {id!r}; ids run from {first!r} to {last!r}")
+    return photo(seed, int(match[1]))
 
 
 def _split(seed: int, chairs: Sequence[int], drawers: int) -> Split:

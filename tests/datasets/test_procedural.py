@@ -1,6 +1,7 @@
 """The procedural chairs: deterministic, distinct, drawn as people draw."""
 
 import hashlib
+import pickle
 import subprocess
 import sys
 from dataclasses import fields
@@ -105,6 +106,28 @@ def test_report_and_spec(chairs):
     assert chairs.spec == {
         "name": "procedural", "seed": 3, "train": 24, "test": 16, "validation": 6, "drawers": 3
     }  # fmt: skip
+
+
+def test_a_split_is_drawn_once_and_only_when_asked_for(monkeypatch):
+    drawn = []
+    code = sys.modules[procedural.__module__]
+    monkeypatch.setattr(
+        code, "drawing", lambda seed, index, drawer: drawn.append(index) or drawing(seed, index, drawer)
+    )
+    dataset = procedural(train=3, test=2, validation=1, drawers=1)
+    assert list(dataset.splits) == list(dataset.report) == ["train", "validation", "test"]
+    assert "validation" in dataset.splits
+    assert not drawn
+    assert dataset.split("test") is dataset.split("test")
+    assert dataset.report["test"]["sketches"] == 2
+    assert drawn == [3, 4]
+
+
+def test_can_be_pickled(chairs):
+    copy = pickle.loads(pickle.dumps(chairs))
+    assert [sketch.id for sketch in every_sketch(copy)] == [sketch.id for sketch in every_sketch(chairs)]
+    id = chairs.split("test").photos[0]
+    np.testing.assert_array_equal(copy.photo(id), chairs.photo(id))
 
 
 def test_sketches_are_valid_and_shaped_like_those_of_people(chairs):

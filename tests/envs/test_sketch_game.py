@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import runpy
 import subprocess
 import sys
@@ -118,6 +119,14 @@ def test_a_thousand_steps_repeat_in_another_process(env: SketchGame) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest(env)
+
+
+def test_a_game_goes_on_in_a_pickled_copy(env: SketchGame) -> None:
+    env.reset(seed=3)
+    env.step(KEEP)
+    copy = pickle.loads(pickle.dumps(env))
+    assert repr(copy.step(DROP)) == repr(env.step(DROP))
+    assert digest(copy, 100) == digest(env, 100)
 
 
 def test_turn_by_turn_is_the_same_game(module: SimpleNamespace) -> None:
