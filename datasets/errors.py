@@ -41,9 +41,13 @@ class ResourceError(SketchlessError):
     exit_code = 3
 
 
+LISTED = 10  # names in an error
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Error for a name that is not among `known`, with the nearest one as the cure."""
+    """Error for a name that is not among `known`, with the nearest one or the first few as the cure."""
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names)}"
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names[:LISTED])}{more}"
     return ConfigError(f"unknown {kind} {name!r}: {hint}")

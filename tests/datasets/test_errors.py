@@ -1,0 +1,23 @@
+"""What the error for an unknown name lists."""
+
+from __future__ import annotations
+
+import pytest
+
+from sketchless.datasets.errors import unknown_name
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [
+        (range(100, 110), "100, 101, 102, 103, 104, 105, 106, 107, 108, 109"),
+        (range(100, 850), "100, 101, 102, 103, 104, 105, 106, 107, 108, 109 and 740 more"),
+    ],
+)
+def test_at_most_ten_names_are_listed(known: range, says: str) -> None:
+    assert str(unknown_name("sketch_id", "x", map(str, known))) == f"unknown sketch_id 'x': choose one of: {says}"
+
+
+def test_a_near_name_is_the_cure_however_many_there_are() -> None:
+    error = unknown_name("sketch_id", "chair-0-00749x", (f"chair-0-{i:05d}" for i in range(750)))
+    assert str(error).endswith("did you mean 'chair-0-00749'?")
