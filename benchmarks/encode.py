@@ -221,7 +221,10 @@ def _report(path: Path, banks: dict[str, EpisodeBank], about: dict[str, Any], co
     """Scores without refinement, to the terminal and to `results.json`."""
     rows = {split: evaluate(None, banks[split]) for split in banks}
     console.print(scores({f"B1, {split}": e for split, e in rows.items()}))
-    summary = {split: {"sketches": len(e.rank), "photos": e.gallery, **e.summary()} for split, e in rows.items()}
+    summary = {
+        split: {"sketches": len(e.rank), "photos": e.gallery, "tied": e.tied, **e.summary()}
+        for split, e in rows.items()
+    }
     write_json(path.with_name("results.json"), {"baseline": summary, "bank_sha256": sha256(path), **about})
     console.print(f"written to [bold]{path}[/]: use it with  sketchless train --bank {path}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
+from sketchless.envs.ranking import similarity
 
 FloatArray = npt.NDArray[np.float64]
 POINTS = np.arange(5, 101, 5)  # percent of a sketch at which curves are drawn
@@ -30,6 +32,8 @@ class Evaluation:
         sketch_ids: N names.
         tau: Kendall-tau distance, 0..1, of each frame's list from that of the frame before: float64 [N, T-1]; 0
             beyond a drawing's length, NaN where it was not measured.
+        tied: share of the ranks that ties decided, 0..1: another photo was exactly as near as the own one, and
+            counts as nearer. NaN where it was not measured.
     """
 
     rank: npt.NDArray[np.int64]
@@ -37,6 +41,7 @@ class Evaluation:
     gallery: int
     sketch_ids: tuple[str, ...]
     tau: FloatArray = field(default_factory=lambda: np.full((1, 1), np.nan))
+    tied: float = math.nan
 
     @property
     def m_at_a(self) -> float:
@@ -145,7 +150,17 @@ def evaluate(
     actions = torch.stack(list(_play(policy, frames, core)), dim=1)  # [N, T, d]
     score = core.score(torch.arange(len(bank), device=core.device), actions)
     rank, lengths, tau = (x.cpu().numpy() for x in (score.rank, bank.lengths, score.tau))
-    return Evaluation(rank, lengths, core.n_photos, tuple(bank.sketch_ids), tau)
+    return Evaluation(rank, lengths, core.n_photos, tuple(bank.sketch_ids), tau, _tied(core, actions))
+
+
+def _tied(core: Core, actions: Tensor) -> float:
+    """Share of the frames whose own photo ties with another, under actions [N, T, d]."""
+    targets, ties = core.bank.targets.unsqueeze(1), 0
+    for t in range(core.n_steps):
+        nearness = similarity(core.refine(core.base[:, t], actions[:, t]), core.gallery)  # [N, G]
+        tied = (nearness == nearness.gather(1, targets)).sum(dim=1) > 1
+        ties += int((tied & (core.bank.lengths > t)).sum())
+    return ties / int(core.bank.lengths.sum())
 
 
 def _play(policy: Any, frames: Tensor, core: Core) -> Any:

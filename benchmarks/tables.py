@@ -11,6 +11,8 @@ from .metrics import METRICS, Evaluation, interval
 from .published import ZERO_SHOT
 from .zero_shot import Retrieval
 
+MANY_TIES = 0.1  # of the ranks
+
 
 def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -> Table:
     """B1 against a refined policy on the same sketches.
@@ -39,13 +41,16 @@ def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -
 
 
 def scores(rows: dict[str, Evaluation]) -> Table:
-    """One row per evaluation: its size and the metrics."""
-    table = Table()
+    """One row per evaluation: its size, the metrics and the share of ranks that ties decided; a warning if large."""
+    tied = any(evaluation.tied > MANY_TIES for evaluation in rows.values())
+    table = Table(
+        caption="[red]ties decided many ranks: a collapsed encoder, or photos that are twins[/]" if tied else None
+    )
     table.add_column("")
-    for column in ("sketches", "photos", *METRICS):
+    for column in ("sketches", "photos", *METRICS, "ties"):
         table.add_column(column, justify="right")
     for name, evaluation in rows.items():
-        values = [f"{value:.2f}" for value in evaluation.summary().values()]
+        values = [*(f"{value:.2f}" for value in evaluation.summary().values()), f"{evaluation.tied:.0%}"]
         table.add_row(name, str(len(evaluation.rank)), str(evaluation.gallery), *values)
     return table
 

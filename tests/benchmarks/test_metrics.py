@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +12,12 @@ from hypothesis import strategies as st
 
 from sketchless.agents import PPOAClip
 from sketchless.benchmarks.metrics import METRICS, Evaluation, evaluate, interval
+from sketchless.benchmarks.tables import scores
 from sketchless.datasets import ConfigError, DataError
+from sketchless.encoders import EpisodeBank
 from sketchless.envs import Core
+
+MakeBank = Callable[..., EpisodeBank]
 
 
 def evaluation(rank: list[list[int]], lengths: list[int] | None = None, gallery: int = 5) -> Evaluation:
@@ -130,3 +136,24 @@ class TestInterval:
 
 def test_summary_names_the_papers_metrics() -> None:
     assert tuple(evaluation([[1]]).summary()) == METRICS == ("m@A", "m@B", "A@1", "A@5", "A@10")
+
+
+# Ties -------------------------------------------------------------------------------------------------------
+
+
+def test_ties_are_counted_among_the_frames_that_exist(make_bank: MakeBank) -> None:
+    """Photos 0 and 1 are twins: every frame of a drawing of theirs is tied, and no other."""
+    bank = make_bank(n=4, steps=5, photos=4, lengths=[1, 2, 3, 4])
+    gallery = bank.gallery.clone()
+    gallery[1] = gallery[0]
+    bank = replace(bank, gallery=gallery, targets=torch.tensor([0, 2, 1, 3]))
+    assert evaluate(None, bank).tied == (1 + 3) / 10
+
+
+def test_a_collapsed_encoder_is_called_one(make_bank: MakeBank) -> None:
+    bank = make_bank()
+    found = evaluate(None, replace(bank, gallery=bank.gallery[:1].expand_as(bank.gallery).clone()))
+    assert found.tied == 1
+    assert (found.rank == found.gallery).all()
+    assert "a collapsed encoder" in str(scores({"B1": found}).caption)
+    assert scores({"B1": evaluate(None, bank)}).caption is None
