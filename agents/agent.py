@@ -265,8 +265,8 @@ class Agent:
         Args:
             total_timesteps: budget; a run that goes on (`reset_num_timesteps=False`) must be given the whole
                 of it again, as the learning rate decays over it.
-            callback: as in stable-baselines3; `on_step` is called once per update, returning False stops and
-                leaves the policy as it is, so that training can go on.
+            callback: as in stable-baselines3; `on_step` is called once per update, returning False stops and,
+                before the budget is spent, leaves the policy as it is, so that training can go on.
             log_interval: updates between two dumps of the logger.
             reset_num_timesteps: begin counting anew.
 
@@ -299,7 +299,8 @@ class Agent:
             self._log(batch, logged, log_interval)
             callback.update_locals(locals())
             going = callback.on_step()
-        if going and self._validation is not None:
+        # A callback that says stop in the very update that spends the budget interrupts nothing.
+        if (going or self.num_timesteps >= total_timesteps) and self._validation is not None:
             self._look()
             self.policy.load_state_dict(self._best.weights)
         callback.on_training_end()

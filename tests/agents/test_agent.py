@@ -210,6 +210,16 @@ class StopAfter(BaseCallback):
         return self.n_calls < self.updates
 
 
+def test_a_stop_in_the_last_update_still_gives_the_best_policy(make_bank) -> None:
+    core, validation = Core(make_bank(n=10, steps=5)), make_bank(n=8, steps=5, seed=1)
+    settings: dict[str, Any] = {**SMALL, "learning_rate": 0.3}
+    whole = PPOAClip(core, validation, **settings).learn(600)
+    stopped = PPOAClip(core, validation, **settings).learn(600, callback=StopAfter(whole.n_updates))
+    assert stopped.num_timesteps >= 600
+    assert stopped.history == whole.history
+    assert equal(weights(whole), weights(stopped))
+
+
 @pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize(("schedule", "stop"), [("constant", 1), ("linear", 2), ("cosine", 4), ("cosine", 7)])
 def test_interrupted_and_resumed_equals_uninterrupted(
