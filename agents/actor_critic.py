@@ -8,7 +8,6 @@ has a gradient: mean_k (V - R_k)^2 = (V - mean_k R_k)^2 + var_k R_k.
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -71,7 +70,7 @@ class _Gaussian:
     """A diagonal Gaussian over whole actions: its KL divergence sums over coordinates, as a trust region needs."""
 
     def __init__(self, mean: Tensor, log_std: Tensor) -> None:
-        # Unchecked: what is not finite is found after the update, and the update undone.
+        # Unchecked: what is not finite is found after the update, and `learn` undoes it.
         spread = Normal(mean, log_std.exp().expand_as(mean), validate_args=False)
         self.distribution = Independent(spread, 1, validate_args=False)
 
@@ -146,15 +145,9 @@ class ActorCritic(Agent):
         self.optimizers["policy"] = algorithm.policy.optimizer
 
     def update(self, batch: Batch) -> dict[str, float]:
-        learned: list[Any] = [*self.modules.values(), *self.optimizers.values()]
-        before = copy.deepcopy([part.state_dict() for part in learned])
         self.algorithm.rollout_buffer = _Rollout(self.samples(batch))
         with self._own_random_state():  # conjugate gradients begin at random
             self.algorithm.train()
-        if not all(torch.isfinite(p).all() for module in self.modules.values() for p in module.parameters()):
-            for part, state in zip(learned, before, strict=True):
-                part.load_state_dict(state)
-            raise self.gone_wrong("the update gave weights that are not finite")
         found = self.algorithm.logger.name_to_value
         named = {name.removeprefix("train/"): float(value) for name, value in found.items()}
         return {name: value for name, value in named.items() if name not in ("n_updates", "std")}

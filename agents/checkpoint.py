@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
-from sketchless.datasets.errors import CheckpointError, ConfigError
+from sketchless.datasets.errors import CheckpointError, ConfigError, DataError
 from sketchless.encoders.encoder import load_weights
 from sketchless.encoders.tensorfile import load_tensors, save_tensors
 
@@ -25,6 +25,8 @@ def save_agent(agent: Any, path: str | os.PathLike[str]) -> None:
         for i, parameter in enumerate(_parameters(optimizer)):
             tensors |= {f"optimizer/{name}/{i}/{k}": v for k, v in optimizer.state[parameter].items()}
     tensors |= {f"start/{i}": v for i, v in enumerate(agent._start)}
+    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise DataError(f"{path}: not written, {broken[0]} holds NaN or infinity; use an earlier file")
     tensors |= {"random": agent.generator.get_state(), "queue": agent._queue}
     best = agent._best
     meta = {

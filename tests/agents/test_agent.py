@@ -375,6 +375,52 @@ def test_a_nan_loss_stops_before_it_poisons_the_weights(core: Core, refuses, mon
     assert equal(before, weights(agent))
 
 
+@pytest.mark.parametrize("name", ["ppo-a-clip", "ppo-a-kl", "grpo"])
+def test_a_nan_in_a_later_epoch_undoes_the_earlier_ones(core: Core, refuses, name: str) -> None:
+    agent = make_agent(name, core, **SMALL).learn(120)
+    before, states = weights(agent), repr([o.state_dict() for o in agent.optimizers.values()])
+    numbers, descend, losses = dict(agent.numbers), agent.descend, []
+
+    def second_is_nan(loss: torch.Tensor) -> dict[str, float]:
+        losses.append(loss)
+        return descend(loss * float("nan") if len(losses) == 2 else loss)
+
+    agent.descend = second_is_nan  # type: ignore[method-assign]
+    with refuses(DataError, r"update 3: loss nan.*is kept"):
+        agent.learn(240, reset_num_timesteps=False)
+    assert len(losses) == 2
+    assert equal(before, weights(agent))
+    assert repr([o.state_dict() for o in agent.optimizers.values()]) == states
+    assert agent.numbers == numbers
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_weights_that_a_step_makes_infinite_are_taken_back(
+    core: Core, refuses, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    agent = make_agent(name, core, **SMALL).learn(60)
+    before, step = weights(agent), torch.optim.Adam.step
+
+    def overshoot(self: torch.optim.Adam, *_: Any) -> None:
+        step(self)
+        self.param_groups[0]["params"][0].data.fill_(float("inf"))
+
+    monkeypatch.setattr(torch.optim.Adam, "step", overshoot)
+    with refuses(DataError, r"update 2: .*is kept"):
+        agent.learn(120, reset_num_timesteps=False)
+    assert equal(before, weights(agent))
+
+
+def test_save_refuses_weights_that_load_would_refuse(core: Core, tmp_path: Path, refuses) -> None:
+    path = tmp_path / "agent.safetensors"
+    agent = PPOAClip(core, **SMALL).learn(60)
+    agent.save(path)
+    agent.policy.mean.bias.data.fill_(float("inf"))
+    with refuses(DataError, "not written, module/policy/mean.bias holds NaN"):
+        agent.save(path)
+    PPOAClip.load(path, core)
+
+
 def test_settings_are_plain_json_values() -> None:
     assert set(asdict(PPOConfig())) == {f.name for f in fields(PPOConfig)}
     assert all(isinstance(v, (int, float, str, bool, type(None))) for v in asdict(PPOConfig()).values())
