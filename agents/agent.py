@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -193,6 +194,13 @@ class Agent:
         """Make what the algorithm needs besides the policy. Here: one Adam for the policy."""
         self.optimizers["policy"] = torch.optim.Adam(self._parameters, lr=self.config.learning_rate, fused=True)
 
+    def prepare(self) -> Iterator[None]:
+        """What has to be learned before the first batch, in parts of which none takes long; nothing, once it is done.
+
+        `learn` may be stopped between two parts; what is done by then has to be in modules, optimisers and numbers.
+        """
+        yield from ()
+
     def update(self, batch: Batch) -> dict[str, float]:
         """Learn from one batch; returns what to log under `train/`. Raises DataError for a loss gone wrong."""
         raise NotImplementedError
@@ -265,8 +273,9 @@ class Agent:
         Args:
             total_timesteps: budget; a run that goes on (`reset_num_timesteps=False`) must be given the whole
                 of it again, as the learning rate decays over it.
-            callback: as in stable-baselines3; `on_step` is called once per update, returning False stops and,
-                before the budget is spent, leaves the policy as it is, so that training can go on.
+            callback: as in stable-baselines3; `on_step` is called once per update, and between the parts of
+                `prepare`. Returning False stops and, before the budget is spent, leaves the policy as it is, so
+                that training can go on.
             log_interval: updates between two dumps of the logger.
             reset_num_timesteps: begin counting anew.
 
@@ -284,9 +293,10 @@ class Agent:
         callback = _as_callback(callback)
         callback.init_callback(self)
         callback.on_training_start(locals(), globals())
-        if self._validation is not None and self.n_updates == 0:
+        if self._validation is not None and not self.history:
             self._look()
-        start, before, going = time.perf_counter(), self.num_timesteps, True
+        going = all(callback.on_step() for _ in self.prepare())
+        start, before = time.perf_counter(), self.num_timesteps
         while going and self.num_timesteps < total_timesteps and not self._stalled():
             callback.on_rollout_start()
             batch = self.collect()

@@ -6,6 +6,7 @@ a sum of sigmoids that needs no training.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from sketchless.datasets.errors import ConfigError, unknown_name
 
 from .agent import AgentConfig, Batch
-from .sorter import Sorter, sigmoid_ranks, train_sorter
+from .sorter import Sorter, sigmoid_ranks, sorter_error, sorter_optimizer, sorter_updates
 from .supervised import Supervised, SupervisedConfig
 
 SORTERS = ("sigmoid", "lstm")
@@ -61,16 +62,23 @@ class SoDeep(Supervised):
         if self.config.sorter == "lstm":
             self.modules["sorter"] = self.sorter = Sorter(seed=self.config.seed).to(self.device)
             self.sorter.requires_grad_(False)
+            self.optimizers["sorter"] = sorter_optimizer(self.sorter)
             self.numbers["sorter_error"] = UNTRAINED
+
+    def prepare(self) -> Iterator[None]:
+        """Teach the sorter to sort, before the first update."""
+        if self.numbers.get("sorter_error") != UNTRAINED:
+            return
+        random, optimizer = torch.Generator(self.device).manual_seed(self.config.seed), self.optimizers["sorter"]
+        yield from sorter_updates(self.sorter, optimizer, self._length, self.config.sorter_updates, random)
+        self.numbers["sorter_error"] = sorter_error(self.sorter, self._length, random)
+        optimizer.state.clear()  # of no more use in a file
 
     def loss(self, batch: Batch) -> Tensor:
         """Smooth rank of the right photo, in (0, 1]: [B, T]."""
         similarity, own = self.similarity(batch), self.target(batch)
         if self.config.sorter == "sigmoid":
             return sigmoid_ranks(similarity, own, self.config.steepness)
-        if self.numbers["sorter_error"] == UNTRAINED:
-            random = torch.Generator(self.device).manual_seed(self.config.seed)
-            self.numbers["sorter_error"] = train_sorter(self.sorter, self._length, self.config.sorter_updates, random)
         lists, place = self._drawn(similarity, own[:, 0])  # [B, T, n] and [B]
         ranks = self.sorter(lists.flatten(0, 1)).view(lists.shape)
         return ranks.gather(-1, place.view(-1, 1, 1).expand(-1, lists.shape[1], 1)).squeeze(-1)

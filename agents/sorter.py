@@ -5,6 +5,9 @@ It learns from synthetic lists, is then frozen, and stands in for the rank in a 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +31,7 @@ def sigmoid_ranks(scores: Tensor, index: Tensor, steepness: float) -> Tensor:
     return (0.5 + torch.sigmoid(steepness * (scores - own)).sum(dim=-1)) / scores.shape[-1]
 
 
+_RATE = 1e-2  # the highest of the training
 _BACKWARD = ("read.weight_ih_l0_reverse", "read.bias_ih_l0_reverse")
 
 
@@ -75,18 +79,56 @@ def train_sorter(sorter: Sorter, length: int, updates: int, generator: torch.Gen
     Returns:
         Mean absolute error of its ranks, in units of the whole list (0..1).
     """
-    sorter.requires_grad_(True)
-    optimizer = torch.optim.Adam(sorter.parameters(), lr=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=updates)
-    for _ in range(updates):
+    for _ in sorter_updates(sorter, sorter_optimizer(sorter), length, updates, generator):
+        pass
+    return sorter_error(sorter, length, generator)
+
+
+def sorter_optimizer(sorter: Sorter) -> torch.optim.Adam:
+    return torch.optim.Adam(sorter.parameters(), lr=_RATE)
+
+
+def sorter_updates(
+    sorter: Sorter, optimizer: torch.optim.Optimizer, length: int, updates: int, generator: torch.Generator
+) -> Iterator[None]:
+    """The training of a sorter, one update after another: it can be left after any of them.
+
+    It is taken up again, to the bit, with the sorter and the optimiser as they were left and a generator as it
+    was in the beginning.
+    """
+    done = int(optimizer.state[next(sorter.parameters())].get("step", 0))
+    for update in range(updates):
         scores = synthetic_lists(128, length, generator)
+        if update < done:
+            continue
+        (group,) = optimizer.param_groups
+        group["lr"], momentum = _one_cycle(update, updates)
+        group["betas"] = momentum, group["betas"][1]
+        sorter.requires_grad_(True)
         loss = (sorter(scores) - exact_ranks(scores)).abs().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(sorter.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
-    sorter.requires_grad_(False)
-    with torch.no_grad():
-        scores = synthetic_lists(1024, length, generator)
-        return float((sorter(scores) - exact_ranks(scores)).abs().mean())
+        sorter.requires_grad_(False)
+        yield
+
+
+def _one_cycle(update: int, updates: int) -> tuple[float, float]:
+    """Learning rate and momentum, up and down along cosines: torch's OneCycleLR, which cannot begin midway."""
+    peak, last = 0.3 * updates - 1, updates - 1
+    if update <= peak:
+        return _cosine(_RATE / 25, _RATE, update / peak), _cosine(0.95, 0.85, update / peak)
+    share = (update - peak) / (last - peak)
+    return _cosine(_RATE, _RATE / 25 / 1e4, share), _cosine(0.85, 0.95, share)
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
+
+
+@torch.no_grad()
+def sorter_error(sorter: Sorter, length: int, generator: torch.Generator) -> float:
+    """Mean absolute error of a sorter's ranks on fresh lists, in units of the whole list (0..1)."""
+    scores = synthetic_lists(1024, length, generator)
+    return float((sorter(scores) - exact_ranks(scores)).abs().mean())

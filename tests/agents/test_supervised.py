@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sketchless.agents import FrameTriplet, SoDeep, Sorter, exact_ranks, sigmoid_ranks, train_sorter
 from sketchless.agents.policy import PerStepGaussianPolicy
-from sketchless.agents.sorter import synthetic_lists
+from sketchless.agents.sorter import _one_cycle, synthetic_lists
 from sketchless.benchmarks import evaluate
 from sketchless.datasets import ConfigError
 from sketchless.envs import Core
@@ -144,6 +144,18 @@ class TestSorter:
     def test_as_the_agent_trains_it_is_less_than_a_place_off(self, seed: int) -> None:
         assert train_sorter(Sorter(seed=seed), 16, 1000, torch.Generator().manual_seed(seed)) < 0.8 / 16
 
+    @pytest.mark.parametrize("updates", [1, 2, 3, 10, 1000])
+    def test_learns_at_the_rate_of_torchs_one_cycle(self, updates: int) -> None:
+        optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1.0)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=updates)
+        for update in range(updates):
+            assert _one_cycle(update, updates) == (
+                optimizer.param_groups[0]["lr"],
+                optimizer.param_groups[0]["betas"][0],
+            )
+            optimizer.step()
+            schedule.step()
+
     def test_ignores_shift_and_scale(self) -> None:
         lists = draw(3, 8)
         torch.testing.assert_close(Sorter()(lists * 5 - 2), Sorter()(lists), rtol=1e-4, atol=1e-5)
@@ -193,6 +205,19 @@ class TestSoDeep:
         first = SoDeep(core, **self.LSTM).learn(100, callback=lambda scope, _: scope["self"].n_updates < 2)
         first.save(tmp_path / "a.safetensors")
         second = SoDeep.load(tmp_path / "a.safetensors", core).learn(100, reset_num_timesteps=False)
+        assert torch.equal(whole.policy.mean.weight, second.policy.mean.weight)
+
+    def test_a_stop_comes_while_the_sorter_learns_and_costs_nothing(self, make_bank, tmp_path: Path) -> None:
+        core, validation = Core(make_bank(n=10, steps=5)), make_bank(n=8, steps=5, seed=1)
+        whole = SoDeep(core, validation, **self.LSTM).learn(100)
+        steps: list[int] = []
+        first = SoDeep(core, validation, **self.LSTM).learn(100, callback=lambda *_: steps.append(0) or len(steps) < 7)
+        first.save(tmp_path / "a.safetensors")
+        assert (len(steps), first.num_timesteps, first.numbers["sorter_error"]) == (7, 0, 1.0)
+        second = SoDeep.load(tmp_path / "a.safetensors", core, validation)
+        second.learn(100, callback=lambda *_: steps.append(0) or True, reset_num_timesteps=False)
+        assert len(steps) == 20 + whole.n_updates
+        assert (second.numbers, second.history) == (whole.numbers, whole.history)
         assert torch.equal(whole.policy.mean.weight, second.policy.mean.weight)
 
     def test_impossible_settings_are_refused(self, core: Core, refuses) -> None:
