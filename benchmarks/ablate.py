@@ -6,13 +6,14 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from sketchless.agents import agent_class
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import sha256, write_json
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
@@ -23,7 +24,7 @@ from .ablation.sweep import FEATURES, SWEEPS, Sweep, cells
 from .report_compare import Comparison
 from .runner import run_cells
 from .runs import parse_seeds, read_json
-from .train import parse_values
+from .train import parse_settings
 
 # Passes over the training drawings and seeds; `quick` is for a first look, `full` for a conclusion.
 PRESETS = {"quick": (1.0, "0-2"), "full": (5.0, "0-9")}
@@ -56,7 +57,8 @@ class AblateConfig:
     agent: str = "ppo-a-clip"
     """Agent of the ablations that do not compare agents."""
     set: tuple[str, ...] = ()
-    """Settings of all agents that have them, such as `episodes=32`."""
+    """Settings of all agents that have them, such as `episodes=32`; at least one arm's agent must. What an arm is about
+    stays its own."""
     workers: int = 2
     """Cells at a time."""
     executor: str = "local"
@@ -99,8 +101,10 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     arms = [arm for arm in ready if not config.arms or arm in config.arms]
     if not arms:
         raise ConfigError(f"arms={', '.join(config.arms)}: none is left; give what they need")
-    every = cells(config.what, common, seed_list, parse_values(config.set), banks)
+    every = cells(config.what, common, seed_list, _overrides(config, sweep, arms), banks)
     grid = [cell for cell in every if _arm(cell.id) in arms]
+    for cell in grid:
+        agent_class(cell.settings["agent"]).Config(**cell.settings["set"])  # refuses values out of range
     _claim(
         folder,
         {
@@ -139,6 +143,18 @@ def _common(config: AblateConfig, folder: Path) -> dict[str, Any]:
         noisy = bank_path(config.noisy_bank)
         common |= {"noisy_bank": _seen_from_a_cell(noisy, folder), "noisy_bank_sha256": sha256(noisy)}
     return common
+
+
+def _overrides(config: AblateConfig, sweep: Sweep, arms: Sequence[str]) -> dict[str, Any]:
+    """`config.set` as values, each of a name and type that an agent of these arms has."""
+    agents = dict.fromkeys(sweep.arms[arm].settings.get("agent", config.agent) for arm in arms)
+    known: dict[str, Any] = {}
+    for agent in agents:
+        known |= asdict(agent_class(agent).Config())
+    found = parse_settings(config.set, known)
+    if "seed" in found:
+        raise ConfigError(f"setting seed={found['seed']}: every cell has a seed of its own; give --seeds")
+    return found
 
 
 def _paths(config: AblateConfig) -> dict[str, list[str]]:

@@ -250,3 +250,24 @@ class TestCommand:
         error = capsys.readouterr().err.strip()
         assert match in error
         assert "\n" not in error
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["--set", "episode=32"], "did you mean 'episodes'"),
+            (["--set", "episodes=abc"], "such as 16"),
+            (["--set", "episodes=0"], "above 0"),
+            (["--set", "seed=3"], "give --seeds"),
+            (["--arms", "vpg", "--set", "clip=0.1"], "unknown setting 'clip'"),
+            (["rewards", "--agent", "vpg", "--set", "clip=0.1"], "unknown setting 'clip'"),
+        ],
+    )
+    def test_a_setting_that_no_agent_could_have_is_refused_before_anything_is_written(
+        self, arguments: list[str], match: str, tmp_path: Path, capsys
+    ) -> None:
+        out = tmp_path / "grid"
+        assert main(["ablate", *arguments, "--out", str(out)]) == 2
+        error = capsys.readouterr().err.strip()
+        assert match in error
+        assert "\n" not in error
+        assert not out.exists()
