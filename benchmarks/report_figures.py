@@ -188,7 +188,7 @@ PICTURES = (
         "profile",
         "Performance profile",
         "How many runs get above a score: a curve further to the right is better, a steep one varies little from "
-        "seed to seed. Bands are 95 % intervals over seeds.",
+        "seed to seed. Bands are 95 % intervals over seeds, each for its score alone (Clopper-Pearson).",
         performance_profile,
     ),
     Picture(

@@ -177,9 +177,11 @@ def test_a_crossed_interval_without_differences_between_sketches_is_that_of_seed
 def test_a_profile_by_hand() -> None:
     share, low, high = profile(np.array([[1.0], [2], [3], [4]]), np.array([0.0, 1, 2.5, 4, 5]))
     assert share.tolist() == [1, 0.75, 0.5, 0, 0]  # above, not at
-    assert (low <= share).all()
-    assert (share <= high).all()
-    assert (low[0], high[0], low[-1], high[-1]) == (1, 1, 0, 0)
+    # all of four above: the lower end is where that has a chance of 2.5 %, p^4 = 0.025
+    assert (low[0], high[0], low[-1], high[-1]) == pytest.approx((0.025**0.25, 1, 0, 1 - 0.025**0.25))
+    for point, hits in enumerate((4, 3, 2, 0, 0)):
+        exact = stats.binomtest(hits, 4).proportion_ci(method="exact")
+        assert (low[point], high[point]) == pytest.approx((exact.low, exact.high))
 
 
 @settings(max_examples=25, deadline=None)
@@ -210,7 +212,40 @@ def test_the_probability_of_improvement_is_mann_whitneys(data: st.DataObject, ta
     by_task = [stats.mannwhitneyu(x[:, k], y[:, k]).statistic / (len(x) * len(y)) for k in range(tasks)]
     assert found.value == pytest.approx(np.mean(by_task))
     assert found.value + probability_of_improvement(y, x).value == pytest.approx(1)
-    assert 0 <= found.low <= found.high <= 1
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+@pytest.mark.parametrize("runs", [3, 10])
+@pytest.mark.parametrize("truth", [0.5, 0.9])
+def test_a_profile_covers_at_least_as_often_as_it_says(runs: int, truth: float) -> None:
+    threshold = np.array([stats.norm.isf(truth)])
+
+    def draw(rng: np.random.Generator) -> Estimate:
+        share, low, high = profile(rng.normal(0, 1, (runs, 1)), threshold)
+        return Estimate(share[0], low[0], high[0])
+
+    # 400 draws of 0.95: mean 380, three standard deviations 13
+    assert coverage(draw, truth) >= 367
+
+
+@pytest.mark.parametrize(("runs", "rivals"), [(3, 3), (2, 5), (10, 10)])
+@pytest.mark.parametrize("spread", [0.1, 1])
+@pytest.mark.parametrize("truth", [0.5, 0.7, 0.97])
+def test_the_probability_of_improvement_covers_at_least_as_often_as_it_says(
+    runs: int, rivals: int, spread: float, truth: float
+) -> None:
+    ahead = stats.norm.ppf(truth) * np.hypot(spread, 1)
+    found = coverage(
+        lambda rng: probability_of_improvement(rng.normal(ahead, spread, (runs, 1)), rng.normal(0, 1, (rivals, 1))),
+        truth,
+    )
+    assert found >= 367
+
+
+def test_the_probability_of_improvement_is_not_wide_without_bound() -> None:
+    # ten against ten, all won: as for ten trials, p^10 = 0.025
+    found = probability_of_improvement(np.ones((10, 1)), np.zeros((10, 1)))
+    assert found == pytest.approx((1, 0.025**0.1, 1))
 
 
 # Tests -----------------------------------------------------------------------------------------------------
