@@ -24,7 +24,7 @@ from .ablation.sweep import FEATURES, SWEEPS, Sweep, cells
 from .report_compare import Comparison
 from .runner import run_cells
 from .runs import parse_seeds, read_json
-from .train import parse_settings
+from .train import log_format, parse_settings
 
 # Passes over the training drawings and seeds; `quick` is for a first look, `full` for a conclusion.
 PRESETS = {"quick": (1.0, "0-2"), "full": (5.0, "0-9")}
@@ -67,6 +67,9 @@ class AblateConfig:
     """GPUs, or the share of one, that each cell takes on the cluster: with 0.25 four seeds share a GPU."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
+    logger: str = "none"
+    """`tensorboard`, `csv` or `none`; `auto`: TensorBoard where it is installed. Every cell logs into its own `log`:
+    by default none does, as reports need no logs. A grid may go on with another logger."""
     out: str | None = None
     """Folder of the grid; by default `runs/ablate-<what>-<date>`."""
 
@@ -139,6 +142,8 @@ def _common(config: AblateConfig, folder: Path) -> dict[str, Any]:
         "split": "test",
         "device": config.device,
     }
+    if log := log_format(config.logger):
+        common["logger"] = log
     if config.noisy_bank is not None:
         noisy = bank_path(config.noisy_bank)
         common |= {"noisy_bank": _seen_from_a_cell(noisy, folder), "noisy_bank_sha256": sha256(noisy)}
@@ -261,7 +266,7 @@ _GROW = ("command", "seeds", "labels", "published_as", "once", "remarks")
 def _command(config: AblateConfig) -> str:
     default = AblateConfig()
     words = ["sketchless", "ablate", config.what]
-    for name in ("preset", "seeds", "passes", "agent", "workers", "executor", "device"):
+    for name in ("preset", "seeds", "passes", "agent", "workers", "executor", "device", "logger"):
         if getattr(config, name) != getattr(default, name):
             words += [f"--{name}", str(getattr(config, name))]
     if config.bank != default.bank:

@@ -33,6 +33,7 @@ def run_cells(
     Cell `id` lives in `folder/id`: `manifest.json`, `output.txt` (what it printed), whatever its experiment
     keeps there to go on from, and at the end `result.json`, or `error.txt` if it failed. The same call takes
     a grid up again after any end, a kill included: finished cells are kept, all others run.
+    A setting named `logger` says what is told on the way and changes no result: a grid may go on with another one.
     Workers are fresh processes, so a script calls this below `if __name__ == "__main__":`.
 
     Args:
@@ -101,7 +102,7 @@ def _claim(cell: Cell, home: Path) -> None:
     mine = {"experiment": cell.experiment, **settings}
     earlier = {"experiment": manifest.get("experiment"), **manifest.get("settings", {})}
     for key in [*mine, *earlier]:
-        if mine.get(key) != earlier.get(key):
+        if key != "logger" and mine.get(key) != earlier.get(key):
             raise ConfigError(
                 f"cell {cell.id}: {home} was begun with {key}={earlier.get(key)!r}, not {mine.get(key)!r}; "
                 "repeat its settings, remove that folder or choose another one for the grid"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.logger import Logger, make_output_format
 
 from sketchless.agents import agent_class
 from sketchless.datasets.errors import ConfigError
@@ -38,6 +40,7 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
             drawings), `drawings` (those same drawings, against all photos), `noisy_bank noisy_bank_sha256` (their
             features with noise strokes); and of all splits `width` (share of d, along the training photos'
             principal directions: B1 is another). `split`: what it is measured on, always in full.
+            `logger` (`tensorboard` or `csv`): writes `log` below the folder, and changes nothing else.
         folder: gets `agent.safetensors` and `ranks.safetensors`.
         progress: told the share done and how it goes; True asks to stop.
 
@@ -72,7 +75,7 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
         "sketches": len(refined.rank),
         "steps": agent.num_timesteps,
         "seconds": round(seconds, 3),
-        "settings": dict(settings),
+        "settings": {name: value for name, value in settings.items() if name != "logger"},
         "agent_settings": asdict(agent.config),
     }
 
@@ -95,7 +98,12 @@ def _train(
         asked = progress(min(agent.num_timesteps / settings["steps"], 1.0), f"validation m@B {best:.2f}")
         return not asked
 
-    agent.learn(settings["steps"], callback=step, reset_num_timesteps=not resumed)
+    if "logger" in settings:
+        log = str(part.parent / "log")
+        suffix = f"-{agent.num_timesteps}" if resumed else ""  # a CSV file would begin anew
+        agent.set_logger(Logger(log, [make_output_format(settings["logger"], log, suffix)]))
+    with contextlib.closing(agent.logger):
+        agent.learn(settings["steps"], callback=step, reset_num_timesteps=not resumed)
     if asked and agent.num_timesteps < settings["steps"]:
         agent.save(part)
         raise Interrupted(f"stopped at {agent.num_timesteps:,} of {settings['steps']:,} steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -175,6 +176,26 @@ class TestCell:
 
         assert run(self.settings(common), tmp_path, never)["metrics"] == first["metrics"]
 
+    @pytest.mark.parametrize("agent", ["ppo-a-clip", "ppo-ac-kl"])
+    def test_a_log_goes_on_and_changes_no_result(self, common: dict[str, Any], tmp_path: Path, agent: str) -> None:
+        settings = self.settings(common, agent=agent)
+        plain, logged = tmp_path / "plain", tmp_path / "logged"
+        plain.mkdir()
+        logged.mkdir()
+        expected = run(settings, plain, go_on)
+        calls = iter([False, True])
+        with pytest.raises(Interrupted):
+            run({**settings, "logger": "csv"}, logged, lambda share, note: next(calls))
+        found = run({**settings, "logger": "csv"}, logged, go_on)
+        assert {**found, "seconds": 0} == {**expected, "seconds": 0}
+        assert not (plain / "log").exists()
+        logs = sorted((logged / "log").iterdir(), key=lambda path: len(path.name))
+        rows = [row for log in logs for row in csv.DictReader(log.open())]
+        steps = [int(row["time/total_timesteps"]) for row in rows]
+        assert len(logs) == 2
+        assert steps == sorted(set(steps))
+        assert steps[-1] == found["steps"]
+
     def test_another_bank_is_refused(self, common: dict[str, Any], tmp_path: Path, refuses) -> None:
         with refuses(ConfigError, "has changed since"):
             run(self.settings(common, bank_sha256="0"), tmp_path, go_on)
@@ -196,6 +217,12 @@ class TestCommand:
         assert main(["report", str(out), "--out", str(tmp_path / "again")]) == 0
         again = (tmp_path / "again" / "table.csv").read_bytes()
         assert again == (out / "report" / "table.csv").read_bytes()
+        (out / "methods" / "vpg" / "seed-0" / "agent.safetensors").unlink()
+        (out / "methods" / "vpg" / "seed-0" / "result.json").unlink()
+        assert main([*arguments, "--logger", "csv"]) == 0  # is no other grid
+        repeated = json.loads((out / "methods" / "vpg" / "seed-0" / "result.json").read_text())
+        assert {**repeated, "seconds": 0} == {**json.loads(before), "seconds": 0}
+        assert [log.parent.parent.name for log in out.rglob("progress.csv")] == ["seed-0"]
         assert main([*arguments, "--passes", "2"]) == 2
         assert "steps" in capsys.readouterr().err
 
@@ -235,6 +262,7 @@ class TestCommand:
             (["ablate", "--set", "episodes"], "name=value"),
             (["ablate", "--workers", "0"], "at least 1"),
             (["ablate", "--executor", "slurm"], "choose"),
+            (["ablate", "--logger", "cvs"], "did you mean 'csv'"),
             (["ablate", "baselines", "--banks", "randon=a"], "did you mean 'random'"),
             (["ablate", "baselines", "--banks", "random="], "want a kind and its files"),
             (["ablate", "baselines", "--arms", "ts"], "give --banks completed="),
