@@ -1,1 +1,1 @@
-"""The ablations: `sweep` says what is compared, `experiment` how one cell is carried out, `analysis` what it shows."""
+"""The ablations: `sweep` says what is compared, `experiment` how a cell is carried out, `..report` what came out."""
