@@ -26,10 +26,11 @@ EPOCHS = 4
 RIVALS = {
     "ppo-a-clip": "stock PPO",
     "ppo-ac-clip": "stock PPO",
+    "ppo-ac-kl": "stock PPO",
     "trpo": "stock TRPO",
     "ppo-a-clip, batch 320": "stock PPO, DummyVecEnv(16), batch 320",
 }
-AIMS = {"ppo-a-clip": 15.0, "ppo-ac-clip": 3.0, "trpo": 3.0, "ppo-a-clip, batch 320": 15.0}
+AIMS = {"ppo-a-clip": 15.0, "ppo-ac-clip": 3.0, "ppo-ac-kl": 3.0, "trpo": 3.0, "ppo-a-clip, batch 320": 15.0}
 
 
 def stock(kind: Any, env: VecEnv, steps: int, updates: int, **more: Any) -> tuple[int, Callable[[], object]]:
@@ -72,6 +73,7 @@ def bench_training(config: Any, console: Console) -> dict[str, Any]:
             ),
             "ppo-a-clip": ours("ppo-a-clip", core, updates),
             "ppo-ac-clip": ours("ppo-ac-clip", core, updates),
+            "ppo-ac-kl": ours("ppo-ac-kl", core, updates),
             "trpo": ours("trpo", core, updates),
             "ppo-a-clip, batch 320": ours("ppo-a-clip", core, 10 * updates, samples=1, advantage="batch-mean"),
         }
