@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -21,6 +20,7 @@ from .metrics import Evaluation, evaluate
 from .published import ZERO_SHOT
 from .runs import progress_bar, read_json
 from .tables import comparison, retrieval, scores
+from .trained import Trained
 from .zero_shot import Retrieval, ways_to_count, zero_shot
 
 
@@ -100,22 +100,16 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
 def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
     if config.json is not None and Path(config.json).exists():
         raise ConfigError(f"{config.json}: exists; remove it or name another file")
-    file = Path(config.target)
-    trained: dict[str, Any] = {}
-    if file.is_dir():
-        manifest = read_json(file / "manifest.json")
-        if manifest.get("command") != "encode":
-            raise CheckpointError(f"{file}: holds a {manifest.get('command')} run; --task wants an encode run")
-        trained, file = manifest["config"], file / "encoder.safetensors"
-    elif config.dataset is None:
-        raise ConfigError(f"{file}: an encoder file does not say what it was trained on; give --dataset")
-    encoder = load_encoder(file, config.device)
-    name = config.dataset or trained["dataset"]
-    if (task == "cross") == (name == trained.get("dataset")) and trained:
+    trained = Trained.find(config.target)
+    if trained.dataset is None and config.dataset is None:
+        raise ConfigError(f"{trained.file}: an encoder file does not say what it was trained on; give --dataset")
+    encoder = load_encoder(trained.file, config.device)
+    name = config.dataset or trained.dataset
+    assert name is not None
+    if (task == "cross") == (name == trained.dataset) and trained.dataset:
         rule = "another data set than" if task == "cross" else "the data set"
-        raise ConfigError(f"--task {task} wants {rule} the encoder was trained on, {trained['dataset']}; see --dataset")
-    carving = {key: trained[key] for key in ("seed", "validation") if key in trained and name == trained["dataset"]}
-    dataset = load_dataset(name, **carving)
+        raise ConfigError(f"--task {task} wants {rule} the encoder was trained on, {trained.dataset}; see --dataset")
+    dataset = load_dataset(name, **(trained.carving if name == trained.dataset else {}))
     with progress_bar(console) as bar:
         row = bar.add_task(f"{task}, {config.score}", total=1.0, note="")
         found = zero_shot(encoder, dataset, task, config.score, config.first, lambda x: bar.update(row, completed=x))

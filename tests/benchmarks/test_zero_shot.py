@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.zero_shot import by_category, by_instance, unseen, zero_shot
 from sketchless.datasets import ConfigError, DataError, Sketch, SketchDataset, Split, loading
-from sketchless.encoders import ZSE, Encoder, EncoderConfig, Frames
+from sketchless.encoders import ZSE, Encoder, EncoderConfig, EpisodeBank, Frames
 from sketchless.encoders.vit import Sizes
 
 CORNERS = {"triangle": 3, "square": 4, "pentagon": 5, "circle": 40}
@@ -189,6 +189,15 @@ class TestCommand:
         assert "acc@1" in capsys.readouterr().out
         assert main(["evaluate", str(run), "--task", "cross", "--dataset", "other"]) == 0
         assert main(["evaluate", str(run / "encoder.safetensors"), "--task", "inter", "--dataset", "toy"]) == 0
+
+    def test_the_data_are_those_of_the_run(self, tmp_path: Path, names: None, capsys) -> None:
+        small = ["--size", "32", "--epochs", "1", "--steps", "1", "--validation", "2"]
+        out = tmp_path / "run"
+        assert main(["encode", "--dataset", "toy", "--seed", "3", "--split-seed", "5", *small, "--out", str(out)]) == 0
+        assert main(["evaluate", str(out), "--task", "inter", "--json", str(tmp_path / "inter.json")]) == 0
+        data = json.loads((tmp_path / "inter.json").read_text())["data"]
+        assert data == EpisodeBank.load(out / "bank.safetensors", "test").provenance["data"]
+        assert data == {"name": "toy", "seed": 5, "validation": 2}
 
     @pytest.mark.parametrize(
         ("more", "fault"),

@@ -1,0 +1,39 @@
+"""The encoder of an `encode` run, with the data set it was trained on; or an encoder file, which does not say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sketchless.datasets.errors import CheckpointError
+
+from .runs import read_json
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Where an encoder lies.
+
+    Attributes:
+        file: of the encoder.
+        dataset: as the run was told; None of a file alone.
+        carving: seed and number of photos of the run's validation split, as `load_dataset` takes them.
+    """
+
+    file: Path
+    dataset: str | None
+    carving: dict[str, Any]
+
+    @classmethod
+    def find(cls, path: str) -> Trained:
+        """The encoder of a run's folder, or in a file. Raises CheckpointError: a folder of something else."""
+        folder = Path(path)
+        if not folder.is_dir():
+            return cls(folder, None, {})
+        manifest = read_json(folder / "manifest.json")
+        if manifest.get("command") != "encode":
+            raise CheckpointError(f"{folder}: holds a {manifest.get('command')} run; give the folder of an encode run")
+        run = manifest["config"]
+        seed = run["seed"] if run.get("split_seed") is None else run["split_seed"]
+        return cls(folder / "encoder.safetensors", run["dataset"], {"seed": seed, "validation": run["validation"]})
