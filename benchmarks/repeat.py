@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from sketchless.agents import agent_class
+from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.datasets.files import sha256, write_json
-from sketchless.datasets.loading import load_dataset
+from sketchless.datasets.loading import identity, load_dataset
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
 from sketchless.encoders.registry import load_encoder
 from sketchless.envs.core import Core
@@ -104,12 +105,7 @@ def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
     if trained.dataset is None and config.dataset is None:
         raise ConfigError(f"{trained.file}: an encoder file does not say what it was trained on; give --dataset")
     encoder = load_encoder(trained.file, config.device)
-    name = config.dataset or trained.dataset
-    assert name is not None
-    if (task == "cross") == (name == trained.dataset) and trained.dataset:
-        rule = "another data set than" if task == "cross" else "the data set"
-        raise ConfigError(f"--task {task} wants {rule} the encoder was trained on, {trained.dataset}; see --dataset")
-    dataset = load_dataset(name, **(trained.carving if name == trained.dataset else {}))
+    dataset = _data(task, config.dataset, trained)
     with progress_bar(console) as bar:
         row = bar.add_task(f"{task}, {config.score}", total=1.0, note="")
         found = zero_shot(encoder, dataset, task, config.score, config.first, lambda x: bar.update(row, completed=x))
@@ -123,6 +119,23 @@ def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
         write_json(config.json, content)
         console.print(f"written to [bold]{config.json}[/]")
     return found
+
+
+def _data(task: str, given: str | None, trained: Trained) -> SketchDataset:
+    """The data set that is asked for, if it is one for the task."""
+    name = given or trained.dataset
+    assert name is not None
+    if trained.dataset is None:
+        return load_dataset(name)
+    (asked, options), (learned, before) = identity(name), identity(trained.dataset)
+    rule = None
+    if (task == "cross") == (asked == learned):
+        rule = "another data set than" if task == "cross" else "the data set"
+    elif task != "cross" and options != before:  # which may test on categories that were trained on
+        rule = "the data set with the options"
+    if rule is not None:
+        raise ConfigError(f"--task {task} wants {rule} the encoder was trained on, {trained.dataset}; see --dataset")
+    return load_dataset(name, **(trained.carving if task != "cross" else {}))
 
 
 def _bank(folder: Path, recorded: dict[str, str], given: str | None) -> Path:

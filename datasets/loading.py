@@ -48,9 +48,8 @@ def load_dataset(name: str, **options: Any) -> SketchDataset:
     Raises:
         ConfigError: unknown name or option. Others as the loader raises them.
     """
-    if "?" in name and not os.path.exists(name):
-        name, _, query = name.partition("?")
-        options |= _query(query)
+    name, more = _parts(name)
+    options |= more
     if name not in DATASETS:
         if "/" not in name and not os.path.exists(name):
             raise unknown_name("data set", name, [*DATASETS, "<folder of a data set>"])
@@ -62,6 +61,25 @@ def load_dataset(name: str, **options: Any) -> SketchDataset:
     if "root" in known and "root" not in options:
         raise ConfigError(f"data set {name!r} lies in files; give its folder, {name}?root=<folder> or the folder alone")
     return DATASETS[name](**options)
+
+
+def identity(name: str) -> tuple[str, dict[str, Any]]:
+    """What a name means, however it is spelled: the resolved folder, or the name of a set without one; and options.
+
+    Raises:
+        ConfigError: options that cannot be read.
+    """
+    name, options = _parts(name)
+    root = options.pop("root", None if name in DATASETS else name)
+    return name if root is None else os.path.realpath(str(root)), options
+
+
+def _parts(name: str) -> tuple[str, dict[str, Any]]:
+    """The name alone and the options behind it."""
+    if "?" not in name or os.path.exists(name):
+        return name, {}
+    name, _, query = name.partition("?")
+    return name, _query(query)
 
 
 def _layout(folder: Path) -> str:

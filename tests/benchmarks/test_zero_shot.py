@@ -199,12 +199,31 @@ class TestCommand:
         assert data == EpisodeBank.load(out / "bank.safetensors", "test").provenance["data"]
         assert data == {"name": "toy", "seed": 5, "validation": 2}
 
+    def test_a_data_set_is_the_same_however_it_is_spelled(self, run: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+        monkeypatch.setitem(loading.DATASETS, "files", lambda root, seed=0, validation=0: toy(seed, validation))
+        monkeypatch.setitem(loading.LAYOUTS, "files", lambda folder: True)
+        config = {"dataset": f"{tmp_path}?seed=4&validation=2", "seed": 3, "validation": 1}
+        (run / "manifest.json").write_text(json.dumps({"command": "encode", "config": config}))
+
+        def fault(task: str, dataset: str) -> str:
+            code, printed = main(["evaluate", str(run), "--task", task, "--dataset", dataset]), capsys.readouterr()
+            assert (code == 2) == bool(printed.err)
+            return printed.err
+
+        for same in (f"{tmp_path}/?validation=2&seed=4", f"files?validation=2&root={run}/..&seed=4"):
+            assert fault("inter", same) == ""
+            assert "wants another data set" in fault("cross", same)
+        assert "with the options" in fault("inter", f"{tmp_path}?seed=5&validation=2")
+        assert "wants another data set" in fault("cross", str(tmp_path))
+        assert fault("cross", str(run)) == ""
+        assert "wants the data set the encoder" in fault("intra", str(run))
+
     @pytest.mark.parametrize(
         ("more", "fault"),
         [
             (["--task", "outer"], "unknown task 'outer'"),
             (["--task", "inter", "--score", "rm"], "unknown score 'rm'"),
-            (["--task", "inter", "--dataset", "other"], "wants the data set"),
+            (["--task", "inter", "--dataset", "other"], "wants the data set the encoder"),
             (["--task", "cross"], "wants another data set"),
             (["--task", "inter", "--first", "5"], "only with --score rn"),
             (["--score", "rn"], "belong to a --task"),
