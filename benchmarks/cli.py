@@ -7,10 +7,12 @@ import ctypes
 import importlib
 import io
 import itertools
+import math
 import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from sketchless.datasets.errors import SketchlessError, unknown_name
@@ -27,7 +29,7 @@ COMMANDS = {
     "info": ("info", "InfoConfig", "what is installed, what can be chosen, what is in a data set"),
 }
 
-# Options whose names may be left out, in their order, before all others.
+# Options whose names may be left out, in their order, wherever they stand.
 LEADING = {
     "evaluate": ("target",),
     "bench": ("what",),
@@ -87,19 +89,39 @@ def _dispatch(arguments: list[str]) -> None:
 def _parse(command: str, config_class: type[Any], arguments: list[str]) -> Any:
     import tyro
 
-    for place, name in enumerate(LEADING.get(command, ())):
-        if arguments[2 * place :] and not arguments[2 * place].startswith("-"):
-            arguments = [*arguments[: 2 * place], f"--{name}", *arguments[2 * place :]]
-        else:
-            break
+    leading = LEADING.get(command, ())
+    prog = " ".join(["sketchless", command, *(f"[{name.upper()}]" for name in leading)])
+    arguments = _named(arguments, config_class, leading)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config_class, prog=f"sketchless {command}", args=arguments)
+            return tyro.cli(config_class, prog=prog, args=arguments)
     except SystemExit as stop:
         if not stop.code:
             raise
         raise _UsageError(_one_line(complaint.getvalue(), command)) from None
+
+
+def _named(arguments: list[str], config_class: type[Any], leading: Sequence[str]) -> list[str]:
+    """Arguments in which those that belong to no option have the names of the leading ones."""
+    takes = {"-h": 0.0, "--help": 0.0}  # how many words follow an option, if not one
+    for field in fields(config_class):
+        if isinstance(field.default, (bool, tuple)):
+            option = field.name.replace("_", "-")
+            takes |= {f"--{option}": 0.0 if isinstance(field.default, bool) else math.inf, f"--no-{option}": 0.0}
+    given = {word.partition("=")[0] for word in arguments}
+    free = [f"--{name}" for name in leading if f"--{name}" not in given]
+    named: list[str] = []
+    wanted = 0.0
+    for word in arguments:
+        if word.startswith("-"):
+            wanted = 0.0 if "=" in word else takes.get(word.replace("_", "-"), 1.0)
+        elif wanted:
+            wanted -= 1
+        elif free:
+            named.append(free.pop(0))
+        named.append(word)
+    return named
 
 
 class _UsageError(SketchlessError):

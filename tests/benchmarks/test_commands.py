@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sketchless.benchmarks.cli import main
+from sketchless.benchmarks.cli import COMMANDS, main
 from sketchless.benchmarks.encode import COMMON, RECIPES, EncodeConfig, _stage1
 from sketchless.encoders import save_banks
 
@@ -231,6 +232,43 @@ class TestBadInput:
     def test_debug_shows_the_traceback(self) -> None:
         with pytest.raises(Exception, match="unknown command"):
             main(["trian", "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("evaluate s1 --task inter", {"target": "s1", "task": "inter"}),
+        ("evaluate --task inter s1", {"target": "s1", "task": "inter"}),
+        ("evaluate --task=inter s1 --first 5", {"target": "s1", "task": "inter", "first": 5}),
+        ("evaluate --target s1 --task inter", {"target": "s1", "task": "inter"}),
+        ("explain --gallery ID", {"sketch": "ID", "gallery": True}),
+        ("explain --out q.png ID PHOTO", {"sketch": "ID", "photo": "PHOTO", "out": "q.png"}),
+        ("explain ID --no-gallery PHOTO", {"sketch": "ID", "photo": "PHOTO"}),
+        ("explain PHOTO --sketch ID", {"sketch": "ID", "photo": "PHOTO"}),
+        ("ablate rewards --arms top1 top5 --noisy_bank n", {"what": "rewards", "arms": ("top1", "top5")}),
+        ("ablate --noisy-bank n rewards", {"what": "rewards", "noisy_bank": "n"}),
+        ("info --sheet s.png encoders", {"topic": "encoders", "sheet": "s.png"}),
+    ],
+)
+def test_arguments_without_a_name_stand_anywhere(words: str, expected: dict[str, object], monkeypatch) -> None:
+    command, *rest = words.split()
+    module = importlib.import_module(f"sketchless.benchmarks.{COMMANDS[command][0]}")
+    configs: list[object] = []
+    monkeypatch.setattr(module, "run", configs.append)
+    assert main([command, *rest]) == 0
+    assert {name: getattr(configs[0], name) for name in expected} == expected
+
+
+def test_an_argument_too_many_is_named(capsys) -> None:
+    assert main(["evaluate", "--task", "inter", "s1", "s2"]) == 2
+    assert "s2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "shown"), [("evaluate", "[TARGET]"), ("explain", "[SKETCH] [PHOTO]")])
+def test_usage_shows_arguments_without_a_name(command: str, shown: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert f"usage: sketchless {command} {shown} " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
