@@ -37,6 +37,7 @@ it cannot be had so), `paper`, `size` in pixels, `dim`, `input`, `loss`; measure
 
 METRICS = ("m@A", "m@B", "A@1", "A@5", "A@10")
 COLUMNS = ("encoder", "paper", "parameters", "input", "loss", "images/s", *METRICS)
+WORDS = ("paper", "input", "loss")
 BATCH = 32
 START, END = "<!-- table -->", "<!-- end of table -->"
 
@@ -72,13 +73,19 @@ def cells(rows: Mapping[str, Row]) -> list[tuple[str, ...]]:
 
 
 def show(console: Console) -> None:
-    """Print the table."""
-    table = Table(box=box.MARKDOWN)
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("encoder", "paper", "input", "loss") else "right")
-    for row in cells(entries()):
-        table.add_row(*row)
+    """Print the table; on a console too narrow for all of it without the columns that are words."""
+    rows = cells(entries())
+    width = 1 + sum(max(map(len, column)) + 3 for column in zip(COLUMNS, *rows, strict=True))
+    narrow = width > console.width
+    table = Table(box=None if narrow else box.MARKDOWN, pad_edge=not narrow)
+    shown = [i for i, column in enumerate(COLUMNS) if not narrow or column not in WORDS]
+    for i in shown:
+        table.add_column(COLUMNS[i], justify="left" if COLUMNS[i] in ("encoder", *WORDS) else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[i] for i in shown))
     console.print(table)
+    if narrow:
+        console.print(f"{', '.join(WORDS)}: docs/encoders.md, or {width} columns wide")
     console.print(f"images/s: forward, batches of {BATCH}, one thread, {_machine()}; scores: Chair-V2, test, B1")
 
 

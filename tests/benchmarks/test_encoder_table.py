@@ -35,6 +35,17 @@ def test_page_and_command_show_the_same_table() -> None:
     assert len(shown) == 1 + len(encoder_table.entries())
 
 
+def test_a_narrow_console_has_names_and_numbers_whole() -> None:
+    printed = io.StringIO()
+    run(InfoConfig(topic="encoders"), Console(file=printed, width=80))
+    lines = [line.rstrip() for line in printed.getvalue().splitlines()]
+    kept = [i for i, column in enumerate(encoder_table.COLUMNS) if column not in encoder_table.WORDS]
+    rows = [encoder_table.COLUMNS, *encoder_table.cells(encoder_table.entries())]
+    assert max(map(len, lines)) <= 80
+    for line, row in zip(lines, rows, strict=False):
+        assert line.split() == " ".join(row[i] for i in kept).split()
+
+
 def test_rows_follow_the_registry(tmp_path: Path) -> None:
     row = {"encoder": "small-cnn"}
     (tmp_path / "t.json").write_text(json.dumps({"encoders": {"a": row, "b": {"encoder": "gone"}}}))
