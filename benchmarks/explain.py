@@ -16,7 +16,6 @@ from rich.table import Table
 from sketchless.datasets.dataset import SketchDataset, Split
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import replacing
-from sketchless.datasets.loading import load_dataset
 from sketchless.datasets.photos import read_photo
 from sketchless.datasets.raster import birth_map
 from sketchless.datasets.sketch import Drawing, RasterSketch
@@ -39,6 +38,7 @@ from .explanation_episode import (
 )
 from .explanation_pictures import EpisodePictures, pair_picture
 from .figures import gif
+from .trained import Trained
 
 SHIPPED = Path(banks.__file__).parent / "banks" / "procedural-encoder.safetensors"
 SECONDS, HOLD = 0.8, 3.0  # a frame of the animation and its last one are shown
@@ -57,11 +57,12 @@ class ExplainConfig:
     top: int = 1
     """How many of the best ones."""
     encoder: str = "procedural"
-    """Encoder file of an encode run, or `procedural`: the one that ships."""
+    """Folder of an encode run, an encoder file, or `procedural`: the one that ships."""
     agent: str | None = None
     """Agent file of a train run on that encoder's bank: ranks and scores are those of its refined embedding."""
-    dataset: str = "procedural"
-    """`procedural`, or another data set or its folder, as for encode."""
+    dataset: str | None = None
+    """A data set or its folder, as for encode; by default that of the encode run, carved as it was there, and
+    `procedural` for a file."""
     split: str = "test"
     """Whose sketches and photos."""
     reveal: str = "points"
@@ -104,12 +105,13 @@ def run(config: ExplainConfig, console: Console | None = None) -> Explained:
     """
     console = console or Console()
     _check(config)
-    encoder = load_encoder(SHIPPED if config.encoder == "procedural" else config.encoder, config.device)
+    trained = Trained.find(str(SHIPPED) if config.encoder == "procedural" else config.encoder)
+    encoder = load_encoder(trained.file, config.device)
     model = token_model(encoder)  # before the data set, which takes a while
-    dataset = load_dataset(config.dataset)
+    dataset = trained.load(config.dataset or trained.dataset or "procedural")
     dataset, row = _with_photo(dataset, config)
     split = dataset.split(config.split)
-    drawing, true = _sketch(config, split)
+    drawing, true = _sketch(config, dataset.name, split)
     row = true if row is None else row
     frame = birth_map(drawing, [max(len(drawing), 1)]) == 0
     rank, shown = None, [] if row is None else [row]
@@ -171,17 +173,17 @@ def _with_photo(dataset: SketchDataset, config: ExplainConfig) -> tuple[SketchDa
     return replace(dataset, photo=photo, splits={**dataset.splits, config.split: grown}), len(split.photos)
 
 
-def _sketch(config: ExplainConfig, split: Split) -> tuple[Drawing, int | None]:
+def _sketch(config: ExplainConfig, name: str, split: Split) -> tuple[Drawing, int | None]:
     """The drawing and the row of the photo that it depicts, None where that is unknown."""
     if not len(split.sketches):
-        raise ConfigError(f"{config.dataset} ({config.split}) has no sketches; choose another split")
+        raise ConfigError(f"{name} ({config.split}) has no sketches; choose another split")
     if config.sketch is not None and Path(config.sketch).is_file():
         return RasterSketch.from_picture(read_photo(config.sketch), Path(config.sketch).name), None
     found = 0
     if config.sketch is not None:
         ids = [sketch.id for sketch in split.sketches]
         if config.sketch not in ids:
-            raise unknown_name(f"sketch of {config.dataset} ({config.split}), or file,", config.sketch, ids)
+            raise unknown_name(f"sketch of {name} ({config.split}), or file,", config.sketch, ids)
         found = ids.index(config.sketch)
     target = int(split.targets[found])
     return split.sketches[found], target if target >= 0 else None

@@ -12,7 +12,7 @@ from sketchless.agents import agent_class
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.datasets.files import sha256, write_json
-from sketchless.datasets.loading import identity, load_dataset
+from sketchless.datasets.loading import identity
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
 from sketchless.encoders.registry import load_encoder
 from sketchless.envs.core import Core
@@ -126,7 +126,7 @@ def _data(task: str, given: str | None, trained: Trained) -> SketchDataset:
     name = given or trained.dataset
     assert name is not None
     if trained.dataset is None:
-        return load_dataset(name)
+        return trained.load(name)
     (asked, options), (learned, before) = identity(name), identity(trained.dataset)
     rule = None
     if (task == "cross") == (asked == learned):
@@ -135,7 +135,7 @@ def _data(task: str, given: str | None, trained: Trained) -> SketchDataset:
         rule = "the data set with the options"
     if rule is not None:
         raise ConfigError(f"--task {task} wants {rule} the encoder was trained on, {trained.dataset}; see --dataset")
-    return load_dataset(name, **(trained.carving if task != "cross" else {}))
+    return trained.load(name)
 
 
 def _bank(folder: Path, recorded: dict[str, str], given: str | None) -> Path:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import CheckpointError
+from sketchless.datasets.loading import identity, load_dataset
 
 from .runs import read_json
 
@@ -37,3 +39,8 @@ class Trained:
         run = manifest["config"]
         seed = run["seed"] if run.get("split_seed") is None else run["split_seed"]
         return cls(folder / "encoder.safetensors", run["dataset"], {"seed": seed, "validation": run["validation"]})
+
+    def load(self, name: str) -> SketchDataset:
+        """The data set of that name; the run's own is carved as the run did. Raises as `load_dataset`."""
+        own = self.dataset is not None and identity(name) == identity(self.dataset)
+        return load_dataset(name, **(self.carving if own else {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,22 @@ class TestCommand:
         assert "not known" in capsys.readouterr().out
         assert main(["explain", "mine.png", "yours.jpg", *few, "--gif", "f.gif"]) == 2
         assert "without strokes" in capsys.readouterr().err
+
+    def test_a_run_brings_its_data(self, tmp_path: Path, encoder: Encoder, monkeypatch, capsys) -> None:
+        from sketchless.datasets import loading
+
+        def few(seed: int = 0, validation: int = 1) -> SketchDataset:
+            return procedural(seed=seed, train=9, test=2, validation=validation, drawers=1)
+
+        monkeypatch.setitem(loading.DATASETS, "few", few)
+        monkeypatch.chdir(tmp_path)
+        encoder.save("run/encoder.safetensors")
+        config = {"dataset": "few", "seed": 0, "split_seed": 4, "validation": 3}
+        Path("run/manifest.json").write_text(json.dumps({"command": "encode", "config": config}))
+        for sketch in few(4, 3).split("validation").sketch_ids:
+            assert main(["explain", sketch, "--split", "validation", "--encoder", "run"]) == 0
+        assert main(["explain", sketch, "--split", "validation", "--encoder", "run/encoder.safetensors"]) == 2
+        assert "sketch of procedural (validation)" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("arguments", "match"),
