@@ -17,7 +17,7 @@ from PIL import Image
 
 from sketchless.datasets.files import replacing
 from sketchless.datasets.sketch import CANVAS
-from sketchless.encoders.correspondence import TokenModel, token_model
+from sketchless.encoders.correspondence import MapTokens, TokenModel, token_model
 from sketchless.encoders.encoder import Encoder, inference
 from sketchless.encoders.vit import Tokens
 
@@ -40,6 +40,7 @@ class Explanation:
         strength: float32 [L], their cosine, -1..1.
         synthesis: uint8 [H, W, 3], the sketch with each kept patch replaced by its photo patch; white elsewhere.
         score: cosine of the two embeddings, -1..1, by which the photo is ranked.
+        alike: whether strengths and attention are of the feature map alone, not of what it adds to the embeddings.
     """
 
     sketch: Picture
@@ -52,6 +53,7 @@ class Explanation:
     strength: FloatArray
     synthesis: Picture
     score: float
+    alike: bool = False
 
     def strongest(self, count: int | None = None) -> list[int]:
         """Rows of the patches with ink, strongest first; at most `count`."""
@@ -103,6 +105,7 @@ def explain(
         strength=cosine.cpu().numpy(),
         synthesis=_synthesis(sketch.shape, seen, places, matches, one.grid, other.grid),
         score=score,
+        alike=isinstance(model, MapTokens) and not model.pooled,
     )
 
 

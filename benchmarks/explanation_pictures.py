@@ -39,6 +39,10 @@ Picture = npt.NDArray[np.uint8]
 Point = tuple[float, float]
 Link = tuple[tuple[int, int], tuple[int, int], tuple[int, int, int], float]  # places, colour, weight 0..1
 
+CAPTIONS = {  # of attention and correspondences, by whether they are of the feature map alone
+    False: ("where it looks", "which patch of the photo answers which patch of the sketch"),
+    True: ("strength of its map", "which patches look alike in its feature map, not what they add to the score"),
+}
 LINES = 20  # strongest correspondences drawn
 
 # Lengths in pixels of the finished picture.
@@ -59,11 +63,12 @@ def pair_picture(explanation: Explanation, title: str) -> Picture:
     _text(page, (_MARGIN, _MARGIN + 6), title, 20, colour=_DARK)
     top = _MARGIN + 2 * _HEAD
     e = explanation
+    looks, answers = CAPTIONS[e.alike]
     upper = {
         "sketch": Image.fromarray(e.sketch),
         "photo": Image.fromarray(e.photo),
-        "where it looks in the sketch": _heat(e.sketch, e.sketch_attention),
-        "where it looks in the photo": _heat(e.photo, e.photo_attention),
+        f"{looks} in the sketch": _heat(e.sketch, e.sketch_attention),
+        f"{looks} in the photo": _heat(e.photo, e.photo_attention),
     }
     for index, (name, picture) in enumerate(upper.items()):
         left = _MARGIN + index * (_SMALL + _SPACE)
@@ -71,7 +76,7 @@ def pair_picture(explanation: Explanation, title: str) -> Picture:
         _card(page, (left, top), _SMALL, picture)
     top += _SMALL + _MARGIN + _HEAD
     between = _WIDTH - 2 * _MARGIN - 3 * _LARGE - 2 * _SPACE
-    _text(page, (_MARGIN, top - 14), "which patch of the photo answers which patch of the sketch", 15)
+    _text(page, (_MARGIN, top - 14), answers, 15)
     at = (_MARGIN, top), (_MARGIN + _LARGE + between, top)
     _card(page, at[0], _LARGE, Image.fromarray(e.sketch))
     _card(page, at[1], _LARGE, Image.fromarray(e.photo))

@@ -40,16 +40,19 @@ def token_model(encoder: Encoder) -> TokenModel:
 class MapTokens:
     """The positions of an encoder's feature map as tokens.
 
-    The values are what a position adds to the pooled feature m = mean_k m_k, through the linear head W: the
-    cosine of two embeddings is, but for the bias, a sum of products W m_k . W m'_l over pairs of positions.
-    The attention is the share m_k . m / sum_l m_l . m that a position has in the pooled feature, not below 0.
+    Of an encoder that pools its map m_k to the feature m = mean_k m_k, as `Encoder` does, the values are what a
+    position adds to the embedding, through the linear head W: the cosine of two embeddings is, but for the bias,
+    a sum of products W m_k . W m'_l over pairs of positions. Of one with `features` of its own (`sketch-a-net`,
+    `dssa`, `manifold`) they are the m_k themselves: how alike two positions are to the network, not what they add.
+    The attention is the share m_k . m / sum_l m_l . m that a position has in the mean of the map, not below 0;
+    that mean is the feature, or what it follows from, in all but `sketch-a-net` and the coarse part of `dssa`.
 
     A map of few positions is made finer by moving the picture by parts of a stride (as in OverFeat, Sermanet
     et al., ICLR 2014). Convolutions with padding look beside the middle of their cell: by how much is measured,
     and the picture is moved against it, so that a token belongs to the patch at its place.
 
     Args:
-        encoder: with a feature map.
+        encoder: whose `maps` gives a feature map.
 
     Raises:
         ConfigError: it has no feature map, or one without places.
@@ -57,11 +60,12 @@ class MapTokens:
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
+        self.pooled = type(encoder).features is Encoder.features
         size, device = encoder.config.size, encoder.device
         try:
             with inference(encoder):
                 maps = encoder.maps(torch.zeros(1, 3, size, size, device=device))
-        except AttributeError as error:  # no backbone
+        except AttributeError as error:  # neither a backbone nor `maps` of its own
             fault = f"encoder {encoder.config.backbone!r} has no map of patches to explain"
             raise ConfigError(f"{fault}; use another") from error
         self.sequence = maps.shape[3] == 1 and maps.shape[2] > 1  # tokens of a transformer, special ones first
@@ -84,9 +88,8 @@ class MapTokens:
         values = maps.flatten(2).transpose(1, 2)  # [B, L, C]
         share = (values @ normalize(values.mean(dim=1), dim=1).unsqueeze(2)).squeeze(2).clamp_min(0)
         attention = share / share.sum(dim=1, keepdim=True).clamp_min(torch.finfo(share.dtype).tiny)
-        weight, _ = self.encoder.linear_head()
-        if weight.shape[1] == values.shape[2]:
-            values = values @ weight.T
+        if self.pooled:
+            values = values @ self.encoder.linear_head()[0].T
         places = torch.arange(height * width, device=images.device).expand(len(images), -1)
         return Tokens(values, places, attention, (height, width))
 

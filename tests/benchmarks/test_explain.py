@@ -33,7 +33,7 @@ from sketchless.benchmarks.explanation_pictures import EpisodePictures, pair_pic
 from sketchless.datasets import ConfigError, SketchDataset, procedural
 from sketchless.datasets.raster import birth_map
 from sketchless.datasets.sketch import reveal
-from sketchless.encoders import ZSE, Encoder, EncoderConfig, EpisodeBank, Tokens, encode_banks
+from sketchless.encoders import ZSE, Encoder, EncoderConfig, EpisodeBank, Tokens, encode_banks, make_encoder
 from sketchless.envs import Core
 
 STEPS = 5
@@ -144,6 +144,13 @@ class TestPair:
         one, two = (pair_picture(explain(seer, *planted, Contents()), "title") for _ in range(2))
         assert one.dtype == np.uint8
         assert np.array_equal(one, two)
+
+    def test_the_picture_says_what_it_shows(self, seer: Encoder, planted) -> None:
+        own = make_encoder(EncoderConfig("manifold", size=64, dim=8)).eval()
+        found = [explain(encoder, *planted) for encoder in (seer, own)]
+        assert [pair.alike for pair in found] == [False, True]
+        pictures = [pair_picture(replace(found[0], alike=alike), "title") for alike in (False, True)]
+        assert not np.array_equal(*pictures)
 
 
 class TestEpisode:

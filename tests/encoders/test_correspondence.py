@@ -8,22 +8,26 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, normalize, pixel_unshuffle
 
 from sketchless.datasets import ConfigError
-from sketchless.encoders import ZSE, Encoder, EncoderConfig
+from sketchless.encoders import ZSE, Encoder, EncoderConfig, make_encoder
 from sketchless.encoders.correspondence import MapTokens, moved, token_model
 from sketchless.encoders.encoder import inference
 
 
 def seeing(view: Callable[[Tensor], Tensor], size: int = 64) -> Encoder:
-    """An encoder whose feature map is a function of the images; its head does not fit the map and stays out."""
+    """An encoder whose feature map is a function of the images and whose features are its own: no head."""
 
     class View(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             return view(images)
 
-    encoder = Encoder(EncoderConfig(size=size, dim=8)).eval()
+    class Seeing(Encoder):
+        def features(self, images: Tensor) -> Tensor:
+            return super().features(images)
+
+    encoder = Seeing(EncoderConfig(size=size, dim=8)).eval()
     encoder.backbone = View()  # type: ignore[assignment]
     return encoder
 
@@ -102,6 +106,26 @@ def test_attention_is_the_share_of_the_pooled_feature() -> None:
     share = columns.T @ columns.mean(dim=1)
     assert tokens.attention.sum() == pytest.approx(1)
     assert sorted(tokens.attention[0].tolist()) == pytest.approx(sorted((share / share.sum()).tolist()), rel=1e-4)
+
+
+def test_values_sum_to_the_embedding_where_the_map_is_pooled() -> None:
+    encoder = Encoder(EncoderConfig(size=128, dim=16)).eval()  # a map of 8 x 8, which is read as it is
+    model, image = MapTokens(encoder), torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    model.middle = (model.stride[0] / 2, model.stride[1] / 2)  # do not move the picture
+    with inference(encoder):
+        added = model.tokens(image).values.mean(dim=1)  # [1, d]
+        _, bias = encoder.linear_head()
+        length = encoder.maps(image).mean(dim=(2, 3)).norm()
+        torch.testing.assert_close(normalize(added / length + bias, dim=1), encoder(image))
+
+
+@pytest.mark.parametrize(("name", "size", "dim"), [("sketch-a-net", 129, 8), ("dssa", 129, 8), ("manifold", 128, 64)])
+def test_values_are_the_map_itself_where_features_are_the_encoders_own(name: str, size: int, dim: int) -> None:
+    encoder = make_encoder(EncoderConfig(name, size=size, dim=dim)).eval()
+    model, image = MapTokens(encoder), torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    model.parts, model.middle = 1, (model.stride[0] / 2, model.stride[1] / 2)  # do not move the picture
+    with inference(encoder):
+        torch.testing.assert_close(model.tokens(image).values.mT, encoder.maps(image).flatten(2))
 
 
 def test_tokens_of_a_transformer_keep_their_places() -> None:
