@@ -77,7 +77,7 @@ class EncodeConfig:
     dim: int | None = None
     """Width of the embedding; by default 256 for sketch-a-net and dssa, 64 otherwise."""
     attention: bool = False
-    """Spatial attention before pooling."""
+    """Spatial attention before pooling; `dssa` and `zse` have their own."""
     pairs: str = "instance"
     """Train on a sketch and the photo it depicts (`instance`), or any photo of its `category`."""
     loss: str | None = None

@@ -32,6 +32,8 @@ class DSSA(SketchANet):
     """
 
     def build(self, rebuild: dict[str, Any] | None) -> None:
+        if self.config.attention:
+            raise ConfigError("dssa has its own attention; leave out --attention")
         super().build(rebuild)
         self.attention = SpatialAttention(CHANNELS, hidden=CHANNELS)
         width = self.config.dim + CHANNELS

@@ -42,6 +42,11 @@ def test_energy_by_hand() -> None:
     assert energy(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 3.0]]), w).item() == 10
 
 
+def test_more_attention_is_refused(refuses: Any) -> None:
+    with refuses(ConfigError, "its own attention"):
+        make_encoder(EncoderConfig("dssa", size=129, dim=8, attention=True))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_energy_equals_the_double_loop(seed: int) -> None:
     s, p, w = vectors(4, 6, seed), vectors(5, 6, seed + 10), matrix(6, seed)
