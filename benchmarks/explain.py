@@ -26,6 +26,7 @@ from sketchless.encoders.registry import load_encoder
 
 from .explanation import Explanation, explain
 from .explanation_episode import (
+    DROPPED,
     Step,
     bank_of_one,
     explain_episode,
@@ -197,9 +198,11 @@ def _say_episode(console: Console, drawing: Drawing, bank: EpisodeBank, steps: l
     for number, step in enumerate(steps, start=1):
         best, cells = step.best(), ["-", "", ""]
         if best is not None:
-            there = "" if best.match is None else whereabouts(best.match, step.explanation.photo_attention.shape)
-            here = whereabouts(best.place, step.explanation.sketch_attention.shape)
-            cells = [here, f"{best.gain:+.3f}", f"{there} {best.strength:.2f}" if there else "-"]
+            here, there = whereabouts(best.place, step.explanation.sketch_attention.shape), DROPPED
+            if best.match is not None:
+                where = whereabouts(best.match, step.explanation.photo_attention.shape)
+                there = f"{where} {best.strength:.2f}"
+            cells = [here, f"{best.gain:+.3f}", there]
         table.add_row(str(number), str(step.rank), f"{step.score:.3f}", f"{step.gain:+.3f}", *cells)
     console.print(table)
     console.print(standing(turning_point(steps), steps))

@@ -29,6 +29,7 @@ from sketchless.envs.ranking import count_rank, similarity, unit
 from .explanation import Explanation, explain, patch_of
 
 BoolArray = npt.NDArray[np.bool_]
+DROPPED = "(patch dropped by the network)"
 _NOTHING = np.zeros((0, CANVAS, CANVAS), dtype=bool)
 
 
@@ -245,7 +246,7 @@ def sentence(step: Step) -> str:
         return "no new ink helped" if step.answers else "no new ink"
     told = f"ink at the {whereabouts(best.place, step.explanation.sketch_attention.shape)} gave {best.gain:+.3f}"
     if best.match is None:
-        return told
+        return f"{told} {DROPPED}"
     there = whereabouts(best.match, step.explanation.photo_attention.shape)
     return f"{told}, answered at the {there} of the photo (cosine {best.strength:.2f})"
 

@@ -21,11 +21,13 @@ from sketchless.benchmarks import evaluate
 from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.explanation import explain, inked
 from sketchless.benchmarks.explanation_episode import (
+    Answer,
     bank_of_one,
     explain_episode,
     last_similarity,
     load_agent,
     rank_of,
+    sentence,
     turning_point,
     whereabouts,
 )
@@ -213,6 +215,15 @@ class TestEpisode:
         assert [s.rank for s in steps] == evaluate(None, bank).rank[3].tolist()
         dropped = [a for s in steps for a in s.answers if a.match is None]
         assert all(np.isnan(a.strength) for a in dropped)
+
+    def test_a_dropped_patch_is_said_to_be_dropped(self, encoder: Encoder, bank, chairs) -> None:
+        one = one_of(bank, encoder, chairs, 0)
+        step = explain_episode(encoder, one, chairs.split("test").sketches[0], chairs.photo(bank.photo_ids[0]))[0]
+        dropped, kept = Answer((0, 0), 0.5, None, float("nan")), Answer((7, 7), 0.2, (7, 0), 0.9)
+        told = sentence(replace(step, answers=(dropped, kept)))
+        assert told == "ink at the top left gave +0.500 (patch dropped by the network)"
+        told = sentence(replace(step, answers=(kept,)))
+        assert told == "ink at the bottom right gave +0.200, answered at the bottom left of the photo (cosine 0.90)"
 
     def test_a_frame_a_step(self, encoder: Encoder, bank, chairs) -> None:
         one = one_of(bank, encoder, chairs, 0)
