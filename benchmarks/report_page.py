@@ -119,7 +119,8 @@ def _robust(found: Comparison) -> list[str]:
     header = ("arm", "IQM of m@B over seeds", "difference in m@A", f"P(run > run of {reference})", "p, not adjusted")
     about = (
         "IQM: mean of the middle half of the runs. P: how likely a run of the arm beats one of the reference in m@B, "
-        "ties counting half. Their intervals resample seeds only (Agarwal et al., 2021)."
+        "ties counting half. Intervals of both are over seeds only: of the IQM by resampling (Agarwal et al., 2021), "
+        "of P by Clopper and Pearson, on the wide side."
     )
     return ["<h2>Other views of the same runs</h2>", _table(header, rows), f'<p class="note">{about}</p>']
 
