@@ -23,6 +23,7 @@ from matplotlib.text import Text
 from PIL import Image
 from rich.console import Console
 
+from sketchless import benchmarks
 from sketchless.benchmarks.metrics import Evaluation
 from sketchless.benchmarks.published import BASELINES, TABLES, published
 from sketchless.benchmarks.report import ReportConfig, run
@@ -210,6 +211,14 @@ def test_every_table_has_the_same_numbers(grid: Path, report: dict[str, bytes]) 
                  for s in range(10)]  # fmt: skip
         assert float(line["m@B"]) == pytest.approx(100 * float((1 / torch.stack(ranks).double()).mean()), abs=1e-6)
         assert float(line["m@B low"]) < float(line["m@B"]) < float(line["m@B high"])
+
+
+@pytest.mark.parametrize("name", ["methods", "rewards"])
+def test_the_tables_that_ship_are_what_their_cells_say(name: str) -> None:
+    folder = Path(benchmarks.__file__).parent / "results" / "chair-v2" / name
+    found = compare(read_grid(folder))
+    assert (folder / "report" / "table.csv").read_text() == comma_separated(found)
+    assert (folder / "report" / "table.md").read_text() == markdown(found)
 
 
 def test_differences_are_paired(tmp_path: Path) -> None:
