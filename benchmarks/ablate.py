@@ -60,11 +60,12 @@ class AblateConfig:
     """Settings of all agents that have them, such as `episodes=32`; at least one arm's agent must. What an arm is about
     stays its own."""
     workers: int = 2
-    """Cells at a time."""
+    """Cells at a time; with `--device cuda` they run side by side on one GPU, the first that is visible."""
     executor: str = "local"
     """`local`, or `ray`: the cluster at RAY_ADDRESS, else one on this machine."""
     gpus: float = 0.0
-    """GPUs, or the share of one, that each cell takes on the cluster: with 0.25 four seeds share a GPU."""
+    """GPUs, or the share of one, that each cell takes on the cluster: with 0.25 four seeds share a GPU. With 0,
+    cells are counted by cores alone, and with `--device cuda` all those of a node use its first GPU."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
     logger: str = "none"
