@@ -28,6 +28,13 @@ from .train import log_format, parse_settings
 
 # Passes over the training drawings and seeds; `quick` is for a first look, `full` for a conclusion.
 PRESETS = {"quick": (1.0, "0-2"), "full": (5.0, "0-9")}
+# How `sketchless encode` makes a bank of each kind of features.
+ENCODE = {
+    "complete": "",
+    "random": "--frames random",
+    "completed": "--complete",
+    "sketch-a-net": "--encoder sketch-a-net",
+}
 SAMPLES = 16  # actions per state, in whose steps the budget of a pass is counted for every arm alike
 
 
@@ -101,6 +108,12 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     ready = [name for name, arm in sweep.arms.items() if not set(arm.needs) - set(common)]
     for name in sweep.arms.keys() - set(ready):
         console.print(f"left out: {name}, which needs --{sweep.arms[name].needs[0].replace('_', '-')}")
+    for kind, how in ENCODE.items():
+        lacking = [name for name in ready if sweep.arms[name].features == kind not in banks]
+        if lacking and not config.arms:
+            command = f"sketchless encode {how}".strip()
+            told = f"make one of the same data set with  {command}  and give --banks {kind}=<its bank>"
+            console.print(f"left out: {', '.join(lacking)}, for want of a bank; {told}", soft_wrap=True)
     ready = [name for name in ready if sweep.arms[name].features in banks]
     arms = [arm for arm in ready if not config.arms or arm in config.arms]
     if not arms:

@@ -226,6 +226,22 @@ class TestCommand:
         assert main([*arguments, "--passes", "2"]) == 2
         assert "steps" in capsys.readouterr().err
 
+    def test_arms_without_a_bank_are_named_before_the_cells_run(
+        self, bank: Path, tmp_path: Path, monkeypatch, capsys
+    ) -> None:
+        monkeypatch.setattr("sketchless.benchmarks.ablate.run_cells", lambda *_: print("cells run"))
+        monkeypatch.setattr("sketchless.benchmarks.report.run", lambda *_: None)
+        given = ["ablate", "baselines", "--bank", str(bank), "--passes", "0.2", "--out", str(tmp_path / "grid")]
+        assert main([*given, "--arms", "b1", "refined"]) == 0
+        assert "left out" not in capsys.readouterr().out
+        assert main(given) == 0
+        before = capsys.readouterr().out.split("cells run")[0].splitlines()
+        lines = [line for line in before if line.startswith("left out: ")]
+        assert [line.split(",")[0].removeprefix("left out: ") for line in lines] == ["b2", "ts", "b1-sketch-a-net"]
+        for line, how in zip(lines, ("--frames random", "--complete", "--encoder sketch-a-net"), strict=True):
+            assert f"sketchless encode {how} " in line
+        assert "--banks random=" in lines[0]
+
     def test_baselines_on_several_banks_grow_with_them(self, bank: Path, make_bank, tmp_path: Path, capsys) -> None:
         other = save_as(tmp_path / "other" / "bank.safetensors", make_bank, weights=7)
         out = tmp_path / "grid"
