@@ -42,7 +42,6 @@ class CriticConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "critic", tuple(self.critic))  # JSON knows no tuples
         if not 0 <= self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
             raise ConfigError(f"gamma={self.gamma}, gae_lambda={self.gae_lambda}: must lie in 0..1")
 

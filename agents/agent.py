@@ -29,6 +29,7 @@ from sketchless.envs.ranking import m_at_a, m_at_b
 
 from .checkpoint import load_agent, save_agent
 from .policy import POLICIES, gaussian_entropy, gaussian_kl, gaussian_log_prob, make_policy
+from .settings import check_types
 
 ADVANTAGES = ("reward", "batch-mean", "group")
 SCHEDULES = ("constant", "linear", "cosine")
@@ -68,6 +69,7 @@ class AgentConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         for name, known in (("advantage", ADVANTAGES), ("lr_schedule", SCHEDULES), ("policy", POLICIES)):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
@@ -76,6 +78,8 @@ class AgentConfig:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be a finite number above 0")
         if self.advantage == "group" and self.samples < 2:
             raise ConfigError("samples=1: the group advantage needs two samples of a state or more")
+        if self.mean_norm is not None and not 0 < self.mean_norm < math.inf:
+            raise ConfigError(f"mean_norm={self.mean_norm}: must be a finite number above 0, or None")
         if not math.isfinite(self.init_log_std):
             raise ConfigError(f"init_log_std={self.init_log_std}: must be finite")
         if self.seed < 0:

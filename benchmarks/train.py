@@ -113,7 +113,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
         raise unknown_name(f"preset of {config.agent}:", config.preset, make.presets)
     mode = config.mode or ("absolute" if config.preset == "paper" else "residual")
     settings = make.presets[config.preset]
-    overrides = parse_settings(config.set, asdict(settings))
+    overrides = parse_values(config.set)
     banks = open_banks(config.bank, config.device)
     core = Core(banks["train"], config.reward, mode, config.observation)
     job = _Job(
@@ -176,25 +176,6 @@ def parse_values(pairs: Sequence[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             values[name] = text
     return values
-
-
-def parse_settings(pairs: Sequence[str], known: dict[str, Any]) -> dict[str, Any]:
-    """`parse_values`, checked against the names and types of `known`.
-
-    Raises:
-        ConfigError: no `=`, an unknown name (with the nearest one), or a value of another type.
-    """
-    settings = parse_values(pairs)
-    for name, value in settings.items():
-        if name not in known:
-            raise unknown_name("setting", name, known)
-        default = known[name]
-        wanted = (float, int) if isinstance(default, float) else type(default)
-        if default is not None and (
-            not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
-        ):
-            raise ConfigError(f"setting {name}={value}: want a {type(default).__name__} such as {default!r}")
-    return settings
 
 
 def _train(job: _Job, seed: int, bar: Progress, stop: StopSignal) -> Any:

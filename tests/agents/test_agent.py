@@ -344,11 +344,33 @@ class TestStableBaselinesShape:
         ({"advantage": "grup"}, "did you mean 'group'"),
         ({"init_log_std": float("nan")}, "finite"),
         ({"seed": -1}, "0 or more"),
+        ({"samples": 2.5}, "samples=2.5: want a int"),
+        ({"samples": True}, "want a int"),
+        ({"learning_rate": "fast"}, "want a float"),
+        ({"normalize_advantage": 1}, "want a bool"),
+        ({"mean_norm": "abc"}, r"mean_norm='abc': want a float \| None"),
+        ({"mean_norm": 0}, "above 0, or None"),
+        ({"mean_norm": -1.0}, "above 0, or None"),
     ],
 )
 def test_impossible_settings_are_refused(core: Core, refuses, setting: dict[str, Any], match: str) -> None:
     with refuses(ConfigError, match):
         PPOAClip(core, **setting)
+
+
+@pytest.mark.parametrize("value", [2, 2.5, None])
+def test_settings_of_every_allowed_type_are_saved_and_loaded(core: Core, tmp_path: Path, value: float | None) -> None:
+    PPOAClip(core, mean_norm=value, learning_rate=1).save(tmp_path / "a.safetensors")
+    assert PPOAClip.load(tmp_path / "a.safetensors", core).config.mean_norm == value
+
+
+def test_a_list_will_do_for_a_tuple(core: Core, tmp_path: Path, refuses) -> None:
+    agent = make_agent("ppo-ac-clip", core, critic=[8, 4])
+    agent.save(tmp_path / "a.safetensors")
+    again = AGENTS["ppo-ac-clip"].load(tmp_path / "a.safetensors", core)
+    assert agent.config.critic == again.config.critic == (8, 4)
+    with refuses(ConfigError, "critic=5: want a tuple"):
+        make_agent("ppo-ac-clip", core, critic=5)
 
 
 def test_unknown_agent_names_the_nearest(core: Core, refuses) -> None:

@@ -173,6 +173,8 @@ class TestBadInput:
             (["train", "--seeds", "9-0"], "empty"),
             (["train", "--set", "learning_rat=1"], "did you mean 'learning_rate'"),
             (["train", "--set", "learning_rate=fast"], "want a float"),
+            (["train", "--set", "mean_norm=abc"], "want a float"),
+            (["train", "--set", "mean_norm=0"], "above 0"),
             (["train", "--set", "learning_rate"], "name=value"),
             (["train", "--set", "learning_rate=-1.0"], "above 0"),
             (["train", "--device", "cuda:99"], "cuda:99"),
