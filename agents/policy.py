@@ -69,7 +69,8 @@ class LinearGaussianPolicy(nn.Module):
         """The policy file that the paper's authors released, for `mode="absolute"`: W, c and log sigma^2.
 
         Raises:
-            CheckpointError: no such file, or not to be read without running code.
+            CheckpointError: no such file, not to be read without running code, or other things than dense tensors of
+                real numbers that are there in full.
             FormatError: other tensors than `actor.weight` [d, D], `actor.bias` [d], `action_log_std` [d], or
                 numbers that are not finite.
         """
@@ -81,6 +82,11 @@ class LinearGaussianPolicy(nn.Module):
         names = ("actor.weight", "actor.bias", "action_log_std")
         if not isinstance(found, dict) or set(found) != set(names):
             raise FormatError(f"{path}: want the tensors {', '.join(names)} of the released policy")
+        for name in names:
+            if unusable := _unusable(found[name]):
+                raise CheckpointError(
+                    f"{path}: {name} is {unusable}, want a plain tensor of real numbers; fetch it again"
+                )
         weight, bias, log_variance = (found[name].float() for name in names)
         if weight.dim() != 2 or bias.shape != weight.shape[:1] or log_variance.numel() != len(bias):
             shapes = ", ".join(str(tuple(part.shape)) for part in (weight, bias, log_variance))
@@ -92,6 +98,17 @@ class LinearGaussianPolicy(nn.Module):
         log_std = log_variance.flatten() / 2
         policy.load_state_dict({"mean.weight": weight, "mean.bias": bias, "log_std": log_std})
         return policy
+
+
+def _unusable(part: Any) -> str | None:
+    """Why something out of a file is no dense floating-point tensor, in words."""
+    if not isinstance(part, Tensor):
+        return f"a {type(part).__name__}"
+    if part.layout != torch.strided or part.device.type != "cpu" or not part.is_floating_point():
+        return f"{part.layout} {part.dtype} on {part.device}".replace("torch.", "")
+    if part.numel() * part.element_size() > part.untyped_storage().nbytes():  # a view of few numbers can claim any size
+        return f"{tuple(part.shape)}, more than the file holds"
+    return None
 
 
 class RecurrentGaussianPolicy(LinearGaussianPolicy):

@@ -295,7 +295,7 @@ class TestMemory:
 
 
 class TestReleasedPolicy:
-    def save(self, path: Path, **changed: Tensor) -> Path:
+    def save(self, path: Path, **changed: Any) -> Path:
         tensors = {"actor.weight": draw(8, 32), "actor.bias": draw(8), "action_log_std": torch.full((8,), -1.0)}
         torch.save(tensors | changed, path)
         return path
@@ -318,6 +318,25 @@ class TestReleasedPolicy:
             LinearGaussianPolicy.from_released(self.save(path, **{"actor.bias": draw(8) / 0}))
         with refuses(FormatError, "want the tensors"):
             LinearGaussianPolicy.from_released(self.save(path, more=draw(1)))
+
+    @pytest.mark.parametrize(
+        ("part", "fault"),
+        [
+            (7, "a int"),
+            ([1.0] * 8, "a list"),
+            (torch.ones(8, dtype=torch.int64), "int64"),
+            (torch.ones(8, dtype=torch.complex64), "complex64"),
+            (torch.ones(8).to_sparse(), "sparse"),
+            (torch.ones(8, device="meta"), "meta"),
+            (torch.ones(1).expand(1 << 40), "more than the file holds"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["actor.weight", "actor.bias", "action_log_std"])
+    def test_other_things_than_plain_tensors_are_refused(
+        self, tmp_path: Path, refuses, name: str, part: Any, fault: str
+    ) -> None:
+        with refuses(CheckpointError, f"{name} is .*{fault}"):
+            LinearGaussianPolicy.from_released(self.save(tmp_path / "policy.pth", **{name: part}))
 
     def test_never_runs_code(self, tmp_path: Path, refuses) -> None:
         class Evil:
