@@ -21,13 +21,13 @@ from stable_baselines3.common.logger import Logger, configure
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from sketchless.datasets.errors import ConfigError, DataError, unknown_name
+from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.device import resolve_device
 from sketchless.envs.core import Core
 from sketchless.envs.ranking import m_at_a, m_at_b
 
-from .checkpoint import load_agent, save_agent
+from .checkpoint import ground, load_agent, save_agent
 from .policy import POLICIES, gaussian_entropy, gaussian_kl, gaussian_log_prob, make_policy
 from .settings import check_types
 
@@ -183,6 +183,7 @@ class Agent:
         self._validation = None if validation is None else self._core_on(validation)
         self.generator = torch.Generator(self.device).manual_seed(c.seed)
         self._queue = torch.zeros(0, dtype=torch.int64, device=self.device)  # drawings left in this pass
+        self._trained_on: str | None = None  # what they are drawings of
         self._best = Best()
         self.num_timesteps = 0
         self.n_updates = 0
@@ -285,11 +286,13 @@ class Agent:
 
         Raises:
             ConfigError: a budget that is not above 0.
+            CheckpointError: a loaded agent goes on with another bank or reward than it was trained on.
             DataError: a reward, observation, loss, gradient or weight that is not finite; the policy of the last
                 update is kept.
         """
         if total_timesteps <= 0:
             raise ConfigError(f"total_timesteps={total_timesteps}: must be above 0")
+        self._begin_on(ground(self.core), reset_num_timesteps)
         if reset_num_timesteps:
             self.num_timesteps = self.n_updates = 0
             self._best, self.history = Best(), []
@@ -369,6 +372,8 @@ class Agent:
     def load(cls, path: str | os.PathLike[str], env: Any, validation: EpisodeBank | None = None, **kwargs: Any) -> Self:
         """Read an agent written by `save` for an environment of the same widths and mode.
 
+        It acts on any such bank; a `learn` that goes on needs the bank and the reward that it was trained on.
+
         Raises:
             CheckpointError: damaged, another agent, or made for another kind of environment.
         """
@@ -406,6 +411,17 @@ class Agent:
         env, step = (~fine).nonzero()[0].tolist()
         sketch = self.core.bank.sketch_ids[int(sketches[env])]
         return self.gone_wrong(f"{what} of drawing {env} of the batch ({sketch}) is not finite in step {step + 1}")
+
+    def _begin_on(self, here: str, anew: bool) -> None:
+        """Note what is trained on. Raises CheckpointError if a run that goes on began elsewhere."""
+        if self._trained_on not in (None, here):
+            if not anew:
+                raise CheckpointError(
+                    f"{self.name} was trained on {self._trained_on}, the environment has {here}; "
+                    "make that one to go on, or begin anew with reset_num_timesteps=True"
+                )
+            self._queue = self._queue[:0]
+        self._trained_on = here
 
     def _draw(self, n: int) -> Tensor:
         """The next n drawings of a random pass over the bank; passes follow each other without a gap."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import zlib
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -36,6 +38,7 @@ def save_agent(agent: Any, path: str | os.PathLike[str]) -> None:
         "numbers": agent.numbers,
         "best": {"m_at_b": best.m_at_b, "timesteps": best.timesteps, "looks": best.looks} if best.weights else None,
         "history": agent.history,
+        "trained_on": agent._trained_on,
     }
     save_tensors(path, "agent", tensors, meta)
 
@@ -62,9 +65,7 @@ def load_agent(cls: Any, path: str | os.PathLike[str], env: Any, validation: Any
         _same(start, {str(i): tensor for i, tensor in enumerate(agent._start)})
         agent._start = [start[str(i)].to(agent.device) for i in range(len(start))]
         agent.generator.set_state(tensors["random"])
-        if tensors["queue"].dtype != torch.int64 or tensors["queue"].dim() != 1:
-            raise ValueError("queue is no list of drawings")
-        agent._queue = tensors["queue"].to(agent.device)
+        agent._queue, agent._trained_on = _queue(agent, tensors["queue"], meta.get("trained_on"))
         counters = _numbers("counters", meta["counters"], {"timesteps": int, "updates": int, "budget": int})
         agent.num_timesteps, agent.n_updates, agent._budget = (counters[k] for k in ("timesteps", "updates", "budget"))
         agent.numbers = _numbers("numbers", meta["numbers"], dict.fromkeys(agent.numbers, float))
@@ -84,6 +85,30 @@ def load_agent(cls: Any, path: str | os.PathLike[str], env: Any, validation: Any
         fault = " ".join(str(error).split())
         raise CheckpointError(f"{path}: lacks a part of a checkpoint ({fault}); use an earlier one") from error
     return agent
+
+
+def ground(core: Any) -> str:
+    """What an agent trains on, in words that differ where the drawings, the photos, the head or the reward do."""
+    bank = core.bank
+    names = [bank.sketch_ids, bank.photo_ids, dict(bank.provenance)]
+    sums = zlib.crc32(json.dumps(names, sort_keys=True, default=str).encode())
+    for tensor in (bank.lengths, bank.targets, bank.gallery, bank.weight, bank.bias):
+        sums = zlib.crc32(tensor.cpu().contiguous().numpy().data, sums)
+    size = f"{len(bank)} drawings, {len(bank.photo_ids)} photos"
+    return f"bank {sums:08x} ({bank.split}, {size}) with reward {core.reward.name}"
+
+
+def _queue(agent: Any, queue: Tensor, trained_on: Any) -> tuple[Tensor, str | None]:
+    """The drawings left in the pass, and what bank they are of; None: any. Raises ValueError."""
+    if queue.dtype != torch.int64 or queue.dim() != 1 or bool((queue < 0).any()):
+        raise ValueError("queue is no list of drawings; use an earlier file")
+    if not isinstance(trained_on, str | None):
+        raise ValueError(f"trained_on is {trained_on!r}, no text; use an earlier file")
+    if bool((queue >= len(agent.core.bank)).any()):
+        if trained_on == ground(agent.core):
+            raise ValueError(f"queue holds drawings beyond the {len(agent.core.bank)} of the bank; use an earlier file")
+        trained_on = trained_on or "a bank of more drawings"  # files of version 0.1 do not say which
+    return queue.to(agent.device), trained_on
 
 
 def _config(kind: Any, values: Any) -> Any:

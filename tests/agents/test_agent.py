@@ -16,6 +16,7 @@ from sketchless.agents import AGENTS, Agent, PPOAClip, PPOConfig, advantages, ga
 from sketchless.agents.ppo_a_clip import clipped_loss
 from sketchless.datasets import CheckpointError, ConfigError, DataError
 from sketchless.encoders import EpisodeBank
+from sketchless.encoders.tensorfile import load_tensors, save_tensors
 from sketchless.envs import Core, RewardScheme
 
 SMALL = {"episodes": 4, "samples": 3, "eval_every": 3}
@@ -262,6 +263,53 @@ def test_load_refuses_another_kind_of_environment(make_bank, tmp_path: Path, ref
         PPOAClip.load(tmp_path / "a.safetensors", Core(make_bank(), mode="absolute"))
     with refuses(CheckpointError, "do not fit"):
         PPOAClip.load(tmp_path / "a.safetensors", Core(make_bank(width=48)))
+
+
+class TestAnotherBank:
+    """An agent acts on any bank of the same widths, but goes on training only where it began."""
+
+    @pytest.fixture
+    def file(self, core: Core, tmp_path: Path) -> Path:
+        PPOAClip(core, **SMALL).learn(60).save(tmp_path / "a.safetensors")
+        return tmp_path / "a.safetensors"
+
+    def others(self, make_bank) -> list[Core]:
+        bank = make_bank(n=10, steps=5)
+        return [Core(make_bank(n=3, steps=5)), Core(make_bank(n=10, steps=5, seed=1)), Core(bank, "inv-rank")]
+
+    def test_it_predicts_there_but_does_not_go_on(self, make_bank, file: Path, refuses) -> None:
+        for other in self.others(make_bank):
+            agent = PPOAClip.load(file, other)
+            agent.predict(other.frames[0].numpy())
+            with refuses(
+                CheckpointError, r"trained on bank .*10 drawings.*reward combined, the environment has bank .*"
+            ):
+                agent.learn(120, reset_num_timesteps=False)
+
+    def test_it_may_begin_a_run_of_its_own_there(self, make_bank, file: Path) -> None:
+        for other in self.others(make_bank):
+            agent = PPOAClip.load(file, other).learn(60)
+            assert agent.learn(120, reset_num_timesteps=False).num_timesteps >= 120
+
+    def test_files_that_do_not_say_where_still_work(self, core: Core, make_bank, file: Path, refuses) -> None:
+        tensors, meta = load_tensors(file, "agent")
+        del meta["trained_on"]
+        save_tensors(file, "agent", tensors | {"queue": torch.tensor([9, 3])}, meta)
+        assert PPOAClip.load(file, core).learn(120, reset_num_timesteps=False).num_timesteps == 120
+        fewer = Core(make_bank(n=3, steps=5))
+        agent = PPOAClip.load(file, fewer)
+        agent.predict(fewer.frames[0].numpy())
+        with refuses(CheckpointError, "trained on a bank of more drawings"):
+            agent.learn(120, reset_num_timesteps=False)
+
+    @pytest.mark.parametrize("queue", [[10], [-1], [0, 99]])
+    def test_drawings_that_the_bank_does_not_hold_are_refused(
+        self, core: Core, file: Path, refuses, queue: list[int]
+    ) -> None:
+        tensors, meta = load_tensors(file, "agent")
+        save_tensors(file, "agent", tensors | {"queue": torch.tensor(queue)}, meta)
+        with refuses(CheckpointError, "queue"):
+            PPOAClip.load(file, core)
 
 
 def test_load_refuses_damaged_files(core: Core, tmp_path: Path, refuses) -> None:
