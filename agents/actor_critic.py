@@ -40,6 +40,9 @@ class CriticConfig(AgentConfig):
     value_weight: float = 0.5
     """Of the critic's loss beside the actor's."""
 
+    _not_negative: ClassVar[tuple[str, ...]] = ("value_weight",)
+    _unread: ClassVar[tuple[str, ...]] = ("advantage", "weight_decay")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
@@ -104,7 +107,7 @@ class ActorCritic(Agent):
     """Base of the agents with a critic. Subclasses say `algorithm_with`.
 
     Raises:
-        ConfigError: a recurrent policy or a weight decay, which these algorithms do not know.
+        ConfigError: a policy that is not linear, which these algorithms do not know.
     """
 
     Config = CriticConfig
@@ -118,8 +121,6 @@ class ActorCritic(Agent):
         config, core = self.config, self.core
         if config.policy != "linear":
             raise ConfigError(f"policy {config.policy!r}: {self.name} knows only linear; choose an actor-only agent")
-        if config.weight_decay:
-            raise ConfigError(f"weight_decay={config.weight_decay}: {self.name} has none; choose an actor-only agent")
         common = {
             "policy": CriticPolicy,
             "env": None,

@@ -76,16 +76,22 @@ class AgentConfig:
         for name in ("learning_rate", "episodes", "samples", "max_grad_norm", "eval_every", *self._positive):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be a finite number above 0")
-        if self.advantage == "group" and self.samples < 2:
+        for name in ("weight_decay", "patience", "seed", *self._not_negative):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be a finite number, 0 or more")
+        for f in fields(self):
+            if f.name in self._unread and getattr(self, f.name) != f.default:
+                raise ConfigError(f"{f.name}={getattr(self, f.name)}: this agent does not read it; leave it out")
+        if self.advantage == "group" and "advantage" not in self._unread and self.samples < 2:
             raise ConfigError("samples=1: the group advantage needs two samples of a state or more")
         if self.mean_norm is not None and not 0 < self.mean_norm < math.inf:
             raise ConfigError(f"mean_norm={self.mean_norm}: must be a finite number above 0, or None")
         if not math.isfinite(self.init_log_std):
             raise ConfigError(f"init_log_std={self.init_log_std}: must be finite")
-        if self.seed < 0:
-            raise ConfigError(f"seed={self.seed}: must be 0 or more")
 
     _positive: ClassVar[tuple[str, ...]] = ()  # further settings that must be above 0
+    _not_negative: ClassVar[tuple[str, ...]] = ()  # ... that must be 0 or more
+    _unread: ClassVar[tuple[str, ...]] = ()  # settings without effect on this agent: they stay as they are
 
 
 class Batch(NamedTuple):

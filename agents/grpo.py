@@ -12,6 +12,8 @@ from typing import ClassVar
 from torch import Tensor
 from torch.func import functional_call
 
+from sketchless.datasets.errors import ConfigError
+
 from .agent import Agent, AgentConfig, Batch, average
 from .policy import gaussian_kl
 from .ppo_a_clip import PPOConfig, clipped_loss
@@ -23,6 +25,14 @@ class GRPOConfig(PPOConfig):
 
     beta: float = 1e-3
     """Weight of the KL divergence from the policy that training began with (B1)."""
+
+    _not_negative: ClassVar[tuple[str, ...]] = ("beta",)
+    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples < 2:
+            raise ConfigError("samples=1: grpo compares samples of a state; it needs two or more")
 
 
 def group_advantages(reward: Tensor, valid: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import linear, normalize
@@ -17,6 +18,8 @@ class SupervisedConfig(AgentConfig):
     samples: int = 1
     """Their losses need no samples: with one, a step of the environment is an example."""
     advantage: str = "reward"
+
+    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage")
 
 
 class Supervised(Agent):

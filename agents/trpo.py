@@ -29,6 +29,7 @@ class TRPOConfig(CriticConfig):
     """Steps of the critic per update."""
 
     _positive: ClassVar[tuple[str, ...]] = ("target_kl", "cg_steps", "cg_damping", "critic_updates")
+    _unread: ClassVar[tuple[str, ...]] = (*CriticConfig._unread, "value_weight", "max_grad_norm")
 
 
 class ClosedFormTRPO(ContribTRPO):

@@ -406,6 +406,34 @@ def test_impossible_settings_are_refused(core: Core, refuses, setting: dict[str,
         PPOAClip(core, **setting)
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "match"),
+    [
+        ("ppo-a-clip", {"weight_decay": -1}, "0 or more"),
+        ("ppo-a-clip", {"patience": -3}, "0 or more"),
+        ("grpo", {"samples": 1}, "two or more"),
+        ("grpo", {"beta": -1.0}, "0 or more"),
+        ("grpo", {"advantage": "reward"}, "does not read"),
+        ("ppo-ac-clip", {"advantage": "reward"}, "does not read"),
+        ("ppo-ac-kl", {"weight_decay": 0.1}, "does not read"),
+        ("ppo-ac-kl", {"value_weight": -0.1}, "0 or more"),
+        ("trpo", {"max_grad_norm": 1.0}, "does not read"),
+        ("rank-softmax", {"normalize_advantage": False}, "does not read"),
+    ],
+)
+def test_settings_that_make_no_sense_for_an_agent_are_refused(
+    core: Core, refuses, name: str, setting: dict[str, Any], match: str
+) -> None:
+    with refuses(ConfigError, match):
+        make_agent(name, core, **setting)
+
+
+@pytest.mark.parametrize("name", ["ppo-ac-clip", "ppo-ac-kl", "trpo", "rank-softmax"])
+def test_one_sample_will_do_where_none_are_compared(core: Core, name: str) -> None:
+    before = weights(agent := make_agent(name, core, episodes=4, samples=1))
+    assert not equal(before, weights(agent.learn(40)))
+
+
 @pytest.mark.parametrize("value", [2, 2.5, None])
 def test_settings_of_every_allowed_type_are_saved_and_loaded(core: Core, tmp_path: Path, value: float | None) -> None:
     PPOAClip(core, mean_norm=value, learning_rate=1).save(tmp_path / "a.safetensors")

@@ -212,7 +212,7 @@ class TestActorCritic:
     def test_what_it_does_not_know_is_refused(self, core: Core, refuses) -> None:
         with refuses(ConfigError, "knows only linear"):
             TRPO(core, policy="gru")
-        with refuses(ConfigError, "has none"):
+        with refuses(ConfigError, "does not read"):
             TRPO(core, weight_decay=0.1)
 
     @pytest.mark.parametrize("agent", [PPOACClip, TRPO])
