@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from rich.progress import Progress
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.logger import Logger, configure
 from torch import Tensor, nn
@@ -277,7 +278,9 @@ class Agent:
         total_timesteps: int,
         callback: Any = None,
         log_interval: int = 1,
+        tb_log_name: str = "",
         reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
     ) -> Self:
         """Train for a number of environment steps (drawings x frames x samples).
 
@@ -288,7 +291,9 @@ class Agent:
                 `prepare`. Returning False stops and, before the budget is spent, leaves the policy as it is, so
                 that training can go on.
             log_interval: updates between two dumps of the logger.
+            tb_log_name: taken as in stable-baselines3, without effect: `set_logger` says where to log.
             reset_num_timesteps: begin counting anew.
+            progress_bar: show one, by `rich`.
 
         Raises:
             ConfigError: a budget that is not above 0.
@@ -308,20 +313,25 @@ class Agent:
         callback.on_training_start(locals(), globals())
         if self._validation is not None and not self.history:
             self._look()
-        going = all(callback.on_step() for _ in self.prepare())
-        start, before = time.perf_counter(), self.num_timesteps
-        while going and self.num_timesteps < total_timesteps and not self._stalled():
-            callback.on_rollout_start()
-            batch = self.collect()
-            callback.on_rollout_end()
-            logged = self._update_or_undo(batch)
-            self.n_updates += 1
-            if self._validation is not None and self.n_updates % self.config.eval_every == 0:
-                self._look()
-            self.logger.record("time/fps", int((self.num_timesteps - before) / max(time.perf_counter() - start, 1e-9)))
-            self._log(batch, logged, log_interval)
-            callback.update_locals(locals())
-            going = callback.on_step()
+        with Progress(disable=not progress_bar) as bar:
+            task = bar.add_task(self.name, total=total_timesteps, completed=self.num_timesteps)
+            going = all(callback.on_step() for _ in self.prepare())
+            start, before = time.perf_counter(), self.num_timesteps
+            while going and self.num_timesteps < total_timesteps and not self._stalled():
+                callback.on_rollout_start()
+                batch = self.collect()
+                callback.on_rollout_end()
+                logged = self._update_or_undo(batch)
+                self.n_updates += 1
+                if self._validation is not None and self.n_updates % self.config.eval_every == 0:
+                    self._look()
+                self.logger.record(
+                    "time/fps", int((self.num_timesteps - before) / max(time.perf_counter() - start, 1e-9))
+                )
+                self._log(batch, logged, log_interval)
+                callback.update_locals(locals())
+                going = callback.on_step()
+                bar.update(task, completed=self.num_timesteps)
         # A callback that says stop in the very update that spends the budget interrupts nothing.
         if (going or self.num_timesteps >= total_timesteps) and self._validation is not None:
             self._look()

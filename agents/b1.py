@@ -14,6 +14,14 @@ class B1(Agent):
 
     name = "b1"
 
-    def learn(self, total_timesteps: int, *_: Any, **__: Any) -> Self:
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: Any = None,
+        log_interval: int = 1,
+        tb_log_name: str = "",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
         """There is nothing to learn: no steps are taken."""
         return self

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
@@ -372,6 +374,18 @@ class TestStableBaselinesShape:
         rollout = {f"rollout/{key}" for key in ("reward", "reward_local", "reward_trajectory", "rank")}
         train = {f"train/{key}" for key in ("approx_kl", "clip_fraction", "entropy", "std", "learning_rate")}
         assert rollout | train | {"time/fps", "time/total_timesteps"} <= set(header)
+
+    @pytest.mark.parametrize("name", AGENTS)
+    def test_learn_takes_the_arguments_of_ppo_in_their_order(self, core: Core, name: str) -> None:
+        assert list(signature(AGENTS[name].learn).parameters) == list(signature(PPO.learn).parameters)
+        agent = make_agent(name, core).learn(1, None, 1, "run", True, False)
+        agent.learn(agent.num_timesteps + 1, reset_num_timesteps=False, tb_log_name="run")
+
+    def test_a_progress_bar_goes_to_the_end(self, core: Core, capsys: pytest.CaptureFixture[str]) -> None:
+        PPOAClip(core, **SMALL).learn(180)
+        assert capsys.readouterr().out == ""
+        PPOAClip(core, **SMALL).learn(180, progress_bar=True)
+        assert "100%" in capsys.readouterr().out
 
     def test_environments_of_ours_are_accepted(self, make_bank) -> None:
         bank = make_bank()
