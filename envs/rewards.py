@@ -49,8 +49,8 @@ class RewardScheme:
         """
         ranks = torch.arange(1, size + 1, device=device)
         paid = self._numbers(self.local(ranks, size), ranks.shape, f"{size} ranks: want a tensor of {size} numbers")
-        if not torch.isfinite(paid).all():
-            raise ConfigError(f"reward {self.name!r} is NaN or infinite for a rank among {size} photos")
+        if len(broken := ranks[~torch.isfinite(paid)]):
+            raise ConfigError(f"reward {self.name!r} is NaN or infinite for rank {int(broken[0])} of {size}")
         return paid
 
     def steadiness(self, before: Tensor, after: Tensor) -> Tensor:
