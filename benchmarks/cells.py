@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
-from sketchless.datasets.errors import ConfigError, ResourceError, SketchlessError
+from sketchless.datasets.errors import ConfigError, ResourceError, SketchlessError, out_of_memory
 from sketchless.datasets.files import replacing, write_json
 
 from .runs import Interrupted, machine
@@ -115,7 +113,7 @@ def perform(cell: Cell, folder: Path, progress: Progress) -> Outcome:
         except KeyboardInterrupt:
             return Outcome("stopped")
         except BaseException as error:  # SystemExit too: a cell must not end its worker
-            scarce = isinstance(error, (ResourceError, MemoryError, torch.OutOfMemoryError))
+            scarce = isinstance(error, ResourceError) or out_of_memory(error)
             return _failed(home, f"{type(error).__name__}: {error}", traceback.format_exc(), scarce)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sketchless.datasets.errors import SketchlessError, unknown_name
+from sketchless.datasets.errors import ResourceError, SketchlessError, out_of_memory, unknown_name
 
 # Module, config class, one line of help. Modules are imported only when their command is used.
 COMMANDS = {
@@ -60,12 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as interrupt:
         return _fail(str(interrupt) or "interrupted", 130)
-    except (SketchlessError, MemoryError) as error:
-        if debug:
+    except (SketchlessError, MemoryError, RuntimeError) as error:
+        if out_of_memory(error):
+            error = ResourceError("out of memory; use fewer episodes or samples (--set), or a smaller input size")
+        if debug or not isinstance(error, SketchlessError):
             raise
-        if isinstance(error, SketchlessError):
-            return _fail(str(error), error.exit_code)
-        return _fail("out of memory; use fewer drawings at a time or a smaller input size", 3)
+        return _fail(str(error), error.exit_code)
     return 0
 
 

@@ -51,3 +51,10 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names[:LISTED])}{more}"
     return ConfigError(f"unknown {kind} {name!r}: {hint}")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's own, torch's on a GPU, and the bare one of torch's CPU."""
+    if isinstance(error, RuntimeError):  # torch is not imported to find out
+        return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sketchless.benchmarks.cli import COMMANDS, main
@@ -230,6 +231,25 @@ class TestBadInput:
         monkeypatch.setattr("os.fsync", full)
         assert train(bank, tmp_path / "run") == 3
         assert "no room" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "raises",
+        [
+            lambda: torch.empty(1 << 60, dtype=torch.uint8),
+            lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 EiB")),
+            lambda: bytearray(1 << 62),
+        ],
+        ids=["cpu", "cuda", "python"],
+    )
+    def test_too_little_memory_is_exit_code_three(self, bank: Path, capsys, monkeypatch, raises) -> None:
+        monkeypatch.setattr("sketchless.benchmarks.train.run", lambda config: raises())
+        assert main(["train", "--bank", str(bank)]) == 3
+        assert capsys.readouterr().err.startswith("sketchless: out of memory; use fewer episodes or samples")
+
+    def test_other_runtime_errors_are_no_lack_of_memory(self, bank: Path, monkeypatch) -> None:
+        monkeypatch.setattr("sketchless.benchmarks.train.run", lambda config: torch.ones(2) @ torch.ones(3))
+        with pytest.raises(RuntimeError, match="size"):
+            main(["train", "--bank", str(bank)])
 
     def test_debug_shows_the_traceback(self) -> None:
         with pytest.raises(Exception, match="unknown command"):
