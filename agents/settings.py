@@ -21,7 +21,7 @@ def check_types(config: Any) -> None:
     for setting in fields(config):
         value = getattr(config, setting.name)
         if not _fits(value, hints[setting.name]):
-            raise ConfigError(f"{setting.name}={value!r}: want a {getattr(setting.type, '__name__', setting.type)}")
+            raise ConfigError(f"{setting.name}={value!r}: want type {getattr(setting.type, '__name__', setting.type)}")
         if isinstance(value, list) and get_origin(hints[setting.name]) is tuple:  # JSON knows no tuples
             object.__setattr__(config, setting.name, tuple(value))
 

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
 from sketchless.encoders.tensorfile import read_meta
 
 from . import report
-from .ablation.sweep import FEATURES, SWEEPS, Sweep, cells
+from .ablation.sweep import FEATURES, SWEEPS, Sweep, cells, read_by
 from .report_compare import Comparison
 from .runner import run_cells
 from .runs import parse_seeds, read_json
-from .train import log_format, parse_settings
+from .train import log_format, parse_values
 
 # Passes over the training drawings and seeds; `quick` is for a first look, `full` for a conclusion.
 PRESETS = {"quick": (1.0, "0-2"), "full": (5.0, "0-9")}
@@ -165,14 +165,16 @@ def _common(config: AblateConfig, folder: Path) -> dict[str, Any]:
 
 
 def _overrides(config: AblateConfig, sweep: Sweep, arms: Sequence[str]) -> dict[str, Any]:
-    """`config.set` as values, each of a name and type that an agent of these arms has."""
-    agents = dict.fromkeys(sweep.arms[arm].settings.get("agent", config.agent) for arm in arms)
-    known: dict[str, Any] = {}
-    for agent in agents:
-        known |= asdict(agent_class(agent).Config())
-    found = parse_settings(config.set, known)
+    """`config.set` as values, each of a name, type and range that an agent of these arms has."""
+    found = parse_values(config.set)
     if "seed" in found:
         raise ConfigError(f"setting seed={found['seed']}: every cell has a seed of its own; give --seeds")
+    agents = {agent: read_by(agent) for agent in (sweep.arms[arm].settings.get("agent", config.agent) for arm in arms)}
+    for name in found:
+        if not any(name in read for read in agents.values()):
+            raise unknown_name("setting", name, sorted(set().union(*agents.values())))
+    for agent, read in agents.items():
+        agent_class(agent).Config(**{name: value for name, value in found.items() if name in read})
     return found
 
 

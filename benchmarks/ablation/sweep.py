@@ -227,12 +227,15 @@ def cells(
                 unasked = optional - set(arm.needs)
                 shared = {key: value for key, value in common.items() if key not in unasked}
                 settings = {**shared, **of_arm[seed % len(of_arm)], **arm.settings, "seed": seed}
-                settings["set"] = _known(settings["agent"], {**overrides, **arm.set})
+                agent = agent_class(settings["agent"]).Config
+                every, read = agent.__dataclass_fields__, read_by(settings["agent"])
+                settings["set"] = {name: value for name, value in overrides.items() if name in read}
+                settings["set"] |= {name: value for name, value in arm.set.items() if name in every}
                 grid.append(Cell(f"{name}/{arm_name}/seed-{seed}", EXPERIMENT, settings))
     return grid
 
 
-def _known(agent: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Overrides that this agent has: a grid's agents do not share all settings."""
-    names = agent_class(agent).Config.__dataclass_fields__
-    return {name: value for name, value in overrides.items() if name in names}
+def read_by(agent: str) -> set[str]:
+    """Settings that an agent has and uses: a grid's agents do not share all."""
+    config = agent_class(agent).Config
+    return set(config.__dataclass_fields__) - set(getattr(config, "_unread", ()))

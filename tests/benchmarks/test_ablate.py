@@ -299,7 +299,7 @@ class TestCommand:
         ("arguments", "match"),
         [
             (["--set", "episode=32"], "did you mean 'episodes'"),
-            (["--set", "episodes=abc"], "such as 16"),
+            (["--set", "episodes=abc"], "want type int"),
             (["--set", "episodes=0"], "above 0"),
             (["--set", "seed=3"], "give --seeds"),
             (["--arms", "vpg", "--set", "clip=0.1"], "unknown setting 'clip'"),
