@@ -11,9 +11,11 @@ made in the PettingZoo game, on the test split.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -217,30 +219,27 @@ def play(env: sketch_game_v0.SketchGame, policy: Policy) -> dict[str, tuple[floa
     return played
 
 
-def interval(values: npt.NDArray[np.float64], seed: int = 0) -> str:
-    """Mean with its 95 % bootstrap interval over sketches."""
+def interval(values: npt.NDArray[np.float64], seed: int = 0) -> list[float]:
+    """Mean, then its 95 % bootstrap interval over sketches."""
     rng = np.random.default_rng(seed)
     means = values[rng.integers(len(values), size=(2000, len(values)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+    return [float(values.mean()), float(low), float(high)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--bank", default="procedural", help="bank file, or the name of one that ships")
-    parser.add_argument("--encoder", default=None, help="encoder file; by default the one beside the bank")
-    parser.add_argument("--updates", type=int, default=Config.updates)
-    parser.add_argument("--seed", type=int, default=Config.seed)
-    given = parser.parse_args()
-    config = Config(updates=given.updates, seed=given.seed)
-    torch.set_num_threads(1)  # the networks are small: more threads only wait for each other
+Scores = dict[str, dict[str, Any]]  # by policy
 
-    planted = plant_noise(dataset_of(EpisodeBank.load(given.bank, "train")), config.noise, splits=("train", "test"))
-    train_env = make(given.bank, given.encoder, planted.dataset, "train")
-    selector, refiner = train(train_env.game, config)
 
-    test_env = make(given.bank, given.encoder, planted.dataset, "test")
-    still = torch.zeros(test_env.game.core.action_dim)
+def run(config: Config, bank: str = "procedural", encoder: str | None = None) -> Scores:
+    """Train on the training split and judge on the test split, beside keeping everything.
+
+    Of every policy: mean `score` 1/rank, `gain` over keeping everything with its interval, and what share it keeps
+    of the strokes of the `drawing` and of the `noise`.
+    """
+    planted = plant_noise(dataset_of(EpisodeBank.load(bank, "train")), config.noise, splits=("train", "test"))
+    selector, refiner = train(make(bank, encoder, planted.dataset, "train").game, config)
+    env = make(bank, encoder, planted.dataset, "test")
+    still = torch.zeros(env.game.core.action_dim)
 
     @torch.no_grad()
     def selects(x: Tensor) -> bool:
@@ -258,17 +257,42 @@ def main() -> None:
         "both trained": lambda x, info: (selects(x), refines(x)),
         "drop what was planted": lambda x, info: (not planted.noise[info["sketch_id"]][info["stroke"]], still),
     }
-    print(f"mean 1/rank on {len(test_env.game.sketches)} test sketches with {config.noise} noise strokes each")
-    everything = None
+    found: Scores = {}
+    everything = np.zeros(0)
     for name, policy in policies.items():
-        played = play(test_env, policy)
-        score = np.array([score for score, _ in played.values()])
-        everything = score if everything is None else everything
+        played = play(env, policy)
         noise = np.concatenate([planted.noise[sketch] for sketch in played])
         kept = np.concatenate([np.isin(range(len(planted.noise[s])), strokes) for s, (_, strokes) in played.items()])
-        gain = f"{interval(score - everything)} over keeping everything"
-        shares = f"keeps {kept[~noise].mean():.0%} of the drawing, {kept[noise].mean():.0%} of the noise"
-        print(f"  {name:24s} {score.mean():.3f}   {gain}   {shares}")
+        score = np.array([score for score, _ in played.values()])
+        everything = everything if found else score
+        found[name] = {
+            "score": float(score.mean()),
+            "gain": interval(score - everything),
+            "drawing": float(kept[~noise].mean()),
+            "noise": float(kept[noise].mean()),
+        }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--bank", default="procedural", help="bank file, or the name of one that ships")
+    parser.add_argument("--encoder", default=None, help="encoder file; by default the one beside the bank")
+    parser.add_argument("--updates", type=int, default=Config.updates)
+    parser.add_argument("--seed", type=int, default=Config.seed)
+    parser.add_argument("--out", type=Path, default=None, help="JSON file for the scores")
+    given = parser.parse_args()
+    config = Config(updates=given.updates, seed=given.seed)
+    torch.set_num_threads(1)  # the networks are small: more threads only wait for each other
+
+    found = run(config, given.bank, given.encoder)
+    print(f"mean 1/rank on the test sketches with {config.noise} noise strokes each")
+    for name, told in found.items():
+        gain = "{:+.3f} [{:+.3f}, {:+.3f}] over keeping everything".format(*told["gain"])
+        shares = f"keeps {told['drawing']:.0%} of the drawing, {told['noise']:.0%} of the noise"
+        print(f"  {name:24s} {told['score']:.3f}   {gain}   {shares}")
+    if given.out is not None:
+        given.out.write_text(json.dumps({"config": asdict(config), "scores": found}, indent=1) + "\n")
 
 
 def make(bank: str, encoder: str | None, dataset: SketchDataset, split: str) -> sketch_game_v0.SketchGame:
