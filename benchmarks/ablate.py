@@ -122,6 +122,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     grid = [cell for cell in every if _arm(cell.id) in arms]
     for cell in grid:
         agent_class(cell.settings["agent"]).Config(**cell.settings["set"])  # refuses values out of range
+    usual = sweep.reference in arms
     _claim(
         folder,
         {
@@ -129,8 +130,8 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
             "title": sweep.title,
             "arms": arms,
             "labels": {arm: sweep.arms[arm].label for arm in arms},
-            "reference": sweep.reference if sweep.reference in arms else arms[0],
-            "family": sweep.family,
+            "reference": sweep.reference if usual else arms[0],
+            "family": sweep.family if usual else f"each arm against {sweep.arms[arms[0]].label}, in m@B",
             "seeds": seed_list,
             "published": sweep.published,
             "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published},
@@ -165,7 +166,7 @@ def _common(config: AblateConfig, folder: Path) -> dict[str, Any]:
 
 
 def _overrides(config: AblateConfig, sweep: Sweep, arms: Sequence[str]) -> dict[str, Any]:
-    """`config.set` as values, each of a name, type and range that an agent of these arms has."""
+    """`config.set` as values, each of a name that an agent of these arms has and reads."""
     found = parse_values(config.set)
     if "seed" in found:
         raise ConfigError(f"setting seed={found['seed']}: every cell has a seed of its own; give --seeds")
@@ -173,8 +174,6 @@ def _overrides(config: AblateConfig, sweep: Sweep, arms: Sequence[str]) -> dict[
     for name in found:
         if not any(name in read for read in agents.values()):
             raise unknown_name("setting", name, sorted(set().union(*agents.values())))
-    for agent, read in agents.items():
-        agent_class(agent).Config(**{name: value for name, value in found.items() if name in read})
     return found
 
 
