@@ -459,7 +459,7 @@ def test_a_list_will_do_for_a_tuple(core: Core, tmp_path: Path, refuses) -> None
     agent.save(tmp_path / "a.safetensors")
     again = AGENTS["ppo-ac-clip"].load(tmp_path / "a.safetensors", core)
     assert agent.config.critic == again.config.critic == (8, 4)
-    with refuses(ConfigError, "critic=5: want a tuple"):
+    with refuses(ConfigError, "critic=5: want type tuple"):
         make_agent("ppo-ac-clip", core, critic=5)
 
 
