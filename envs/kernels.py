@@ -156,7 +156,7 @@ def _places(order: Tensor) -> Tensor:
 
 
 def _in_threads(work: Callable[[slice], None], rows: int, size: int) -> None:
-    """Do `work` on all rows, in parts; a second thread takes some of them where that pays."""
+    """Do `work` on all rows, in parts; other threads take some of them where that pays."""
     step = max(_CACHED // max(size, 1), 1)
     parts = iter([slice(i, min(i + step, rows)) for i in range(0, rows, step)])
 
