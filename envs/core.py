@@ -267,11 +267,17 @@ class Core:
         if actions.shape != shape:
             wanted = ", ".join(["B", *map(str, shape[1:])])
             raise ConfigError(f"actions {tuple(actions.shape)} for {shape[0]} sketches: want [{wanted}]")
+        self._check_device("actions", actions)
+
+    def _check_device(self, name: str, given: Tensor) -> None:
+        if given.device != self.frames.device:
+            raise ConfigError(f"{name} are on {given.device}, the bank on {self.frames.device}: move them there")
 
     def _rows(self, sketches: Tensor) -> Tensor:
         """The same, once they are known to be rows of the bank; off the CPU `index_select` sees to that."""
         if not isinstance(sketches, Tensor) or sketches.dtype != torch.int64 or sketches.dim() != 1:
             raise ConfigError(f"sketches are {described(sketches)}: want a tensor int64 [B] of rows of the bank")
+        self._check_device("sketches", sketches)
         if sketches.device.type == "cpu" and len(sketches):
             low, high = map(int, sketches.aminmax())
             if low < 0 or high >= len(self.bank):

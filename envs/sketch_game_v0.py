@@ -26,7 +26,7 @@ from .camera import dataset_of
 from .game import Game, Outcome, Position
 from .game_rendering import GameRenderer
 from .inputs import as_action, as_count, as_seed, open_bank
-from .ranking import percentile
+from .ranking import described, percentile
 from .rewards import Local, RewardScheme
 from .subsets import strokes_of
 
@@ -279,6 +279,8 @@ def _open_encoder(
 ) -> Encoder:
     if isinstance(encoder, Encoder):
         return encoder
+    if not (encoder is None or isinstance(encoder, str | os.PathLike)):
+        raise ConfigError(f"encoder is {described(encoder)}: want the Encoder of this bank, or its file")
     if encoder is None:
         if isinstance(bank, EpisodeBank):
             raise ConfigError("the game draws pictures of its own: give the encoder= that made this bank")

@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import compress
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,11 +117,11 @@ def drop_frames(bank: EpisodeBank, share: float, seed: int = 0) -> EpisodeBank:
         seed: 0 or more.
 
     Raises:
-        ConfigError: a share outside 0..1, a negative seed.
+        ConfigError: a share that is no number of 0..1, a negative seed.
     """
     seed = as_count("seed", seed, 0)
-    if not 0 <= share <= 1:
-        raise ConfigError(f"share={share} of frames to drop: want a share of 0 to 1")
+    if not (isinstance(share, Real) and 0 <= share <= 1):
+        raise ConfigError(f"share={share!r} of frames to drop: want a share of 0 to 1")
     steps = bank.features.shape[1]
     draws = [np.random.default_rng([seed, zlib.crc32(name.encode())]).random(steps) for name in bank.sketch_ids]
     frame = torch.arange(steps)

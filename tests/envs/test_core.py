@@ -402,12 +402,13 @@ def test_scoring_refuses_a_wrong_shape_and_an_unknown_credit(make_bank: MakeBank
         (torch.zeros(8), r"actions \(8,\)"),
         (torch.zeros(4, 1), r"actions \(4, 1\)"),
         (torch.zeros(4, 1, 8), r"actions \(4, 1, 8\)"),
+        (torch.zeros(4, 8, device="meta"), "actions are on meta, the bank on cpu: move them there"),
         (torch.zeros(4, 8, dtype=torch.complex64), r"actions are torch.complex64 \(4, 8\): want a tensor of real"),
         (torch.zeros(4, 8, dtype=torch.bool), "actions are torch.bool"),
         (np.zeros((4, 8)), "actions are ndarray"),
         (None, "actions are NoneType"),
     ],
-    ids=["one row", "no row", "one column", "three dimensions", "complex", "bool", "array", "None"],
+    ids=["one row", "no row", "one column", "three dimensions", "device", "complex", "bool", "array", "None"],
 )
 def test_164_stepping_refuses_what_would_be_broadcast(
     action: Any, match: str, make_bank: MakeBank, refuses: Refuses
@@ -422,6 +423,7 @@ def test_164_stepping_refuses_what_would_be_broadcast(
     [
         (torch.tensor([0, -1]), "sketch -1 is no row of the bank: want 0 to 11"),
         (torch.tensor([12, 0]), "sketch 12 is no row"),
+        (torch.tensor([0, 1], device="meta"), "sketches are on meta, the bank on cpu"),
         (torch.tensor([0, 1], dtype=torch.int32), r"sketches are torch.int32 \(2,\): want a tensor int64 \[B\]"),
         (torch.tensor([True, False]), "sketches are torch.bool"),
         (torch.tensor([[0, 1]]), r"sketches are torch.int64 \(1, 2\)"),

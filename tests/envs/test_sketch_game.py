@@ -329,6 +329,7 @@ def test_arguments_that_make_no_sense(
         ({"max_cycles": 1.5}, "max_cycles=1.5: must be a whole number"),
         ({"capacity": 0}, "capacity=0"),
         ({"encoder": None}, "encoder="),
+        ({"encoder": 3}, "encoder is int: want the Encoder of this bank"),
     ):
         with refuses(ConfigError, says):
             make(**parts | options)

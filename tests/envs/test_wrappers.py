@@ -221,7 +221,7 @@ def test_what_is_lost_follows_from_seed_and_id(make_bank: MakeBank) -> None:
     assert (more <= frames_shown(drop_frames(bank, 0.4, seed=3))).all()
 
 
-@pytest.mark.parametrize("options", [{"share": -0.1}, {"share": 1.1}, {"share": float("nan")}])
+@pytest.mark.parametrize("options", [{"share": -0.1}, {"share": 1.1}, {"share": float("nan")}, {"share": "a"}])
 def test_a_share_that_is_none(bank: EpisodeBank, refuses: Refuses, options: dict[str, Any]) -> None:
     with refuses(ConfigError, "want a share of 0 to 1"):
         drop_frames(bank, **options)
