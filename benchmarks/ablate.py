@@ -22,7 +22,7 @@ from sketchless.encoders.tensorfile import read_meta
 from . import report
 from .ablation.sweep import FEATURES, SWEEPS, Sweep, cells, read_by
 from .report_compare import Comparison
-from .runner import run_cells
+from .runner import check_options, run_cells
 from .runs import parse_seeds, read_json
 from .train import log_format, parse_values
 
@@ -43,8 +43,8 @@ class AblateConfig:
     """Compare methods, rewards, designs or whole systems over many seeds; an interrupted grid is taken up again."""
 
     what: str = "methods"
-    """`methods`, `rewards`, `design`, `baselines`, or the step sizes of methods and baselines, measured on validation:
-    `tuning`, `baselines-tuning`."""
+    """`methods`, `rewards`, `design`, `baselines`, or the step sizes of methods, rewards and baselines, measured on
+    validation: `tuning`, `rewards-tuning`, `baselines-tuning`."""
     bank: str = "procedural"
     """Bank file written by `sketchless encode`, or the name of one that ships."""
     banks: tuple[str, ...] = ()
@@ -94,6 +94,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         raise unknown_name("ablation", config.what, SWEEPS)
     if config.preset not in PRESETS:
         raise unknown_name("preset", config.preset, PRESETS)
+    check_options(config.workers, config.executor, config.gpus)
     sweep = SWEEPS[config.what]
     for arm in config.arms:
         if arm not in sweep.arms:

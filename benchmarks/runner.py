@@ -20,6 +20,16 @@ from .runs import read_json
 __all__ = ["Cell", "Progress", "run_cells"]
 
 
+def check_options(workers: int, executor: str, gpus: float) -> None:
+    """Raise ConfigError for what `run_cells` could not run with."""
+    if executor not in EXECUTORS:
+        raise unknown_name("executor", executor, EXECUTORS)
+    if workers < 1:
+        raise ConfigError(f"workers={workers}: must be at least 1")
+    if not (math.isfinite(gpus) and gpus >= 0):
+        raise ConfigError(f"gpus={gpus}: must be 0 or above")
+
+
 def run_cells(
     cells: Sequence[Cell],
     folder: Path,
@@ -50,12 +60,7 @@ def run_cells(
         CheckpointError, ResourceError: cells failed, after all others have run; names the first.
         Interrupted: SIGINT or SIGTERM came; running cells have saved their state.
     """
-    if executor not in EXECUTORS:
-        raise unknown_name("executor", executor, EXECUTORS)
-    if workers < 1:
-        raise ConfigError(f"workers={workers}: must be at least 1")
-    if not (math.isfinite(gpus) and gpus >= 0):
-        raise ConfigError(f"gpus={gpus}: must be 0 or above")
+    check_options(workers, executor, gpus)
     _check_ids(cells)
 
     def refuse() -> None:

@@ -157,7 +157,7 @@ BASELINES = Sweep(
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 
 
-def _tuning(sweep: Sweep) -> dict[str, Arm]:
+def _tuning(sweep: Sweep, of: str = "") -> Sweep:
     """Every arm that trains with every step size, measured on validation: equally many choices for each."""
     arms = {}
     for name, arm in sweep.arms.items():
@@ -165,30 +165,18 @@ def _tuning(sweep: Sweep) -> dict[str, Arm]:
             step = {"target_kl": 30 * rate} if name == "trpo" else {"learning_rate": rate}
             settings = {**arm.settings, "split": "validation"}
             arms[f"{name}-{rate:g}"] = Arm(f"{arm.label}, {rate:g}", settings, {**arm.set, **step}, arm.features)
-    return arms
+    family = f"each choice against {sweep.arms[sweep.reference].label} at 0.001, in m@B of validation"
+    return Sweep(f"Which step size{of}? (measured on validation)", arms, f"{sweep.reference}-0.001", family)
 
-
-TUNING = Sweep(
-    "Which step size? (measured on validation)",
-    _tuning(METHODS),
-    "ppo-a-clip-0.001",
-    "each choice against PPO-A-Clipping at 0.001, in m@B of validation",
-)
-
-BASELINES_TUNING = Sweep(
-    "Which step size for the baselines? (measured on validation)",
-    _tuning(BASELINES),
-    "refined-0.001",
-    "each choice against PPO-A-Clipping at 0.001, in m@B of validation",
-)
 
 SWEEPS = {
     "methods": METHODS,
     "rewards": REWARDS,
     "design": DESIGN,
-    "tuning": TUNING,
     "baselines": BASELINES,
-    "baselines-tuning": BASELINES_TUNING,
+    "tuning": _tuning(METHODS),
+    "rewards-tuning": _tuning(REWARDS, " for the rewards"),
+    "baselines-tuning": _tuning(BASELINES, " for the baselines"),
 }
 
 

@@ -79,9 +79,12 @@ class TestGrids:
         assert {"vpg", "ppo-ac-clip", "ppo-ac-kl", "ppo-a-kl", "trpo", "ppo-a-clip"} <= set(METHODS.arms)
         assert len(SWEEPS["rewards"].arms) == 7
 
-    def test_tuning_gives_every_method_as_many_choices_and_looks_at_validation(self, common: dict[str, Any]) -> None:
-        grid = cells("tuning", common, [0], {})
-        assert len(grid) == len(METHODS.arms) * len(RATES)
+    @pytest.mark.parametrize(("name", "of"), [("tuning", "methods"), ("rewards-tuning", "rewards")])
+    def test_tuning_gives_every_arm_as_many_choices_and_looks_at_validation(
+        self, name: str, of: str, common: dict[str, Any]
+    ) -> None:
+        grid = cells(name, common, [0], {})
+        assert len(grid) == len(SWEEPS[of].arms) * len(RATES)
         assert {cell.settings["split"] for cell in grid} == {"validation"}
 
     def test_baselines_are_the_papers_and_tuned_alike(self, common: dict[str, Any]) -> None:
@@ -276,8 +279,6 @@ class TestCommand:
             (["ablate", "--passes", "-1"], "above 0"),
             (["ablate", "--seeds", "1-0"], "empty"),
             (["ablate", "--set", "episodes"], "name=value"),
-            (["ablate", "--workers", "0"], "at least 1"),
-            (["ablate", "--executor", "slurm"], "choose"),
             (["ablate", "--logger", "cvs"], "did you mean 'csv'"),
             (["ablate", "baselines", "--banks", "randon=a"], "did you mean 'random'"),
             (["ablate", "baselines", "--banks", "random="], "want a kind and its files"),
@@ -302,6 +303,9 @@ class TestCommand:
             (["--set", "episodes=abc"], "want type int"),
             (["--set", "episodes=0"], "above 0"),
             (["--set", "seed=3"], "give --seeds"),
+            (["--workers", "0"], "at least 1"),
+            (["--executor", "slurm"], "choose"),
+            (["--gpus", "-1"], "0 or above"),
             (["--arms", "vpg", "--set", "clip=0.1"], "unknown setting 'clip'"),
             (["rewards", "--agent", "vpg", "--set", "clip=0.1"], "unknown setting 'clip'"),
         ],
