@@ -176,7 +176,8 @@ class Core:
         (unless the gallery is in parts), so a CUDA graph can hold a rollout.
 
         Raises:
-            ConfigError: an action of another shape, a trajectory part that is not one finite real number for each.
+            ConfigError: an action of another shape or device, a trajectory part that is not one finite real number
+                for each.
             DataError: an action that is not finite.
             RuntimeError: numbers that are not finite, off the CPU, at the next synchronisation; a GPU that raised
                 it is of no more use to the process.
@@ -199,7 +200,7 @@ class Core:
         """All frames of sketches int64 [B]: float32 [B, T, D] or [B, T, d].
 
         Raises:
-            ConfigError: a sketch that is no row of the bank.
+            ConfigError: a sketch that is no row of the bank, or sketches on another device.
         """
         return self.frames.index_select(0, self._rows(sketches))
 
