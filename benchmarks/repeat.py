@@ -102,8 +102,8 @@ def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
     if config.json is not None and Path(config.json).exists():
         raise ConfigError(f"{config.json}: exists; remove it or name another file")
     trained = Trained.find(config.target)
-    if trained.dataset is None and config.dataset is None:
-        raise ConfigError(f"{trained.file}: an encoder file does not say what it was trained on; give --dataset")
+    if trained.learned is None and config.dataset is None:
+        raise ConfigError(f"{trained.file}: what it was trained on is not known; give --dataset")
     encoder = load_encoder(trained.file, config.device)
     dataset = _data(task, config.dataset, trained)
     with progress_bar(console) as bar:
@@ -123,18 +123,18 @@ def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
 
 def _data(task: str, given: str | None, trained: Trained) -> SketchDataset:
     """The data set that is asked for, if it is one for the task."""
-    name = given or trained.dataset
+    name = given or trained.learned
     assert name is not None
-    if trained.dataset is None:
+    if trained.learned is None:
         return trained.load(name)
-    (asked, options), (learned, before) = identity(name), identity(trained.dataset)
+    (asked, options), (learned, before) = identity(name), identity(trained.learned)
     rule = None
     if (task == "cross") == (asked == learned):
         rule = "another data set than" if task == "cross" else "the data set"
     elif task != "cross" and options != before:  # which may test on categories that were trained on
         rule = "the data set with the options"
     if rule is not None:
-        raise ConfigError(f"--task {task} wants {rule} the encoder was trained on, {trained.dataset}; see --dataset")
+        raise ConfigError(f"--task {task} wants {rule} the encoder was trained on, {trained.learned}; see --dataset")
     return trained.load(name)
 
 

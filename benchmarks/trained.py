@@ -20,11 +20,14 @@ class Trained:
     Attributes:
         file: of the encoder.
         dataset: as the run was told; None of a file alone.
+        learned: the data set that the weights were trained on, if that is known: the run's, or, if it took them from
+            an earlier run (`--load`), that one's.
         carving: seed and number of photos of the run's validation split, as `load_dataset` takes them.
     """
 
     file: Path
     dataset: str | None
+    learned: str | None
     carving: dict[str, Any]
 
     @classmethod
@@ -32,13 +35,18 @@ class Trained:
         """The encoder of a run's folder, or in a file. Raises CheckpointError: a folder of something else."""
         folder = Path(path)
         if not folder.is_dir():
-            return cls(folder, None, {})
+            return cls(folder, None, None, {})
         manifest = read_json(folder / "manifest.json")
         if manifest.get("command") != "encode":
             raise CheckpointError(f"{folder}: holds a {manifest.get('command')} run; give the folder of an encode run")
         run = manifest["config"]
+        learned = run["dataset"]
+        if run.get("load") is not None:
+            earlier = Path(run["load"]).parent
+            learned = cls.find(str(earlier)).learned if (earlier / "manifest.json").is_file() else None
         seed = run["seed"] if run.get("split_seed") is None else run["split_seed"]
-        return cls(folder / "encoder.safetensors", run["dataset"], {"seed": seed, "validation": run["validation"]})
+        carving = {"seed": seed, "validation": run["validation"]}
+        return cls(folder / "encoder.safetensors", run["dataset"], learned, carving)
 
     def load(self, name: str) -> SketchDataset:
         """The data set of that name; the run's own is carved as the run did. Raises as `load_dataset`."""

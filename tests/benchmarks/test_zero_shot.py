@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def tiny() -> ZSE:
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy set by two names, for the command line."""
     monkeypatch.setitem(loading.DATASETS, "toy", toy)
-    monkeypatch.setitem(loading.DATASETS, "other", lambda seed=0: replace(toy(seed), name="other"))
+    monkeypatch.setitem(loading.DATASETS, "other", lambda seed=0, validation=0: replace(toy(seed, validation), name="other"))
 
 
 class TestMetrics:
@@ -236,6 +237,18 @@ class TestCommand:
         error = capsys.readouterr().err
         assert fault in error
         assert error.count("\n") == 1
+
+    def test_loaded_weights_were_trained_where_the_earlier_run_says(self, run: Path, tmp_path: Path, capsys) -> None:
+        later = tmp_path / "later"
+        shutil.copytree(run, later)
+        config = {"dataset": "other", "seed": 3, "validation": 2, "load": str(run / "encoder.safetensors")}
+        (later / "manifest.json").write_text(json.dumps({"command": "encode", "config": config}))
+        assert main(["evaluate", str(later), "--task", "cross", "--dataset", "other"]) == 0
+        assert main(["evaluate", str(later), "--task", "inter"]) == 0
+        assert "inter, toy" in capsys.readouterr().out
+        (run / "manifest.json").unlink()
+        assert main(["evaluate", str(later), "--task", "inter"]) == 2
+        assert "is not known; give --dataset" in capsys.readouterr().err
 
     def test_a_file_needs_a_data_set(self, run: Path, capsys) -> None:
         assert main(["evaluate", str(run / "encoder.safetensors"), "--task", "inter"]) == 2
