@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rich.table import Table
@@ -18,10 +18,11 @@ def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -
     """B1 against a refined policy on the same sketches.
 
     With several evaluations (seeds) their mean is shown with its standard deviation. The interval is that of
-    the change, by bootstrap over sketches (seeds averaged first).
+    the change, by bootstrap over sketches (seeds averaged first). A warning stands below if ties decided many ranks.
     """
     seeds = f", {len(refined)} seeds" if len(refined) > 1 else ""
-    table = Table(title=f"B1 against {name}: {len(baseline.rank)} sketches, {baseline.gallery} photos{seeds}")
+    title = f"B1 against {name}: {len(baseline.rank)} sketches, {baseline.gallery} photos{seeds}"
+    table = Table(title=title, caption=_ties([baseline, *refined]))
     for column in ("metric", "B1", name, "change", "95 % interval"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for metric in METRICS:
@@ -42,10 +43,7 @@ def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -
 
 def scores(rows: dict[str, Evaluation]) -> Table:
     """One row per evaluation: its size, the metrics and the share of ranks that ties decided; a warning if large."""
-    tied = any(evaluation.tied > MANY_TIES for evaluation in rows.values())
-    table = Table(
-        caption="[red]ties decided many ranks: a collapsed encoder, or photos that are twins[/]" if tied else None
-    )
+    table = Table(caption=_ties(rows.values()))
     table.add_column("")
     for column in ("sketches", "photos", *METRICS, "ties"):
         table.add_column(column, justify="right")
@@ -53,6 +51,12 @@ def scores(rows: dict[str, Evaluation]) -> Table:
         values = [*(f"{value:.2f}" for value in evaluation.summary().values()), f"{evaluation.tied:.0%}"]
         table.add_row(name, str(len(evaluation.rank)), str(evaluation.gallery), *values)
     return table
+
+
+def _ties(evaluations: Iterable[Evaluation]) -> str | None:
+    """A warning if ties decided many ranks of one of them."""
+    tied = any(evaluation.tied > MANY_TIES for evaluation in evaluations)
+    return "[red]ties decided many ranks: a collapsed encoder, or photos that are twins[/]" if tied else None
 
 
 def retrieval(found: Retrieval) -> Table:

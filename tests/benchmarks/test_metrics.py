@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sketchless.agents import PPOAClip
 from sketchless.benchmarks.metrics import METRICS, Evaluation, evaluate, interval
-from sketchless.benchmarks.tables import scores
+from sketchless.benchmarks.tables import comparison, scores
 from sketchless.datasets import ConfigError, DataError
 from sketchless.encoders import EpisodeBank
 from sketchless.envs import Core
@@ -156,4 +156,6 @@ def test_a_collapsed_encoder_is_called_one(make_bank: MakeBank) -> None:
     assert found.tied == 1
     assert (found.rank == found.gallery).all()
     assert "a collapsed encoder" in str(scores({"B1": found}).caption)
+    assert "a collapsed encoder" in str(comparison(found, [found], "vpg").caption)
     assert scores({"B1": evaluate(None, bank)}).caption is None
+    assert comparison(evaluate(None, bank), [evaluate(None, bank)], "vpg").caption is None
