@@ -65,7 +65,7 @@ def tiny() -> ZSE:
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy set by two names, for the command line."""
     monkeypatch.setitem(loading.DATASETS, "toy", toy)
-    monkeypatch.setitem(loading.DATASETS, "other", lambda seed=0, validation=0: replace(toy(seed, validation), name="other"))
+    monkeypatch.setitem(loading.DATASETS, "other", lambda seed=0, validation=0: replace(toy(seed), name="other"))
 
 
 class TestMetrics:
