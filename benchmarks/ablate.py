@@ -64,8 +64,8 @@ class AblateConfig:
     agent: str = "ppo-a-clip"
     """Agent of the ablations that do not compare agents."""
     set: tuple[str, ...] = ()
-    """Settings of all agents that have them, such as `episodes=32`; at least one arm's agent must. What an arm is about
-    stays its own."""
+    """Settings of all agents that have them, such as `episodes=32`, where at least one arm's agent must; or of one arm,
+    such as `grpo.learning_rate=3e-3`. What an arm is about stays its own."""
     workers: int = 2
     """Cells at a time; with `--device cuda` they run side by side on one GPU, the first that is visible."""
     executor: str = "local"
@@ -167,14 +167,18 @@ def _common(config: AblateConfig, folder: Path) -> dict[str, Any]:
 
 
 def _overrides(config: AblateConfig, sweep: Sweep, arms: Sequence[str]) -> dict[str, Any]:
-    """`config.set` as values, each of a name that an agent of these arms has and reads."""
+    """`config.set` as values, each of a name that an agent of these arms, or the one before the dot, has and reads."""
     found = parse_values(config.set)
-    if "seed" in found:
-        raise ConfigError(f"setting seed={found['seed']}: every cell has a seed of its own; give --seeds")
-    agents = {agent: read_by(agent) for agent in (sweep.arms[arm].settings.get("agent", config.agent) for arm in arms)}
-    for name in found:
-        if not any(name in read for read in agents.values()):
-            raise unknown_name("setting", name, sorted(set().union(*agents.values())))
+    if any(key.rpartition(".")[2] == "seed" for key in found):
+        raise ConfigError(f"setting seed in {' '.join(config.set)}: every cell has a seed of its own; give --seeds")
+    read = {arm: read_by(sweep.arms[arm].settings.get("agent", config.agent)) for arm in arms}
+    for key in found:
+        arm, dot, name = key.rpartition(".")
+        if dot and arm not in arms:
+            raise unknown_name("arm", arm, arms)
+        known = read[arm] if dot else set().union(*read.values())
+        if name not in known:
+            raise unknown_name("setting", name, sorted(known))
     return found
 
 

@@ -193,7 +193,7 @@ def cells(
         name: a key of `SWEEPS`.
         common: settings that all cells have, an arm's own come first; and what some arms need, left out without.
         seeds: of the repetitions.
-        overrides: settings of the agent for all arms; an arm's own come first.
+        overrides: settings of the agent for all arms, or as `<arm>.<setting>` for one; what an arm is about stays.
         banks: kind of features -> settings of each of its banks (`bank bank_sha256 steps`), one for each seed of the
             encoder; seed s gets bank s mod their number. Arms without banks are left out, and those with nothing to
             train have one seed a bank. By default `common` has the settings of a single bank.
@@ -217,7 +217,9 @@ def cells(
                 settings = {**shared, **of_arm[seed % len(of_arm)], **arm.settings, "seed": seed}
                 agent = agent_class(settings["agent"]).Config
                 every, read = agent.__dataclass_fields__, read_by(settings["agent"])
-                settings["set"] = {name: value for name, value in overrides.items() if name in read}
+                asked = [(*key.rpartition("."), value) for key, value in overrides.items()]
+                settings["set"] = {name: value for whose, _, name, value in asked if not whose and name in read}
+                settings["set"] |= {name: value for whose, _, name, value in asked if whose == arm_name}
                 settings["set"] |= {name: value for name, value in arm.set.items() if name in every}
                 grid.append(Cell(f"{name}/{arm_name}/seed-{seed}", EXPERIMENT, settings))
     return grid

@@ -113,6 +113,17 @@ class TestGrids:
         assert grid["methods/ppo-a-clip/seed-0"] == {"clip": 0.1, "episodes": 8}
         assert grid["methods/vpg/seed-0"] == {"episodes": 8}
 
+    def test_a_setting_of_one_arm_comes_before_that_of_all(self, common: dict[str, Any]) -> None:
+        asked = {"grpo.learning_rate": 3e-3, "learning_rate": 1e-2, "trpo.target_kl": 0.09}
+        grid = {cell.id: cell.settings["set"] for cell in cells("methods", common, [0], asked)}
+        assert grid["methods/grpo/seed-0"] == {"learning_rate": 3e-3}
+        assert grid["methods/vpg/seed-0"] == {"learning_rate": 1e-2}
+        assert grid["methods/ppo-a-kl/seed-0"] == {"learning_rate": 1e-2}
+        assert grid["methods/trpo/seed-0"]["target_kl"] == 0.09
+        grid = {cell.id: cell.settings["set"] for cell in cells("tuning", common, [0], {"vpg-0.001.episodes": 8})}
+        assert grid["tuning/vpg-0.001/seed-0"] == {"learning_rate": 1e-3, "episodes": 8}
+        assert grid["tuning/vpg-0.003/seed-0"] == {"learning_rate": 3e-3}
+
 
 class TestDesign:
     def banks(self, common: dict[str, Any], tmp_path: Path, **settings: Any) -> dict[str, EpisodeBank]:
@@ -303,6 +314,10 @@ class TestCommand:
             (["--set", "episodes=abc"], "want type int"),
             (["--set", "episodes=0"], "above 0"),
             (["--set", "seed=3"], "give --seeds"),
+            (["--set", "vpg.seed=3"], "give --seeds"),
+            (["--set", "vgp.episodes=3"], "did you mean 'vpg'"),
+            (["--set", "vpg.clip=0.1"], "unknown setting 'clip'"),
+            (["--arms", "vpg", "--set", "trpo.episodes=3"], "unknown arm 'trpo'"),
             (["--workers", "0"], "at least 1"),
             (["--executor", "slurm"], "choose"),
             (["--gpus", "-1"], "0 or above"),
