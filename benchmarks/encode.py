@@ -63,6 +63,9 @@ class EncodeConfig:
     """Encoder file of an earlier run, instead of training one."""
     join: tuple[str, ...] = ()
     """Bank files of earlier runs to join into an ensemble; nothing is trained."""
+    late: tuple[float, ...] = ()
+    """Of each bank that is joined, the exponent of its weight (t/T)^late at step t of T: 0 is heard always, 4 towards
+    the end. By default all are 0."""
     mirror: bool = False
     """Encode everything mirrored: with the plain bank, a member of an ensemble."""
     validation: int = 50
@@ -153,6 +156,8 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
     stage1 = _stage1(config)
     if config.join:
         return _join(config, console)
+    if config.late:
+        raise ConfigError("--late weighs the banks of --join; give both")
     encoder = _encoder(config, device)  # first, as drawing a data set takes a while and a wrong name none
     split_seed = config.seed if config.split_seed is None else config.split_seed
     dataset = load_dataset(config.dataset, seed=split_seed, validation=config.validation)
@@ -209,7 +214,8 @@ def _join(config: EncodeConfig, console: Console) -> Path:
     watch = Stopwatch()
     with _folder(config) as folder:
         names = bank_splits(config.join[0])
-        banks = {name: ensemble([EpisodeBank.load(member, name) for member in config.join]) for name in names}
+        members = {name: [EpisodeBank.load(member, name) for member in config.join] for name in names}
+        banks = {name: ensemble(of_split, config.late) for name, of_split in members.items()}
         bank = folder / "bank.safetensors"
         save_banks(bank, banks, torch.float16 if config.half else torch.float32)
         about = {"members": [sha256(bank_path(member)) for member in config.join], "seconds": float(watch)}

@@ -328,6 +328,12 @@ def test_joined_banks_are_a_bank(bank: Path, tmp_path: Path, capsys) -> None:
     assert main(["evaluate", str(bank)]) == 0
     assert f"{scores[1]:.2f}" in capsys.readouterr().out
     assert scores[0] == pytest.approx(scores[1])  # twice the same encoder ranks as once
+    late = ["--join", str(bank), str(bank), "--late", "0", "4", "--out", str(tmp_path / "late")]
+    assert main(["encode", *late]) == 0
+    found = json.loads((tmp_path / "late" / "results.json").read_text())["baseline"]
+    assert found["test"]["m@B"] == pytest.approx(scores[1])  # nor does it matter when
+    assert main(["encode", "--late", "4", "--out", str(tmp_path / "alone")]) == 2
+    assert "--late weighs the banks of --join" in capsys.readouterr().err
 
 
 def test_a_set_known_by_category_gives_an_encoder_and_no_bank(tmp_path: Path, capsys) -> None:

@@ -38,6 +38,25 @@ def test_its_similarity_is_the_mean_of_the_members(bank: EpisodeBank) -> None:
     torch.testing.assert_close(joined.features[..., :6] * 6**0.5, bank.features)  # sqrt(2 M), M = 3
 
 
+def test_late_members_are_heard_towards_the_end(bank: EpisodeBank) -> None:
+    members = [bank, other(bank), other(bank, 2, dim=5)]
+    joined = ensemble(members, late=(0, 2, 0.5))
+    steps = bank.features.shape[1]
+    for t in range(steps):
+        w = [1.0, ((t + 1) / steps) ** 2, ((t + 1) / steps) ** 0.5]
+        one = [embedding(m)[:, t] @ m.gallery.T for m in members]  # [N, G] each
+        expected = sum(w[m] * one[m] for m in range(3)) / (sum(x * x for x in w) * 3) ** 0.5
+        torch.testing.assert_close(embedding(joined)[:, t] @ joined.gallery.T, expected)
+    torch.testing.assert_close(joined.features.norm(dim=-1), torch.ones(bank.features.shape[:2]))
+    torch.testing.assert_close(joined.features[:, -1], ensemble(members).features[:, -1])
+
+
+@pytest.mark.parametrize("late", [(1,), (1, 2, 3), (0, -1), (0, float("nan")), (0, float("inf"))])
+def test_exponents_are_one_a_bank_and_not_below_0(bank: EpisodeBank, late: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match="want 0 or more for each of the 2 banks"):
+        ensemble([bank, other(bank)], late)
+
+
 def test_of_one_it_ranks_as_the_one(bank: EpisodeBank) -> None:
     joined = ensemble([bank])
     torch.testing.assert_close(embedding(joined), embedding(bank))
