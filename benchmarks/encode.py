@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,9 @@ class EncodeConfig:
     """Folder of the run; an interrupted run of the same settings is taken up again."""
 
 
+TRAINING = tuple(field.name for field in fields(Stage1Config) if hasattr(EncodeConfig, field.name))
+
+
 def run(config: EncodeConfig, console: Console | None = None) -> Path:
     """Carry out an encoding run and write its folder: `encoder.safetensors`, `bank.safetensors`, JSON files.
 
@@ -238,7 +241,16 @@ def _report(path: Path, banks: dict[str, EpisodeBank], about: dict[str, Any], co
 def _folder(config: EncodeConfig) -> AbstractContextManager[Path]:
     if rank():
         return nullcontext(Path(str(config.out)))
-    return run_folder(config.out, "encode", {k: v for k, v in asdict(config).items() if k != "out"})
+    return run_folder(config.out, "encode", _used(config))
+
+
+def _used(config: EncodeConfig) -> dict[str, Any]:
+    """Settings for the manifest; None: not used, as a loaded encoder and a joined bank have had theirs."""
+    settings = {name: value for name, value in asdict(config).items() if name != "out"}
+    if config.join:
+        return {name: value if name in ("join", "late", "half") else None for name, value in settings.items()}
+    unused = {"encoder", "size", "dim", "attention", *TRAINING} - {"seed"} if config.load else set()
+    return {name: None if name in unused else value for name, value in settings.items()}
 
 
 def _completion(
@@ -273,22 +285,7 @@ def _completion(
 
 
 def _stage1(config: EncodeConfig) -> Stage1Config:
-    shared = (
-        "loss",
-        "frames",
-        "epochs",
-        "batch",
-        "learning_rate",
-        "freeze",
-        "patience",
-        "augment",
-        "removal",
-        "deformation",
-        "precision",
-        "pairs",
-        "seed",
-    )
-    return Stage1Config(**{name: getattr(config, name) for name in shared})
+    return Stage1Config(**{name: getattr(config, name) for name in TRAINING})
 
 
 def _encoder(config: EncodeConfig, device: torch.device) -> Encoder:

@@ -67,6 +67,8 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
         raise ConfigError("--dataset, --score, --first and --json belong to a --task: inter, intra or cross")
     folder = Path(config.target)
     if not folder.is_dir():
+        if not bank_path(config.target).exists():
+            raise CheckpointError(f"{config.target}: no such run folder or bank file")
         splits = bank_splits(config.target)
         rows = {f"B1, {s}": evaluate(None, EpisodeBank.load(config.target, s, config.device)) for s in splits}
         console.print(scores(rows))

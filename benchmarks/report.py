@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.text import Text
 
+from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.files import replacing
 
 from .report_compare import Comparison, compare, reading
@@ -24,7 +25,7 @@ from .report_tables import comma_separated, markdown, terminal, tex
 class ReportConfig:
     """Rebuild the table, the figures and the page of an ablation from its result files."""
 
-    folder: str
+    folder: str | None = None
     """Folder of the ablation: holds `grid.json`, and a folder per cell."""
     out: str | None = None
     """Folder for the report; by default `report` in that of the ablation."""
@@ -34,8 +35,10 @@ def run(config: ReportConfig, console: Console | None = None) -> Comparison:
     """Write `table.{csv,md,tex}`, a PNG and a PDF per figure, and `report.html`; equal results give equal files.
 
     Raises:
-        CheckpointError: no grid, no cell, or a damaged file. ConfigError: the folder cannot be written.
+        CheckpointError: no grid, no cell, or a damaged file. ConfigError: no folder, or it cannot be written.
     """
+    if config.folder is None:
+        raise ConfigError("which ablation? give its folder: sketchless report FOLDER")
     console = console or Console()
     out = Path(config.out) if config.out else Path(config.folder) / "report"
     found = compare(read_grid(Path(config.folder)))

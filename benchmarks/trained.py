@@ -32,8 +32,10 @@ class Trained:
 
     @classmethod
     def find(cls, path: str) -> Trained:
-        """The encoder of a run's folder, or in a file. Raises CheckpointError: a folder of something else."""
+        """The encoder of a run's folder, or in a file. Raises CheckpointError: none, or a folder of something else."""
         folder = Path(path)
+        if not folder.exists():
+            raise CheckpointError(f"{path}: no such encode run or encoder file")
         if not folder.is_dir():
             return cls(folder, None, None, {})
         manifest = read_json(folder / "manifest.json")

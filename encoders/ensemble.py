@@ -40,7 +40,7 @@ def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = ()) -> Episod
         raise ConfigError("an ensemble needs at least one bank")
     exponents = torch.tensor(list(late) or [0.0] * len(banks), dtype=torch.float32)
     if len(exponents) != len(banks) or not ((exponents >= 0) & exponents.isfinite()).all():
-        raise ConfigError(f"late={tuple(late)}: want 0 or more for each of the {len(banks)} banks")
+        raise ConfigError(f"late={tuple(late)}: want one number, 0 or more, for each of the {len(banks)} banks")
     first = banks[0]
     for other in banks[1:]:
         for name in ("sketch_ids", "photo_ids", "split", "reveal"):

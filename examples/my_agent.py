@@ -1,7 +1,7 @@
 """An agent of your own in 60 lines: reward-weighted regression, trained and measured like ours.
 
 python examples/my_agent.py      (a few seconds)
-sketchless train --agent examples.my_agent:RewardWeighted      (from the repository's folder)
+PYTHONPATH=examples sketchless train --agent my_agent:RewardWeighted      (from the repository's folder)
 """
 
 from __future__ import annotations

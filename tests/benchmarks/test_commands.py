@@ -154,6 +154,8 @@ def test_encode_train_evaluate_on_procedural_chairs(tmp_path: Path, monkeypatch,
     ]
     assert main([*again, "--out", str(tmp_path / "s")]) == 0
     assert "validation" in capsys.readouterr().out
+    settings = json.loads((tmp_path / "s" / "manifest.json").read_text())["config"]
+    assert (settings["encoder"], settings["epochs"], settings["reveal"]) == (None, None, "strokes")  # it has had those
 
 
 class TestBadInput:
@@ -181,7 +183,11 @@ class TestBadInput:
             (["train", "--device", "cuda:99"], "cuda:99"),
             (["train", "--device", "tpu"], "auto, cpu or cuda"),
             (["train", "--bank", "no/such.safetensors"], "no such file"),
+            (["train", "--bank", "procedural-encoder"], "unknown bank"),
             (["evaluate", "no-such-run"], "unknown bank"),
+            (["evaluate", "no/such/run"], "no such run folder or bank file"),
+            (["evaluate", "no/such/run", "--task", "inter"], "no such encode run or encoder file"),
+            (["report"], "sketchless report FOLDER"),
             (["encode", "--encoder", "small-cn"], "did you mean 'small-cnn'"),
             (["encode", "--dataset", "procedurl"], "did you mean 'procedural'"),
             (["encode", "--dataset", "no/such/folder"], "no such folder"),
@@ -323,6 +329,8 @@ def test_joined_banks_are_a_bank(bank: Path, tmp_path: Path, capsys) -> None:
         assert main(["encode", "--join", *members, "--out", str(tmp_path / name)]) == 0
         assert "written to" in capsys.readouterr().out
         found = json.loads((tmp_path / name / "results.json").read_text())["baseline"]
+        settings = json.loads((tmp_path / name / "manifest.json").read_text())["config"]
+        assert {key for key, value in settings.items() if value is not None} == {"join", "late", "half"}
         assert set(found) == {"train", "validation", "test"}
         scores.append(found["test"]["m@B"])
     assert main(["evaluate", str(bank)]) == 0

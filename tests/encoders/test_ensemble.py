@@ -53,7 +53,7 @@ def test_late_members_are_heard_towards_the_end(bank: EpisodeBank) -> None:
 
 @pytest.mark.parametrize("late", [(1,), (1, 2, 3), (0, -1), (0, float("nan")), (0, float("inf"))])
 def test_exponents_are_one_a_bank_and_not_below_0(bank: EpisodeBank, late: tuple[float, ...]) -> None:
-    with pytest.raises(ConfigError, match="want 0 or more for each of the 2 banks"):
+    with pytest.raises(ConfigError, match="want one number, 0 or more, for each of the 2 banks"):
         ensemble([bank, other(bank)], late)
 
 
