@@ -8,6 +8,7 @@ has a gradient: mean_k (V - R_k)^2 = (V - mean_k R_k)^2 + var_k R_k.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ from torch.distributions import Independent, Normal
 
 from sketchless.datasets.errors import ConfigError
 
-from .agent import Agent, AgentConfig, Batch
+from .agent import MOST, Agent, AgentConfig, Batch
 from .on_device import HostView
 
 
@@ -47,6 +48,8 @@ class CriticConfig(AgentConfig):
         super().__post_init__()
         if not 0 <= self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
             raise ConfigError(f"gamma={self.gamma}, gae_lambda={self.gae_lambda}: must lie in 0..1")
+        if not all(0 < width <= MOST for width in self.critic):
+            raise ConfigError(f"critic={self.critic}: widths must be above 0, {MOST:.0e} at most")
 
 
 class CriticPolicy(ActorCriticPolicy):
@@ -150,6 +153,10 @@ class ActorCritic(Agent):
             self.algorithm.train()
         found = self.algorithm.logger.name_to_value
         named = {name.removeprefix("train/"): float(value) for name, value in found.items()}
+        for name, value in named.items():
+            # A line search that finds only NaN moves nothing, and says nothing. No variance is no fault.
+            if not math.isfinite(value) and name != "explained_variance":
+                raise self.gone_wrong(f"{name} is {value}")
         return {name: value for name, value in named.items() if name not in ("n_updates", "std")}
 
     @torch.no_grad()

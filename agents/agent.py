@@ -34,6 +34,7 @@ from .settings import check_types
 
 ADVANTAGES = ("reward", "batch-mean", "group")
 SCHEDULES = ("constant", "linear", "cosine")
+MOST, MOST_SEED = 1e9, 2**63 - 1  # of a setting
 
 
 @dataclass(frozen=True)
@@ -75,20 +76,20 @@ class AgentConfig:
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         for name in ("learning_rate", "episodes", "samples", "max_grad_norm", "eval_every", *self._positive):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be a finite number above 0")
+            if not 0 < getattr(self, name) <= MOST:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be a number above 0, {MOST:.0e} at most")
         for name in ("weight_decay", "patience", "seed", *self._not_negative):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be a finite number, 0 or more")
+            if not 0 <= getattr(self, name) <= (MOST_SEED if name == "seed" else MOST):
+                raise ConfigError(f"{name}={getattr(self, name)}: must be a number of 0 or more, {MOST:.0e} at most")
         for f in fields(self):
             if f.name in self._unread and getattr(self, f.name) != f.default:
                 raise ConfigError(f"{f.name}={getattr(self, f.name)}: this agent does not read it; leave it out")
         if self.advantage == "group" and "advantage" not in self._unread and self.samples < 2:
             raise ConfigError("samples=1: the group advantage needs two samples of a state or more")
-        if self.mean_norm is not None and not 0 < self.mean_norm < math.inf:
-            raise ConfigError(f"mean_norm={self.mean_norm}: must be a finite number above 0, or None")
-        if not math.isfinite(self.init_log_std):
-            raise ConfigError(f"init_log_std={self.init_log_std}: must be finite")
+        if self.mean_norm is not None and not 0 < self.mean_norm <= MOST:
+            raise ConfigError(f"mean_norm={self.mean_norm}: must be a number above 0, {MOST:.0e} at most, or None")
+        if not -MOST <= self.init_log_std <= MOST:
+            raise ConfigError(f"init_log_std={self.init_log_std}: must be finite, {MOST:.0e} at most")
 
     _positive: ClassVar[tuple[str, ...]] = ()  # further settings that must be above 0
     _not_negative: ClassVar[tuple[str, ...]] = ()  # ... that must be 0 or more
@@ -273,6 +274,10 @@ class Agent:
     def get_env(self) -> Any:
         return self.env
 
+    def get_vec_normalize_env(self) -> None:
+        """Nothing is normalised; `EvalCallback` of stable-baselines3 asks."""
+        return None
+
     def learn(
         self,
         total_timesteps: int,
@@ -287,9 +292,9 @@ class Agent:
         Args:
             total_timesteps: budget; a run that goes on (`reset_num_timesteps=False`) must be given the whole
                 of it again, as the learning rate decays over it.
-            callback: as in stable-baselines3; `on_step` is called once per update, and between the parts of
-                `prepare`. Returning False stops and, before the budget is spent, leaves the policy as it is, so
-                that training can go on.
+            callback: as in stable-baselines3, but for those that count environments or look into its rollouts;
+                `on_step` is called once per update, and between the parts of `prepare`. Returning False stops and,
+                before the budget is spent, leaves the policy as it is, so that training can go on.
             log_interval: updates between two dumps of the logger.
             tb_log_name: taken as in stable-baselines3, without effect: `set_logger` says where to log.
             reset_num_timesteps: begin counting anew.

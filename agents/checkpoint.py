@@ -37,6 +37,7 @@ def save_agent(agent: Any, path: str | os.PathLike[str]) -> None:
         "counters": {"timesteps": agent.num_timesteps, "updates": agent.n_updates, "budget": agent._budget},
         "numbers": agent.numbers,
         "best": {"m_at_b": best.m_at_b, "timesteps": best.timesteps, "looks": best.looks} if best.weights else None,
+        "last_reward": None if math.isnan(agent.last_reward) else agent.last_reward,
         "history": agent.history,
         "trained_on": agent._trained_on,
     }
@@ -69,6 +70,8 @@ def load_agent(cls: Any, path: str | os.PathLike[str], env: Any, validation: Any
         counters = _numbers("counters", meta["counters"], {"timesteps": int, "updates": int, "budget": int})
         agent.num_timesteps, agent.n_updates, agent._budget = (counters[k] for k in ("timesteps", "updates", "budget"))
         agent.numbers = _numbers("numbers", meta["numbers"], dict.fromkeys(agent.numbers, float))
+        if (reward := meta.get("last_reward")) is not None:
+            agent.last_reward = _numbers("last_reward", {"last_reward": reward}, {"last_reward": float})["last_reward"]
         if not isinstance(meta["history"], list):
             raise ValueError("history is no list")
         agent.history = [_numbers("history", look, dict.fromkeys(look, float)) for look in meta["history"]]
@@ -81,7 +84,7 @@ def load_agent(cls: Any, path: str | os.PathLike[str], env: Any, validation: Any
         raise CheckpointError(f"{path}: cannot be used here: {error}") from error
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except (KeyError, RuntimeError, TypeError) as error:
+    except (KeyError, RuntimeError, TypeError, OverflowError) as error:
         fault = " ".join(str(error).split())
         raise CheckpointError(f"{path}: lacks a part of a checkpoint ({fault}); use an earlier one") from error
     return agent
@@ -95,7 +98,17 @@ def ground(core: Any) -> str:
     for tensor in (bank.lengths, bank.targets, bank.gallery, bank.weight, bank.bias):
         sums = zlib.crc32(tensor.cpu().contiguous().numpy().data, sums)
     size = f"{len(bank)} drawings, {len(bank.photo_ids)} photos"
-    return f"bank {sums:08x} ({bank.split}, {size}) with reward {core.reward.name}"
+    return f"bank {sums:08x} ({bank.split}, {size}) with reward {core.reward.name} ({_worth(core.reward):08x})"
+
+
+def _worth(reward: Any) -> int:
+    """Checksum of what a reward pays: two of one name may differ in their weights."""
+    sums = zlib.crc32(reward.table(100).numpy().data, bool(reward.tau_normalized))
+    if reward.trajectory is not None:
+        tau = torch.linspace(0, 1, 5, dtype=torch.float64)
+        paid = reward.steadiness(*torch.meshgrid(tau, tau, indexing="ij"))
+        sums = zlib.crc32(paid.contiguous().numpy().data, sums)
+    return sums
 
 
 def _queue(agent: Any, queue: Tensor, trained_on: Any) -> tuple[Tensor, str | None]:

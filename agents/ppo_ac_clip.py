@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from stable_baselines3 import PPO
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 from .actor_critic import ActorCritic, CriticConfig
-from .agent import AgentConfig
+from .agent import AgentConfig, Batch
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,16 @@ class PPOACClip(ActorCritic):
         config = self.config
         # max  mean min(rho A, clip(rho, 1 - eps, 1 + eps) A) - w (V - R)^2,   A from the critic
         return PPO(
-            **common,
+            **{**common, "normalize_advantage": False},  # theirs counts the samples of a state
             n_epochs=config.epochs,
             clip_range=config.clip,
             vf_coef=config.value_weight,
             max_grad_norm=config.max_grad_norm,
         )
+
+    def samples(self, batch: Batch) -> RolloutBufferSamples:
+        found = super().samples(batch)
+        if not self.config.normalize_advantage or found.advantages.numel() < 2:
+            return found
+        deviation = found.advantages.std() + 1e-8
+        return found._replace(advantages=(found.advantages - found.advantages.mean()) / deviation)

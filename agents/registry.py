@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.plugins import find
 
+from .agent import Agent
 from .b1 import B1
 from .frame_triplet import FrameTriplet
 from .grpo import GRPO
@@ -28,9 +30,11 @@ def agent_class(name: str) -> type[Any]:
     """Class of an agent: a name in `AGENTS`, one of the entry points `sketchless.agents`, or `"module:Class"`.
 
     Raises:
-        ConfigError: unknown name, or a class that cannot be imported.
+        ConfigError: unknown name, a class that cannot be imported, or one that is no `Agent`.
     """
     found: type[Any] = find("agent", name, AGENTS)
+    if not (isinstance(found, type) and issubclass(found, Agent)):
+        raise ConfigError(f"agent {name!r} is no subclass of sketchless.agents.Agent; train it with its own library")
     return found
 
 

@@ -98,12 +98,15 @@ def _open(path: str | os.PathLike[str], kind: str) -> tuple[Any, dict[str, Any]]
         if head is not None and checksum != f"{zlib.crc32(text.encode()):08x}":
             raise ValueError("checksum of the description is wrong")
         meta = json.loads(text) if head is not None else {}
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, OSError, RecursionError) as error:
         raise CheckpointError(f"{where}: damaged or no safetensors file ({error}); write it again") from error
     if not isinstance(meta, dict) or meta.get("kind") != kind:
         known = isinstance(meta, dict) and "kind" in meta
         found = f"a sketchless {meta['kind']} file" if known else "no file of ours"
         raise CheckpointError(f"{where}: is {found}, not a sketchless {kind} file")
-    if (version := meta["version"]) > VERSION:
+    version, checksums = meta.get("version"), meta.get("checksums")
+    if type(version) is int and version > VERSION:
         raise CheckpointError(f"{where}: format version {version} is newer than {VERSION}; update sketchless")
+    if type(version) is not int or not isinstance(checksums, dict):
+        raise CheckpointError(f"{where}: damaged (its description lacks a version or checksums); write it again")
     return file, meta

@@ -235,7 +235,8 @@ class Core:
         if self.reward.trajectory is not None and steps > 1:
             tau = tau_along(nearness, self.reward.tau_normalized) * valid[:, 1:]
             place = slice(1, -1) if credit == "aligned" else slice(2, None)
-            trajectory[:, place] = self._steadiness(tau[:, :-1], tau[:, 1:], valid[:, 2:])
+            about = torch.arange(2, steps, device=self.device)  # from 1
+            trajectory[:, place] = self._steadiness(tau[:, :-1], tau[:, 1:], valid[:, 2:], sketches, about)
         return Score(rank, tau, local + trajectory, local, trajectory, valid)
 
     # Parts -----------------------------------------------------------------------------------------------
@@ -304,16 +305,18 @@ class Core:
             return Terms(local, torch.zeros_like(local)), state.ranking, state.tau
         order, tau = ranking_after(state.ranking, nearness, self.reward.tau_normalized)
         # The part about step t-1 needs tau(L_{t-2}, L_{t-1}) and tau(L_{t-1}, L_t): first paid at step three.
-        return Terms(local, self._steadiness(state.tau, tau, state.step >= 2)), order, tau
+        return Terms(local, self._steadiness(state.tau, tau, state.step >= 2, state.sketch, state.step)), order, tau
 
-    def _steadiness(self, before: Tensor, after: Tensor, where: Tensor) -> Tensor:
-        """The trajectory part float64 [...] `where` it is due, else 0."""
+    def _steadiness(self, before: Tensor, after: Tensor, where: Tensor, sketch: Tensor, about: Tensor) -> Tensor:
+        """The trajectory part float64 [B, ...] `where` it is due, else 0, of sketches [B], for steps `about` [...]."""
         paid = torch.where(where, self.reward.steadiness(before, after), 0.0)
         fine, fault = torch.isfinite(paid).all(), f"reward {self.reward.name!r}: its trajectory part is NaN or infinite"
         if paid.device.type != "cpu":
             torch._assert_async(fine, fault)
         elif not fine:
-            raise ConfigError(fault)
+            first = tuple((~torch.isfinite(paid)).nonzero()[0].tolist())
+            of = self.bank.sketch_ids[int(sketch[first[0]])]
+            raise ConfigError(f"{fault} for step {int(about.expand_as(paid)[first])} of environment {first[0]} ({of})")
         return paid
 
     def _choose(self, seed: Tensor, episode: Tensor) -> Tensor:

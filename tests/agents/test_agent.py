@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
 from stable_baselines3.common.logger import configure
 
 import sketchless.envs  # noqa: F401 (registers the ids)
@@ -20,6 +20,7 @@ from sketchless.datasets import CheckpointError, ConfigError, DataError
 from sketchless.encoders import EpisodeBank
 from sketchless.encoders.tensorfile import load_tensors, save_tensors
 from sketchless.envs import Core, RewardScheme
+from sketchless.envs.rewards import combined
 
 SMALL = {"episodes": 4, "samples": 3, "eval_every": 3}
 LEARNERS = [name for name in AGENTS if name != "b1"]
@@ -284,7 +285,7 @@ class TestAnotherBank:
             agent = PPOAClip.load(file, other)
             agent.predict(other.frames[0].numpy())
             with refuses(
-                CheckpointError, r"trained on bank .*10 drawings.*reward combined, the environment has bank .*"
+                CheckpointError, r"trained on bank .*10 drawings.*reward combined \(\w+\), the environment has bank .*"
             ):
                 agent.learn(120, reset_num_timesteps=False)
 
@@ -292,6 +293,21 @@ class TestAnotherBank:
         for other in self.others(make_bank):
             agent = PPOAClip.load(file, other).learn(60)
             assert agent.learn(120, reset_num_timesteps=False).num_timesteps >= 120
+
+    def test_a_reward_of_another_weight_is_another_reward(self, make_bank, tmp_path: Path, refuses) -> None:
+        bank = make_bank(n=10, steps=5)
+        path = tmp_path / "agent.safetensors"
+        PPOAClip(Core(bank, combined(gamma2=1e-4)), **SMALL).learn(60).save(path)
+        agent = PPOAClip.load(path, Core(bank, combined(gamma2=1.0)))
+        with refuses(CheckpointError, "was trained on .* with reward combined"):
+            agent.learn(120, reset_num_timesteps=False)
+
+    def test_a_stop_before_the_last_look_changes_no_history(self, core: Core, make_bank, tmp_path: Path) -> None:
+        validation, path = make_bank(n=4, steps=5, seed=1), tmp_path / "agent.safetensors"
+        whole = PPOAClip(core, validation, **SMALL)
+        whole.learn(120, callback=lambda *_: whole.save(path) or True)  # the last time before the last look
+        again = PPOAClip.load(path, core, validation).learn(120, reset_num_timesteps=False)
+        assert again.history == whole.history
 
     def test_files_that_do_not_say_where_still_work(self, core: Core, make_bank, file: Path, refuses) -> None:
         tensors, meta = load_tensors(file, "agent")
@@ -387,6 +403,15 @@ class TestStableBaselinesShape:
         PPOAClip(core, **SMALL).learn(180, progress_bar=True)
         assert "100%" in capsys.readouterr().out
 
+    @pytest.mark.filterwarnings("ignore::UserWarning")  # of theirs, about wrappers
+    def test_callbacks_that_evaluate_and_save_work(self, make_bank, tmp_path: Path) -> None:
+        env = gym.make("sketchless/OnTheFly-v0", bank=make_bank(n=10, steps=5))
+        watched = gym.make("sketchless/OnTheFly-v0", bank=make_bank(n=4, steps=5))
+        look = EvalCallback(watched, n_eval_episodes=2, eval_freq=2, best_model_save_path=str(tmp_path), verbose=0)
+        PPOAClip(env, **SMALL).learn(240, callback=[look, CheckpointCallback(2, str(tmp_path))])
+        assert np.isfinite(look.best_mean_reward)
+        assert len(list(tmp_path.glob("rl_model_*"))) == 2
+
     def test_environments_of_ours_are_accepted(self, make_bank) -> None:
         bank = make_bank()
         for env in (gym.make("sketchless/OnTheFly-v0", bank=bank), Core(bank)):
@@ -411,8 +436,13 @@ class TestStableBaselinesShape:
         ({"learning_rate": "fast"}, "want type float"),
         ({"normalize_advantage": 1}, "want type bool"),
         ({"mean_norm": "abc"}, r"mean_norm='abc': want type float \| None"),
-        ({"mean_norm": 0}, "above 0, or None"),
-        ({"mean_norm": -1.0}, "above 0, or None"),
+        ({"mean_norm": 0}, "above 0, 1e\\+09 at most, or None"),
+        ({"mean_norm": -1.0}, "above 0, 1e\\+09 at most, or None"),
+        ({"samples": 10**30}, "at most"),
+        ({"episodes": 10**12}, "at most"),
+        ({"learning_rate": 10**400}, "at most"),
+        ({"init_log_std": -(10**400)}, "at most"),
+        ({"seed": 2**63}, "at most"),
     ],
 )
 def test_impossible_settings_are_refused(core: Core, refuses, setting: dict[str, Any], match: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from sketchless.agents import (
+    PPOACKL,
     PPOAKL,
     TRPO,
     VPG,
@@ -184,23 +185,26 @@ class TestActorCritic:
         (theirs,) = torch.autograd.grad((values - returns).square().mean(), values)
         torch.testing.assert_close(ours, theirs)
 
-    def test_update_is_that_of_the_library_on_flat_samples(self, core: Core) -> None:
+    @pytest.mark.parametrize("samples", [1, 3])
+    def test_update_is_that_of_the_library_on_flat_samples(self, core: Core, samples: int) -> None:
         """One step of stable-baselines3's PPO on K copies of every state gives the same actor."""
-        ours, flat = PPOACClip(core, epochs=1, **SMALL), PPOACClip(core, epochs=1, **SMALL)
+        settings = {**SMALL, "samples": samples, "epochs": 1}
+        ours, flat = PPOACClip(core, **settings), PPOACClip(core, normalize_advantage=False, **settings)
+        flat.algorithm.normalize_advantage = True
         batch = ours.collect()
         flat.collect()  # the same draws
         plain = flat.samples
 
         def spread(b: Any) -> Any:
             s = plain(b)
-            copies = s.observations.repeat(3, 1)
+            copies = s.observations.repeat(samples, 1)
             return s._replace(
                 observations=copies,
                 actions=s.actions.flatten(0, 1),
                 old_log_prob=s.old_log_prob.flatten(),
                 advantages=s.advantages.flatten(),
-                old_values=s.old_values.repeat(3),
-                returns=s.returns.repeat(3),
+                old_values=s.old_values.repeat(samples),
+                returns=s.returns.repeat(samples),
             )
 
         flat.samples = spread
@@ -215,14 +219,20 @@ class TestActorCritic:
         with refuses(ConfigError, "does not read"):
             TRPO(core, weight_decay=0.1)
 
-    @pytest.mark.parametrize("agent", [PPOACClip, TRPO])
-    def test_a_critic_gone_wrong_stops_and_changes_nothing(self, core: Core, refuses, agent: Any) -> None:
+    @pytest.mark.parametrize("broken", ["returns", "advantages"])
+    @pytest.mark.parametrize("agent", [PPOACClip, PPOACKL, TRPO])
+    def test_a_critic_gone_wrong_stops_and_changes_nothing(self, core: Core, refuses, agent: Any, broken: str) -> None:
         agent = agent(core, **SMALL)
         agent.learn(100)
         samples = agent.samples
-        agent.samples = lambda batch: samples(batch)._replace(returns=torch.full((20,), float("nan")))
+
+        def wrong(batch: Any) -> Any:
+            found = samples(batch)
+            return found._replace(**{broken: torch.full_like(getattr(found, broken), float("nan"))})
+
+        agent.samples = wrong
         before = [p.detach().clone() for module in agent.modules.values() for p in module.parameters()]
-        with refuses(DataError, "not finite"):
+        with refuses(DataError, "not finite|is nan"):
             agent.learn(100)
         after = [p for module in agent.modules.values() for p in module.parameters()]
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -125,6 +125,23 @@ def test_a_loaded_file_may_be_replaced(file: Path) -> None:
     assert torch.equal(mapped["b/weights"], TENSORS["b/weights"])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"kind": "toy"}',
+        '{"kind": "toy", "version": "x", "checksums": {}}',
+        '{"kind": "toy", "version": true, "checksums": {}}',
+        '{"kind": "toy", "version": 1}',
+        '{"kind": "toy", "version": 1, "checksums": [1, 2]}',
+    ],
+)
+def test_a_crafted_description_is_one_line(tmp_path: Path, refuses: Any, text: str) -> None:
+    save_file(TENSORS, tmp_path / "file", {"sketchless": f"{zlib.crc32(text.encode()):08x} {text}"})
+    with refuses(CheckpointError, "damaged"):
+        load_tensors(tmp_path / "file", "toy")
+
+
 def test_every_flipped_bit_is_noticed(file: Path, refuses: Any) -> None:
     data = file.read_bytes()
     places = torch.randperm(8 * len(data), generator=torch.Generator().manual_seed(0))[:400].tolist()

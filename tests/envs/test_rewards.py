@@ -201,10 +201,10 @@ def test_181_a_trajectory_part_that_is_not_finite_is_refused_at_the_step(make_ba
     broken = RewardScheme("broken", half_of_rank, lambda before, after: after / 0)
     core = Core(make_bank(n=3), broken)
     actions = torch.randn(3, core.n_steps, core.action_dim, generator=torch.Generator().manual_seed(0))
-    with refuses(ConfigError, "'broken': its trajectory part is NaN or infinite"):
+    with refuses(ConfigError, "'broken': its trajectory part is NaN or infinite for step 2 of environment 0 "):
         core.score(torch.arange(3), actions)
     state = core.reset(torch.arange(3), sketch=torch.arange(3))
     for t in range(2):  # not due yet
         state = core.step(state, actions[:, t]).state
-    with refuses(ConfigError, "'broken'"):
+    with refuses(ConfigError, "for step 2 of environment 0 "):
         core.step(state, actions[:, 2])
