@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -21,10 +22,11 @@ from sketchless.encoders.tensorfile import read_meta
 
 from . import report
 from .ablation.sweep import FEATURES, SWEEPS, Sweep, cells, read_by
+from .logs import log_format
 from .report_compare import Comparison
 from .runner import check_options, run_cells
 from .runs import parse_seeds, read_json
-from .train import log_format, parse_values
+from .train import parse_values
 
 # Passes over the training drawings and seeds; `quick` is for a first look, `full` for a conclusion.
 PRESETS = {"quick": (1.0, "0-2"), "full": (5.0, "0-9")}
@@ -100,9 +102,10 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         if arm not in sweep.arms:
             raise unknown_name("arm", arm, sweep.arms)
     passes, seeds = PRESETS[config.preset]
-    passes, seed_list = config.passes or passes, parse_seeds(config.seeds or seeds)
-    if not passes > 0:
-        raise ConfigError(f"passes={passes}: must be above 0")
+    passes = passes if config.passes is None else config.passes
+    seed_list = parse_seeds(seeds if config.seeds is None else config.seeds)
+    if not 0 < passes < math.inf:
+        raise ConfigError(f"passes={passes}: must be a finite number above 0")
     folder = Path(config.out or f"runs/ablate-{config.what}-{datetime.now().strftime('%Y%m%d-%H%M%S')}")
     banks = _banks(config, sweep, passes, folder)
     common = _common(config, folder)
@@ -122,7 +125,10 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     every = cells(config.what, common, seed_list, _overrides(config, sweep, arms), banks)
     grid = [cell for cell in every if _arm(cell.id) in arms]
     for cell in grid:
-        agent_class(cell.settings["agent"]).Config(**cell.settings["set"])  # refuses values out of range
+        try:
+            agent_class(cell.settings["agent"]).Config(**cell.settings["set"])  # refuses values out of range
+        except ConfigError as error:
+            raise ConfigError(f"arm {_arm(cell.id)}: {error} (--arms names the arms to run)") from error
     usual = sweep.reference in arms
     _claim(
         folder,
@@ -206,19 +212,48 @@ def _banks(config: AblateConfig, sweep: Sweep, passes: float, folder: Path) -> d
     for arm in config.arms:
         if (kind := sweep.arms[arm].features) not in paths:
             raise ConfigError(f"arm {arm!r} stands on {FEATURES[kind]}: give --banks {kind}=<bank file>")
+    for kind, banks in paths.items():
+        for bank in banks:
+            _check_bank(config, kind, bank)
+    _check_alike([bank for banks in paths.values() for bank in banks])
     return {kind: [_bank(bank, passes, folder) for bank in banks] for kind, banks in paths.items()}
+
+
+def _check_bank(config: AblateConfig, kind: str, bank: str) -> None:
+    """Refuse a bank without the splits, or one of baselines whose file says that it is of another kind."""
+    missing = {"train", "validation", "test"} - set(bank_splits(bank))
+    if missing:
+        raise ConfigError(f"{bank}: has no {min(missing)} split, which an ablation needs; encode the set again")
+    said = read_meta(bank_path(bank), "bank")["provenance"]
+    if not config.what.startswith("baselines") or "encoder" not in said:
+        return
+    frames = (said.get("stage1") or {}).get("frames")  # None: the encoder was loaded
+    faults = {
+        f"an encoder trained on {frames} frames": frames == ("complete" if kind == "random" else "random"),
+        "frames that were completed": kind != "completed" and "completion" in said,
+        "frames as they were drawn": kind == "completed" and "completion" not in said,
+        f"the encoder {said['encoder']['backbone']}": kind == "sketch-a-net" and said["encoder"]["backbone"] != kind,
+    }
+    for found, wrong in faults.items():
+        if wrong:
+            raise ConfigError(f"{bank}: holds {found}; {kind}= stands for {FEATURES[kind]}")
+
+
+def _check_alike(banks: Sequence[str]) -> None:
+    """Refuse banks of different drawings or photos: their arms could not be paired."""
+    every = {bank: read_meta(bank_path(bank), "bank")["splits"] for bank in banks}
+    for bank, splits in every.items():
+        if splits != every[banks[0]]:
+            raise ConfigError(f"{bank}: has other drawings or photos than {banks[0]}; encode the same set alike")
 
 
 def _bank(bank: str, passes: float, folder: Path) -> dict[str, Any]:
     path = bank_path(bank)
-    missing = {"train", "validation", "test"} - set(bank_splits(bank))
-    if missing:
-        raise ConfigError(f"{bank}: has no {min(missing)} split, which an ablation needs; encode the set again")
     train = EpisodeBank.load(bank, "train", "cpu")
     return {
         "bank": bank if path.parent == bank_path("procedural").parent else _seen_from_a_cell(path, folder),
         "bank_sha256": sha256(path),
-        "steps": round(passes * int(train.lengths.sum()) * SAMPLES),
+        "steps": max(round(passes * int(train.lengths.sum()) * SAMPLES), 1),
     }
 
 
@@ -286,7 +321,7 @@ _GROW = ("command", "seeds", "labels", "published_as", "once", "remarks")
 def _command(config: AblateConfig) -> str:
     default = AblateConfig()
     words = ["sketchless", "ablate", config.what]
-    for name in ("preset", "seeds", "passes", "agent", "workers", "executor", "device", "logger"):
+    for name in ("preset", "seeds", "passes", "agent", "workers", "executor", "gpus", "device", "logger"):
         if getattr(config, name) != getattr(default, name):
             words += [f"--{name}", str(getattr(config, name))]
     if config.bank != default.bank:

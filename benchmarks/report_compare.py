@@ -34,13 +34,13 @@ class Measured:
         score: m@A and m@B with intervals over seeds and sketches.
         accuracy: A@1, A@5, A@10 with intervals over seeds and sketches.
         middle: interquartile mean of m@B, its interval over seeds.
-        seconds: of training, mean over seeds.
+        seconds: of training, mean over the seeds whose training was not interrupted, if any.
     """
 
     score: dict[str, Estimate]
     accuracy: tuple[Estimate, ...]
     middle: Estimate
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -191,11 +191,12 @@ def _measured(grid: Grid, name: str) -> Measured | None:
     cells = grid.cells[name].values()
     if not cells:
         return None
+    seconds = [cell.seconds for cell in cells if cell.seconds is not None]
     return Measured(
         {metric: _percent(crossed(grid.per_sketch(name, metric))) for metric in HEADLINE},
         tuple(_percent(crossed(grid.per_sketch(name, f"A@{q}"))) for q in (1, 5, 10)),
         _percent(stratified(grid.runs(name), iqm)),
-        float(np.mean([cell.seconds for cell in cells])),
+        float(np.mean(seconds)) if seconds else None,
     )
 
 

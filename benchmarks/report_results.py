@@ -30,7 +30,7 @@ class Cell:
         split: `test`, or `validation` where settings are chosen.
         history: looks at the validation drawings [P, 2]: environment steps, m@B in percent.
         tau: [T - 1], mean Kendall-tau distance (0..1) between the lists of one frame and the next.
-        seconds: of training.
+        seconds: of training; None if that was interrupted.
         baseline: metrics of B1 on the same drawings, percent.
         settings: of the agent.
         manifest: versions, machine, command.
@@ -40,7 +40,7 @@ class Cell:
     split: str
     history: FloatArray
     tau: FloatArray
-    seconds: float
+    seconds: float | None
     baseline: dict[str, float]
     settings: dict[str, Any]
     manifest: dict[str, Any]
@@ -179,7 +179,7 @@ def _read_cell(folder: Path, photos: int, sketches: int) -> Cell:
         split,
         _floats(file, [look for look in looks if look[1] is not None], "history").reshape(-1, 2),
         tau,
-        float(_field(file, result, "seconds", (int, float))),
+        _field(file, result, "seconds", (int, float, type(None))),
         _metrics(file, result, "baseline"),
         _field(file, result, "settings", dict),
         read_json(folder / "manifest.json"),

@@ -122,7 +122,7 @@ def comma_separated(found: Comparison) -> str:
             [*two.difference["m@A"], *two.difference["m@B"], two.p, two.adjusted, *two.better] if two else [""] * 11
         )
         paper, of_accuracy = _score(row.published)
-        seconds = one.seconds if one else ""
+        seconds = one.seconds if one and one.seconds is not None else ""
         ends_of_hits = [end for estimate in one.accuracy for end in estimate[1:]] if one else [""] * 6
         first = [row.name, row.label, *alone, *versus, *paper, row.seeds, seconds]
         write(*first, found.warning, *ends_of_hits, *of_accuracy)
@@ -183,7 +183,7 @@ def _cells(found: Comparison, row: Row) -> list[str]:
         versus[0] = "reference"
     hits = [f"{estimate.value:.2f}" for estimate in one.accuracy]
     return [row.label, text(one.score["m@A"]), text(one.score["m@B"]), *hits, *versus, *_published(row.published),
-            seeds, f"{one.seconds:.1f}"]  # fmt: skip
+            seeds, "-" if one.seconds is None else f"{one.seconds:.1f}"]  # fmt: skip
 
 
 def _published(score: tuple[float | None, ...] | None) -> list[str]:

@@ -25,6 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sketchless.datasets.errors import CheckpointError, ConfigError, ResourceError
 from sketchless.datasets.files import write_json
 
+MOST_SEED, MOST_SEEDS = 1 << 63, 10_000
 _PACKAGES = ("sketchless", "torch", "gymnasium", "stable-baselines3", "numpy", "scipy", "numba")
 
 
@@ -116,7 +117,10 @@ def parse_seeds(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ConfigError(f"seeds {text!r}: give numbers and ranges such as 0-9 or 0,2,5")
-        seeds += range(int(first), int(last or first) + 1)
+        span = range(int(first), int(last or first) + 1)
+        if span.stop > MOST_SEED or len(span) > MOST_SEEDS:
+            raise ConfigError(f"seeds {text!r}: want seeds below 2^63, {MOST_SEEDS:,} at most")
+        seeds += span
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"seeds {text!r}: {'a seed stands there twice' if seeds else 'the range is empty'}")
     return seeds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from stable_baselines3.common.logger import configure
 
-from sketchless.agents import Agent, agent_class
+from sketchless.agents import agent_class
 from sketchless.datasets.errors import ConfigError, DataError, unknown_name
 from sketchless.datasets.files import sha256, write_json
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
@@ -25,13 +24,13 @@ from sketchless.encoders.tensorfile import save_tensors
 from sketchless.envs.core import Core
 
 from .figures import Curve, curves, gif, learning
+from .logs import log_format, logger_in
 from .metrics import METRICS, POINTS, Evaluation, evaluate, interval
 from .runs import Interrupted, StopSignal, Stopwatch, parse_seeds, progress_bar, run_folder
 from .tables import comparison
 from .walkthrough import episode_frames
 
 SECONDS_BETWEEN_SAVES = 60.0
-LOGGERS = ("auto", "tensorboard", "csv", "none")
 
 
 @dataclass(frozen=True)
@@ -104,16 +103,16 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     """
     console = console or Console()
     watch, seeds = Stopwatch(), parse_seeds(config.seeds)
-    if not config.passes > 0:
-        raise ConfigError(f"passes={config.passes}: must be above 0")
+    if not 0 < config.passes < math.inf:
+        raise ConfigError(f"passes={config.passes}: must be a finite number above 0")
     make = agent_class(config.agent)
-    if not (isinstance(make, type) and issubclass(make, Agent)):
-        raise ConfigError(f"agent {config.agent!r} is no subclass of sketchless.agents.Agent, which train needs")
     if config.preset not in make.presets:
         raise unknown_name(f"preset of {config.agent}:", config.preset, make.presets)
     mode = config.mode or ("absolute" if config.preset == "paper" else "residual")
     settings = make.presets[config.preset]
     overrides = parse_values(config.set)
+    if "seed" in overrides:
+        raise ConfigError(f"setting seed in {' '.join(config.set)}: give --seeds")
     banks = open_banks(config.bank, config.device)
     core = Core(banks["train"], config.reward, mode, config.observation)
     job = _Job(
@@ -134,25 +133,19 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
         console.print(f"[bold]B1 on {len(baseline.rank)} test sketches[/]  {_line(baseline)}")
         with progress_bar(console) as bar:
             agents = {seed: _train(job, seed, bar, stop) for seed in seeds}
-        refined = {seed: evaluate(agent, banks["test"]) for seed, agent in agents.items()}
+        refined = {}
+        for seed, agent in agents.items():
+            _go_on(stop, folder)
+            refined[seed] = evaluate(agent, banks["test"])
         trained = Trained(baseline, refined, folder)
         console.print(comparison(baseline, list(refined.values()), config.agent))
         _write(trained, agents, config, banks["test"].split)
         if config.gif:
-            _animate(trained, agents[seeds[0]], banks["test"], console)
+            _animate(trained, agents[seeds[0]], banks["test"], stop, console)
+        _go_on(stop, folder)
         write_json(folder / "results.json", results(trained, agents, config, float(watch)))
         console.print(f"written to [bold]{folder}[/]: {', '.join(sorted(p.name for p in folder.glob('[!.]*')))}")
     return trained
-
-
-def log_format(name: str) -> str | None:
-    """What stable-baselines3's logger writes. Raises ConfigError: unknown, or TensorBoard is not installed."""
-    if name not in LOGGERS:
-        raise unknown_name("logger", name, LOGGERS)
-    installed = importlib.util.find_spec("tensorboard") is not None
-    if name == "tensorboard" and not installed:
-        raise ConfigError('logger tensorboard: it is not installed; pip install "sketchless[tensorboard]", or take csv')
-    return {"auto": "tensorboard" if installed else None, "none": None}.get(name, name)
 
 
 def open_banks(bank: str, device: str) -> dict[str, EpisodeBank]:
@@ -188,7 +181,7 @@ def _train(job: _Job, seed: int, bar: Progress, stop: StopSignal) -> Any:
     task = bar.add_task(f"seed {seed}", total=budget, note="")
     saved, resumed = time.monotonic(), part.exists()
     if job.log:
-        agent.set_logger(configure(str(job.folder / "log" / f"seed-{seed}"), [job.log]))
+        agent.set_logger(logger_in(job.folder / "log" / f"seed-{seed}", job.log, agent.num_timesteps))
 
     def step(inner: dict[str, Any], _: dict[str, Any]) -> bool:
         nonlocal saved
@@ -211,6 +204,11 @@ def _train(job: _Job, seed: int, bar: Progress, stop: StopSignal) -> Any:
     agent.save(file)
     part.unlink(missing_ok=True)
     return agent
+
+
+def _go_on(stop: StopSignal, folder: Path) -> None:
+    if stop.asked:
+        raise Interrupted(f"stopped, all seeds are trained; the same command with --out {folder} evaluates them")
 
 
 def _identity(config: TrainConfig) -> dict[str, Any]:
@@ -280,13 +278,17 @@ def _write(trained: Trained, agents: dict[int, Any], config: TrainConfig, split:
             learning(folder / f"learning-{seed}.png", agent.history, f"{config.agent}, seed {seed}")
 
 
-def _animate(trained: Trained, agent: Any, bank: EpisodeBank, console: Console) -> None:
+def _animate(trained: Trained, agent: Any, bank: EpisodeBank, stop: StopSignal, console: Console) -> None:
     """The episode whose gain in mean 1/rank is nearest to the mean gain: neither the best nor the worst."""
     refined = next(iter(trained.refined.values()))
     gain = refined.per_sketch("m@B") - trained.baseline.per_sketch("m@B")
     sketch = int(np.abs(gain - gain.mean()).argmin())
+    pictures = []
     try:
-        gif(trained.folder / "episode.gif", episode_frames(agent, bank, sketch))
+        for picture in episode_frames(agent, bank, sketch):
+            _go_on(stop, trained.folder)
+            pictures.append(picture)
+        gif(trained.folder / "episode.gif", pictures)
     except (DataError, ConfigError) as error:
         console.print(f"no animation: {error}")
 

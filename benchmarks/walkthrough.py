@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sketchless.envs.core import Core
 from sketchless.envs.rendering import Renderer
 
 
-def episode_frames(agent: Any, bank: EpisodeBank, sketch: int) -> list[npt.NDArray[np.uint8]]:
+def episode_frames(agent: Any, bank: EpisodeBank, sketch: int) -> Iterator[npt.NDArray[np.uint8]]:
     """Pictures of every step of one drawing: the sketch, and the top five photos of B1 and of the agent.
 
     Raises:
@@ -27,7 +28,6 @@ def episode_frames(agent: Any, bank: EpisodeBank, sketch: int) -> list[npt.NDArr
     renderer = Renderer(bank, dataset_of(bank))
     row = torch.tensor([sketch], device=bank.features.device)
     states = {name: core.reset(row, sketch=row) for name, core in cores.items()}
-    pictures = []
     for step in range(int(bank.lengths[sketch])):
         rows = []
         for name, core in cores.items():
@@ -38,5 +38,4 @@ def episode_frames(agent: Any, bank: EpisodeBank, sketch: int) -> list[npt.NDArr
             states[name] = outcome.state
             order = outcome.similarity[0].argsort(descending=True, stable=True).tolist()
             rows.append((name, order, int(outcome.rank)))
-        pictures.append(renderer.compare(sketch, step, rows))
-    return pictures
+        yield renderer.compare(sketch, step, rows)

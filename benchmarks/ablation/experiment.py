@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.logger import Logger, make_output_format
 
 from sketchless.agents import agent_class
 from sketchless.datasets.errors import ConfigError
@@ -23,6 +22,7 @@ from sketchless.envs import make_reward, principal_directions, project, resize_g
 from sketchless.envs.core import Core
 from sketchless.envs.rewards import combined
 
+from ..logs import logger_in
 from ..metrics import Evaluation, evaluate
 from ..runs import Interrupted
 
@@ -45,7 +45,8 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
         progress: told the share done and how it goes; True asks to stop.
 
     Returns:
-        Metrics of the refined policy and of B1, the history of validation, curves, steps and seconds.
+        Metrics of the refined policy and of B1, the history of validation, curves, steps and the seconds of
+        training; None if that was interrupted.
 
     Raises:
         ConfigError: the bank has changed, or settings that do not fit. Interrupted: asked to stop, and saved.
@@ -54,14 +55,14 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
     core = _core(banks["train"], settings)
     make = agent_class(settings["agent"])
     file, part = folder / "agent.safetensors", folder / "agent.part.safetensors"
-    began = time.perf_counter()
+    began = None if file.exists() or part.exists() else time.perf_counter()
     if file.exists():
         agent = make.load(file, core, banks["validation"])
     else:
         agent = _train(make, core, banks["validation"], settings, part, progress)
         agent.save(file)
         part.unlink(missing_ok=True)
-    seconds = time.perf_counter() - began
+    seconds = None if began is None else round(time.perf_counter() - began, 3)
     refined, baseline = evaluate(agent, banks[settings["split"]]), evaluate(None, banks[settings["split"]])
     _save_ranks(folder / "ranks.safetensors", refined, settings["split"])
     percentile, reciprocal = refined.by_percentage()
@@ -74,7 +75,7 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
         "photos": refined.gallery,
         "sketches": len(refined.rank),
         "steps": agent.num_timesteps,
-        "seconds": round(seconds, 3),
+        "seconds": seconds,
         "settings": {name: value for name, value in settings.items() if name != "logger"},
         "agent_settings": asdict(agent.config),
     }
@@ -99,9 +100,7 @@ def _train(
         return not asked
 
     if "logger" in settings:
-        log = str(part.parent / "log")
-        suffix = f"-{agent.num_timesteps}" if resumed else ""  # a CSV file would begin anew
-        agent.set_logger(Logger(log, [make_output_format(settings["logger"], log, suffix)]))
+        agent.set_logger(logger_in(part.parent / "log", settings["logger"], agent.num_timesteps))
     with contextlib.closing(agent.logger):
         agent.learn(settings["steps"], callback=step, reset_num_timesteps=not resumed)
     if asked and agent.num_timesteps < settings["steps"]:

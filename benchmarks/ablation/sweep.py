@@ -149,7 +149,7 @@ BASELINES = Sweep(
     (
         "Heads share the frozen backbone of B1: B3 is a head for every percentage, not a network for each.",
         "B4's trained sorter sorts 16 photos at a time, drawn anew for every drawing; its sigmoids rank all.",
-        "B4's sorter is trained first, on 1,000 x 128 lists, which its budget does not count.",
+        "B4's sorter is trained first, on 1,000 x 128 lists by default, which its budget does not count.",
         "Heads of B2 and B3 are trained with the triplet loss, backbones (B1, B2) as stage 1 was told to.",
     ),
 )

@@ -282,13 +282,48 @@ class TestCommand:
         assert again == (out / "report" / "table.csv").read_bytes()
 
     @pytest.mark.parametrize(
+        ("kind", "said", "match"),
+        [
+            ("complete", {"stage1": {"frames": "random"}}, "an encoder trained on random frames; complete= stands for"),
+            ("random", {"stage1": {"frames": "complete"}}, "an encoder trained on complete frames; random= stands for"),
+            ("complete", {"completion": {}}, "frames that were completed"),
+            ("completed", {"stage1": None}, "frames as they were drawn"),
+            ("sketch-a-net", {"encoder": {"backbone": "zse"}}, "the encoder zse; sketch-a-net= stands for"),
+        ],
+    )
+    def test_a_bank_that_says_it_is_of_another_kind_is_refused(
+        self, make_bank, tmp_path: Path, capsys, kind: str, said: dict[str, Any], match: str
+    ) -> None:
+        banks = {split: make_bank(n=9, steps=6) for split in ("train", "validation", "test")}
+        for one in banks.values():
+            object.__setattr__(one, "provenance", {"encoder": {"backbone": "sketch-a-net"}, **said})
+        save_banks(tmp_path / "bank.safetensors", banks)
+        out = tmp_path / "grid"
+        arguments = ["ablate", "baselines", "--banks", f"{kind}={tmp_path / 'bank.safetensors'}", "--out", str(out)]
+        assert main(arguments) == 2
+        assert match in capsys.readouterr().err
+        assert not out.exists()
+
+    def test_banks_of_other_drawings_are_refused(self, bank: Path, make_bank, tmp_path: Path, capsys) -> None:
+        banks = {split: make_bank(n=7, steps=6) for split in ("train", "validation", "test")}
+        save_banks(tmp_path / "other.safetensors", banks)
+        arguments = ["ablate", "baselines", "--banks", f"complete={bank}", f"random={tmp_path / 'other.safetensors'}"]
+        assert main([*arguments, "--out", str(tmp_path / "grid")]) == 2
+        assert "has other drawings or photos" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
         ("arguments", "match"),
         [
             (["ablate", "method"], "did you mean 'methods'"),
             (["ablate", "--preset", "fast"], "choose"),
             (["ablate", "--arms", "vgp"], "did you mean 'vpg'"),
             (["ablate", "--passes", "-1"], "above 0"),
+            (["ablate", "--passes", "0"], "above 0"),
+            (["ablate", "--passes", "inf"], "finite"),
             (["ablate", "--seeds", "1-0"], "empty"),
+            (["ablate", "--seeds", ""], "give numbers"),
+            (["ablate", "rewards", "--agent", "stable_baselines3:PPO"], "no subclass"),
+            (["ablate", "design", "--agent", "grpo"], "arm flat-reward: advantage"),
             (["ablate", "--set", "episodes"], "name=value"),
             (["ablate", "--logger", "cvs"], "did you mean 'csv'"),
             (["ablate", "baselines", "--banks", "randon=a"], "did you mean 'random'"),

@@ -9,12 +9,14 @@ import signal
 import threading
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from sketchless.agents import PPOAClip
 from sketchless.benchmarks.cli import COMMANDS, main
 from sketchless.benchmarks.encode import COMMON, RECIPES, EncodeConfig, _stage1
 from sketchless.encoders import save_banks
@@ -82,7 +84,6 @@ class TestTrain:
 
     def test_killed_and_repeated_ends_as_if_never_killed(self, bank: Path, tmp_path: Path, monkeypatch) -> None:
         """What a kill leaves is the last checkpoint written on the way."""
-        from sketchless.agents import PPOAClip
 
         class Killed(BaseException):
             pass
@@ -111,6 +112,32 @@ class TestTrain:
                 set((tmp_path / agent / "log" / "seed-0" / "progress.csv").read_text().splitlines()[0].split(","))
             )
         assert {"rollout/rank", "train/approx_kl", "train/entropy", "train/std", "eval/m_at_b"} <= keys[0] & keys[1]
+
+    def test_a_log_is_not_lost_when_training_goes_on(self, bank: Path, tmp_path: Path, monkeypatch) -> None:
+        def stop(agent: PPOAClip) -> Any:
+            os.kill(os.getpid(), signal.SIGINT)
+            return before(agent)
+
+        before = PPOAClip.collect
+        with monkeypatch.context() as patch:
+            patch.setattr(PPOAClip, "collect", stop)
+            assert train(bank, tmp_path / "run", "--logger", "csv") == 130
+        assert train(bank, tmp_path / "run", "--logger", "csv") == 0
+        logs = sorted((tmp_path / "run" / "log" / "seed-0").iterdir())
+        rows = [len(log.read_text().splitlines()) - 1 for log in logs]
+        assert [log.name for log in logs] == ["progress-48.csv", "progress.csv"]
+        assert (rows[1], sum(rows)) == (1, 7)  # 3 passes of 9 drawings, 4 at a time
+
+    def test_a_stop_after_training_is_one_as_well(self, bank: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+        def stop(path: Path, *_: object) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("sketchless.benchmarks.train.learning", stop)
+            assert train(bank, tmp_path / "run") == 130
+        assert "the same command with --out" in capsys.readouterr().err
+        assert not (tmp_path / "run" / "results.json").exists()
+        assert train(bank, tmp_path / "run") == 0
 
     def test_logger_tensorboard_says_what_to_install(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -168,6 +195,12 @@ class TestBadInput:
             (["train", "--sed", "3"], "did you mean --se"),
             (["train", "--passes", "many"], "--passes"),
             (["train", "--passes", "-1"], "above 0"),
+            (["train", "--passes", "inf"], "finite"),
+            (["train", "--seeds", "99999999999999999999"], "below 2^63"),
+            (["train", "--seeds", "0-99999999999"], "10,000 at most"),
+            (["train", "--agent", "stable_baselines3:PPO"], "no subclass"),
+            (["train", "--agent", "ppo-ac-clip", "--set", "critic=(-1,)"], "widths must be above 0"),
+            (["train", "--set", "seed=5"], "give --seeds"),
             (["train", "--agent", "ppo-b-clip"], "did you mean 'ppo-a-clip'"),
             (["train", "--preset", "papr"], "did you mean 'paper'"),
             (["train", "--reward", "inv-rnk"], "did you mean 'inv-rank'"),
