@@ -15,6 +15,7 @@ from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.files import sha256, write_json
 from sketchless.datasets.loading import load_dataset
+from sketchless.datasets.sketch import check_schedule
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits, save_banks
 from sketchless.encoders.completion import Completion, CompletionConfig, train_completion
 from sketchless.encoders.device import resolve_device
@@ -24,7 +25,7 @@ from sketchless.encoders.encoder import Encoder, EncoderConfig
 from sketchless.encoders.ensemble import ensemble
 from sketchless.encoders.registry import load_encoder, make_encoder
 from sketchless.encoders.stage1 import Progress as Stage1Progress
-from sketchless.encoders.stage1 import Stage1Config, train_stage1
+from sketchless.encoders.stage1 import Stage1Config, check_stage1, train_stage1
 from sketchless.envs.noise import plant_noise
 
 from .metrics import evaluate
@@ -161,9 +162,14 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
         return _join(config, console)
     if config.late:
         raise ConfigError("--late weighs the banks of --join; give both")
+    check_schedule(config.reveal, config.steps)
+    if config.variants < 0:
+        raise ConfigError(f"variants={config.variants}: must be 0 or more")
     encoder = _encoder(config, device)  # first, as drawing a data set takes a while and a wrong name none
     split_seed = config.seed if config.split_seed is None else config.split_seed
     dataset = load_dataset(config.dataset, seed=split_seed, validation=config.validation)
+    if not config.load:
+        check_stage1(encoder, dataset, stage1)  # before the folder is claimed for settings that cannot be
     with _folder(config) as folder, StopSignal() as stop, progress_bar(console) as bar:
         history = [] if config.load else _train(encoder, dataset, stage1, config, folder, bar, stop, console)
         bank = folder / "bank.safetensors"
@@ -215,10 +221,10 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
 def _join(config: EncodeConfig, console: Console) -> Path:
     """The ensemble of some banks, as a bank."""
     watch = Stopwatch()
-    with _folder(config) as folder:
-        names = bank_splits(config.join[0])
-        members = {name: [EpisodeBank.load(member, name) for member in config.join] for name in names}
-        banks = {name: ensemble(of_split, config.late) for name, of_split in members.items()}
+    names = bank_splits(config.join[0])
+    members = {name: [EpisodeBank.load(member, name) for member in config.join] for name in names}
+    banks = {name: ensemble(of_split, config.late) for name, of_split in members.items()}
+    with _folder(config) as folder:  # claimed once the banks are known to join
         bank = folder / "bank.safetensors"
         save_banks(bank, banks, torch.float16 if config.half else torch.float32)
         about = {"members": [sha256(bank_path(member)) for member in config.join], "seconds": float(watch)}
@@ -308,9 +314,10 @@ def _train(
     console: Console,
 ) -> list[dict[str, float]]:
     task = bar.add_task("stage 1", total=1.0, note="")
+    metric = "mAP" if config.pairs == "category" else "1/rank"  # which is AP where one photo is right
 
     def epoch(progress: Stage1Progress) -> None:
-        note = f"epoch {progress.epoch}  loss {progress.loss:.3f}  validation 1/rank {progress.score:.3f}"
+        note = f"epoch {progress.epoch}  loss {progress.loss:.3f}  validation {metric} {progress.score:.3f}"
         bar.update(task, note=note)
         if anyone(stop.asked):
             raise Interrupted(f"stopped after epoch {progress.epoch}; the same command with --out {folder} goes on")
@@ -326,5 +333,5 @@ def _train(
         on_epoch=epoch,
     )
     bar.update(task, completed=1.0)
-    console.print(f"stage 1: best epoch {done.best_epoch} of {done.epoch}, validation 1/rank {done.best_score:.3f}")
+    console.print(f"stage 1: best epoch {done.best_epoch} of {done.epoch}, validation {metric} {done.best_score:.3f}")
     return done.history

@@ -113,6 +113,8 @@ def run(config: ExplainConfig, console: Console | None = None) -> Explained:
     dataset, row = _with_photo(dataset, config)
     split = dataset.split(config.split)
     drawing, true = _sketch(config, dataset.name, split)
+    if config.gif and isinstance(drawing, RasterSketch):  # before anything is written
+        raise ConfigError(f"sketch {drawing.id!r} is a picture without strokes: it has no episode; leave out --gif")
     row = true if row is None else row
     frame = birth_map(drawing, [max(len(drawing), 1)]) == 0
     rank, shown = None, [] if row is None else [row]

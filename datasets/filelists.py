@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from .errors import DataError, FormatError
 from .folders import inside, lines, some
 from .lazy import Item
+
+# Folders of QuickDraw-Extended: as released, and as file lists and copies call them.
+QUICKDRAW_SKETCHES = ("QuickDraw_sketches_final", "sketches")
+QUICKDRAW_PHOTOS = ("QuickDraw_images_final", "photos", "images")
 
 
 class Photo(NamedTuple):
@@ -95,9 +99,8 @@ def _members(
             if not name or not label.isdecimal():
                 raise FormatError(f"{file}: line {number}: {line[:80]!r} is not <path> <label>; correct it")
             path = inside(root, name.strip())
-            # Resized copies of the released folders are named <folder>_ready.
-            id = path if path in known else path.replace("_ready/", "/")
-            if id not in known:
+            id = next((spelled for spelled in _spellings(path) if spelled in known), None)
+            if id is None:
                 missing.append(path)
                 continue
             if owner.setdefault(id, part) != part:
@@ -113,3 +116,13 @@ def _members(
             f"{files[0]}: names {len(missing)} files that are not below {root}, {some(missing)}; complete the set"
         )
     return list(found.values())
+
+
+def _spellings(path: str) -> Iterator[str]:
+    """The path of a list, and what it may be on disk."""
+    yield path
+    yield path.replace("_ready/", "/")  # resized copies of the released folders are named <folder>_ready
+    folder, _, rest = path.partition("/")
+    for names in (QUICKDRAW_SKETCHES, QUICKDRAW_PHOTOS):
+        if folder in names:
+            yield from (f"{name}/{rest}" for name in names)

@@ -164,7 +164,8 @@ def _carve(part: Part, count: int | None, rng: np.random.Generator) -> tuple[Par
         pool = photos or [Photo(sketch.item.id, sketch.category) for sketch in sketches]
     count = max(min(math.ceil(SHARE * len(pool)), len(pool) - 1), 0) if count is None else count
     if count and count >= len(pool):
-        raise ConfigError(f"{count} photos to hold out leave none of {len(pool)} to learn from; give validation=")
+        fault = f"{count} photos to hold out leave none of {len(pool)} to learn from"
+        raise ConfigError(f"{fault}; hold out fewer by --validation or validation=")
     left = Counter(photo.category for photo in pool)
     chosen: set[str] = set()
     for place in rng.permutation(len(pool)):

@@ -93,7 +93,8 @@ def _layout(folder: Path) -> str:
             return name
     raise DataError(
         f"{folder}: holds no data set: neither <Name>_Coordinate (QMUL), 256x256/photo/ (Sketchy), png/ or svg/ "
-        f"(TU-Berlin) nor *.ndjson or QuickDraw_sketches_final/ (QuickDraw); see docs/datasets.md"
+        f"(TU-Berlin) nor *.ndjson, QuickDraw_sketches_final/ or sketches/ with images/ (QuickDraw); "
+        "see docs/datasets.md"
     )
 
 

@@ -11,17 +11,16 @@ from typing import Any
 
 from .dataset import SketchDataset
 from .errors import ConfigError, DataError, FormatError, SketchlessError, UnsafeFileError, unknown_name
-from .filelists import Drawn, Photo
+from .filelists import QUICKDRAW_PHOTOS, QUICKDRAW_SKETCHES, Drawn, Photo
 from .folders import PICTURES, categories, first_folder
 from .holdout import Holdout
 from .lazy import Item
 from .multicategory import assemble, read_file
 from .ndjson import at_line, parse, read_lines
 from .sketch import Sketch
+from .tu_berlin import is_tu_berlin
 
 SITE = "https://github.com/googlecreativelab/quickdraw-dataset"
-_PNG = ("QuickDraw_sketches_final", "sketches")
-_PHOTOS = ("QuickDraw_images_final", "photos", "images")
 _KINDS = ("ndjson", "png")
 
 
@@ -44,9 +43,10 @@ def quickdraw(
 
     Args:
         root: folder with one `*.ndjson` or `*.ndjson.gz` a category, or `QuickDraw_sketches_final/<category>/*.png`;
-            and `QuickDraw_images_final/<category>/*` for the photos.
+            and `QuickDraw_images_final/<category>/*` for the photos. `sketches/` and `images/` are taken as well.
         seed, validation, validation_categories, unseen, filelists: how to split, see `Holdout`.
-        sketches: `"ndjson"` (strokes) or `"png"` (pictures); by default NDJSON where it lies there.
+        sketches: `"ndjson"` (strokes) or `"png"` (pictures); by default NDJSON where it lies there, but PNG with
+            `filelists`, which name that.
         per_category: take the first so many drawings of each category; all by default.
         only_recognized: leave out drawings that the game did not recognise.
         on_bad_line: `"error"`, or `"skip"` and count the lines that cannot be read.
@@ -64,10 +64,10 @@ def quickdraw(
         raise unknown_name("kind of sketches", sketches, _KINDS)
     if per_category is not None and (isinstance(per_category, bool) or per_category < 1):
         raise ConfigError(f"per_category={per_category!r}: give a whole number, 1 or more")
-    files, folder = _ndjson(home), first_folder(home, *_PNG)
-    kind = sketches or ("ndjson" if files else "png")
+    files, folder = _ndjson(home), first_folder(home, *QUICKDRAW_SKETCHES)
+    kind = sketches or ("ndjson" if files and (filelists is None or folder is None) else "png")
     if (kind == "ndjson" and not files) or (kind == "png" and folder is None):
-        where = "*.ndjson files" if kind == "ndjson" else f"{_PNG[0]}/<category>/"
+        where = "*.ndjson files" if kind == "ndjson" else f"{QUICKDRAW_SKETCHES[0]}/<category>/"
         raise DataError(f"{home}: lacks {where}; get the drawings from {SITE}")
 
     report: dict[str, Any] = {"sketches": kind}
@@ -80,7 +80,7 @@ def quickdraw(
         members = categories(home, folder, (".png",))
         drawn = [Drawn(item, category) for category, items in members.items() for item in items[:per_category]]
         read = functools.partial(read_file, home, False)
-    gallery = first_folder(home, *_PHOTOS)
+    gallery = first_folder(home, *QUICKDRAW_PHOTOS)
     shown = categories(home, gallery, PICTURES) if gallery else {}
     photos = [Photo(item.id, category) for category, items in shown.items() for item in items]
     spec = {
@@ -96,7 +96,11 @@ def quickdraw(
 
 def is_quickdraw(folder: Path) -> bool:
     """Whether a folder holds Quick, Draw!."""
-    return bool(_ndjson(folder)) or (folder / _PNG[0]).is_dir()
+    if _ndjson(folder) or (folder / QUICKDRAW_SKETCHES[0]).is_dir():
+        return True
+    # `sketches` alone could be of any set
+    both = first_folder(folder, *QUICKDRAW_SKETCHES) and first_folder(folder, *QUICKDRAW_PHOTOS)
+    return bool(both) and not is_tu_berlin(folder)
 
 
 def _ndjson(root: Path) -> list[Path]:

@@ -208,10 +208,7 @@ def reveal(sketch: Drawing, schedule: str = "points", steps: int = 20) -> IntArr
     Raises:
         ConfigError: unknown schedule or `steps` out of range.
     """
-    if schedule not in SCHEDULES:
-        raise unknown_name("reveal schedule", schedule, SCHEDULES)
-    if not 1 <= steps <= MAX_STEPS:
-        raise ConfigError(f"steps={steps}: an episode has 1 to {MAX_STEPS} frames")
+    check_schedule(schedule, steps)
     if isinstance(sketch, RasterSketch):
         return np.zeros(1, dtype=np.int64)
     total = len(sketch)
@@ -228,6 +225,14 @@ def reveal(sketch: Drawing, schedule: str = "points", steps: int = 20) -> IntArr
     knots = np.searchsorted(travel, shares, side="right").astype(np.int64)
     knots[-1] = total
     return knots
+
+
+def check_schedule(schedule: str, steps: int) -> None:
+    """Refuse what `reveal` would refuse of any sketch. Raises ConfigError: unknown schedule or `steps` out of range."""
+    if schedule not in SCHEDULES:
+        raise unknown_name("reveal schedule", schedule, SCHEDULES)
+    if not 1 <= steps <= MAX_STEPS:
+        raise ConfigError(f"steps={steps}: an episode has 1 to {MAX_STEPS} frames")
 
 
 SCHEDULES = ("points", "strokes", "ink")

@@ -45,7 +45,8 @@ def sketchy(
             `256x256/sketch/tx_000000000000/<category>/<photo>-<n>.png` or `sketches/<category>/<photo>-<n>.svg`;
             `info/` and `EXTEND_image_sketchy/<category>/` where they are wanted.
         seed, validation, validation_categories, unseen, filelists: how to split, see `Holdout`.
-        sketches: `"svg"` (strokes) or `"png"` (pictures); by default SVG where it lies there.
+        sketches: `"svg"` (strokes) or `"png"` (pictures); by default SVG where it lies there, but PNG with
+            `filelists`, which name that.
         extended: add the photos of `EXTEND_image_sketchy`, of which only the category is known, but for those that
             are photos of the set already. Needs `unseen`; file lists name them themselves.
         keep_invalid: keep sketches that the release lists as invalid (file lists keep what they list).
@@ -60,7 +61,7 @@ def sketchy(
     home, how = Path(root), Holdout(seed, validation, validation_categories, unseen, filelists)
     if extended and unseen is None and filelists is None:
         raise ConfigError("extended=True: of these photos only the category is known; say which are unseen= as well")
-    kind, items = _sketches(home, sketches)
+    kind, items = _sketches(home, sketches, ("svg", "png") if filelists is None else ("png", "svg"))
     photo_folder = _rendered(home, "photo")
     if photo_folder is None:
         raise DataError(f"{home}: lacks 256x256/photo/tx_000000000000/<category>/; get it from {SITE}")
@@ -111,11 +112,12 @@ def _rendered(root: Path, what: str) -> str | None:
     return found.removeprefix("./") if found else None
 
 
-def _sketches(root: Path, kind: str | None) -> tuple[str, dict[str, list[Item]]]:
+def _sketches(root: Path, kind: str | None, order: Sequence[str]) -> tuple[str, dict[str, list[Item]]]:
+    """The sketches of a kind, by default of the first one in order that lies there."""
     if kind not in (None, "svg", "png"):
         raise unknown_name("kind of sketches", kind, ("svg", "png"))
     found = {"svg": first_folder(root, *_SVG), "png": _rendered(root, "sketch")}
-    kind = kind or ("svg" if found["svg"] else "png")
+    kind = kind or next((k for k in order if found[k]), "png")
     folder = found[kind]
     if folder is None:
         where = "sketches/<category>/" if kind == "svg" else "256x256/sketch/tx_000000000000/<category>/"

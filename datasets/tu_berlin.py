@@ -37,7 +37,8 @@ def tu_berlin(
         root: folder with `png/<category>/<n>.png` or `svg/<category>/<n>.svg`, and `ImageResized/<category>/*.jpg`
             for extended TU-Berlin.
         seed, validation, validation_categories, unseen, filelists: how to split, see `Holdout`.
-        sketches: `"svg"` (strokes) or `"png"` (pictures); by default SVG where it lies there.
+        sketches: `"svg"` (strokes) or `"png"` (pictures); by default SVG where it lies there, but PNG with
+            `filelists`, which name that.
 
     Raises:
         DataError: no sketches where they should lie.
@@ -47,7 +48,8 @@ def tu_berlin(
     home, how = Path(root), Holdout(seed, validation, validation_categories, unseen, filelists)
     if sketches not in (None, *_FOLDERS):
         raise unknown_name("kind of sketches", sketches, _FOLDERS)
-    kinds = [sketches] if sketches else list(_FOLDERS)
+    either = ["svg", "png"] if filelists is None else ["png", "svg"]
+    kinds = [sketches] if sketches else either
     found = [(kind, folder) for kind in kinds if (folder := first_folder(home, *_FOLDERS[kind]))]
     if not found:
         places = " and ".join(f"{kind}/<category>/" for kind in kinds)

@@ -45,6 +45,11 @@ def contours(images: Tensor) -> Tensor:
     return (gradient.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
 
 
+def scaled(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """(images - mean) / deviation of images [B, C, S, S]; where both are 0.5, `images * 2 - 1` to the bit."""
+    return images * (1 / deviation) - mean / deviation
+
+
 class SmallCNN(Backbone):
     """Four strided convolutions for images of about 64 px, on edges instead of colours.
 
@@ -137,7 +142,7 @@ class HuggingFace(Pretrained):
             raise ConfigError(f"hf:{name}: {type(model).__name__} is no vision model with a feature map") from error
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels = images * (1 / self.deviation) - self.mean / self.deviation
+        pixels = scaled(images, self.mean, self.deviation)
         out: Tensor = self.model(pixel_values=pixels, **self.options).last_hidden_state
         if out.dim() == 3:  # tokens [B, L, C]
             out = out.transpose(1, 2).unsqueeze(-1)  # [B, C, L, 1]

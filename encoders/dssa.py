@@ -76,13 +76,16 @@ class DSSA(SketchANet):
         Raises:
             ConfigError: another metric loss.
         """
-        if metric_loss is not triplet_squared:
-            raise ConfigError(f"encoder {self.config.backbone!r} has a loss of its own; choose loss triplet-squared")
+        self.check_loss(metric_loss)
         n = len(sketches)
         features = self.features(torch.cat([sketches, photos])).float()
         with torch.autocast(features.device.type, enabled=False):  # differences of large sums
             distance = energy(gather(features[:n]), gather(features[n:]), self.energy_matrix)
             return hinge(distance, labels, MARGIN) + PENALTY * near_identity(self.energy_matrix)
+
+    def check_loss(self, metric_loss: Loss) -> None:
+        if metric_loss is not triplet_squared:
+            raise ConfigError(f"encoder {self.config.backbone!r} has a loss of its own; choose loss triplet-squared")
 
 
 def energy(sketches: Tensor, photos: Tensor, matrix: Tensor) -> Tensor:

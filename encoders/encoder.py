@@ -161,6 +161,9 @@ class Encoder(nn.Module):
         embeddings = self(torch.cat([sketches, photos])).float()
         return metric_loss(gather(embeddings[:n]), gather(embeddings[n:]), labels)
 
+    def check_loss(self, metric_loss: Loss) -> None:
+        """Raises ConfigError where `loss` does not take this metric loss, before any training."""
+
     def digest(self) -> str:
         """SHA-256 of the weights, in hex."""
         digest = hashlib.sha256()

@@ -107,6 +107,21 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+def check_stage1(encoder: Encoder, dataset: SketchDataset, config: Stage1Config) -> None:
+    """Refuse what `train_stage1` would refuse at its start, before anything is written.
+
+    Raises:
+        ConfigError: a loss that the encoder does not take.
+        DataError: sketches without a photo to pair them with, or fewer than two kinds to tell apart.
+    """
+    encoder.check_loss(LOSSES[config.loss])
+    labels, _ = _labels(dataset, dataset.split("train"), config.pairs)
+    _labels(dataset, dataset.split("validation"), config.pairs)
+    if len(set(labels.tolist())) < 2:
+        what = "training photos" if config.pairs == "instance" else "categories"
+        raise DataError(f"{dataset.name}: stage 1 needs sketches of two {what} or more")
+
+
 def train_stage1(
     encoder: Encoder,
     dataset: SketchDataset,
@@ -131,7 +146,7 @@ def train_stage1(
         on_epoch: called after every epoch.
 
     Raises:
-        DataError: fewer than two training photos, or the loss is no longer finite.
+        ConfigError, DataError: as `check_stage1`; DataError also where the loss is no longer finite.
         CheckpointError: the checkpoint is damaged or belongs to other settings or another data set.
     """
     return _Stage1(encoder, dataset, config, schedule, steps).run(checkpoint, on_step, on_epoch)
@@ -141,14 +156,12 @@ class _Stage1:
     def __init__(
         self, encoder: Encoder, dataset: SketchDataset, config: Stage1Config, schedule: str, steps: int
     ) -> None:
+        check_stage1(encoder, dataset, config)
         train, validation = dataset.split("train"), dataset.split("validation")
         self.encoder, self.config = encoder, config
         self.device = encoder.device
         self.labels, self.photo_labels = _labels(dataset, train, config.pairs)
         self.val_labels, self.val_photo_labels = _labels(dataset, validation, config.pairs)
-        if len(set(self.labels.tolist())) < 2:
-            what = "training photos" if config.pairs == "instance" else "categories"
-            raise DataError(f"{dataset.name}: stage 1 needs sketches of two {what} or more")
         self.identity = {
             "config": asdict(config),
             "encoder": asdict(encoder.config),
@@ -364,10 +377,11 @@ def _labels(dataset: SketchDataset, split: Split, pairs: str) -> tuple[Tensor, T
     """What makes a sketch and a photo a pair, as numbers: int64 [N] and [G]."""
     if pairs == "instance":
         if len(split.targets) and split.targets.min() < 0:
-            raise DataError(f"{dataset.name}: no photo is known for some sketches; pair them by category")
+            fault = f"{dataset.name}: no photo is known for some sketches"
+            raise DataError(f"{fault}; pair them by category (--pairs category)")
         return torch.from_numpy(split.targets), torch.arange(len(split.photos))
     if len(split.sketches) and not split.sketch_categories:
-        raise DataError(f"{dataset.name}: has no categories; pair by instance")
+        raise DataError(f"{dataset.name}: has no categories; pair by instance (--pairs instance)")
     names, numbers = np.unique([*split.sketch_categories, *split.photo_categories], return_inverse=True)
     n = len(split.sketches)
     if lonely := set(numbers[:n].tolist()) - set(numbers[n:].tolist()):

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from sketchless.datasets.errors import ConfigError
 
-from .backbones import HuggingFace, contours
+from .backbones import HuggingFace, contours, scaled
 
 SHARE_KEPT = 0.9  # of the tokens, at each layer that selects
 SELECT_AT = (4, 7, 10)  # layers of 12, from 1; 196 tokens become 177, 160, 144
@@ -40,6 +40,9 @@ class Sizes:
     """Of the layer norms."""
     contours: bool = True
     """See the contours of pictures, as `small-cnn` does, instead of their colours; not with pretrained weights."""
+    mean: Sequence[float] = (0.5,)
+    """Of the channels, one for all or one each; where colours are seen, pixels become (pixel - mean) / deviation."""
+    deviation: Sequence[float] = (0.5,)
 
     def __post_init__(self) -> None:
         if self.patch < 4 or self.patch & (self.patch - 1):
@@ -146,6 +149,9 @@ class ViT(nn.Module):
     Like the paper's but for dropout, which it has none of.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, sizes: Sizes, size: int) -> None:
         """With random weights, for images of `size` px. Raises ConfigError: no even number of patches."""
         super().__init__()
@@ -158,10 +164,16 @@ class ViT(nn.Module):
         self.positions = nn.Parameter(0.02 * places)
         self.blocks = nn.ModuleList(Block(sizes) for _ in range(sizes.layers))
         self.norm = nn.LayerNorm(sizes.width, sizes.epsilon)
+        for name in ("mean", "deviation"):  # no weights: they come back with the sizes
+            values = torch.tensor(getattr(sizes, name), dtype=torch.float32).view(1, -1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tokens]:
         """The retrieval token [B, C] and the kept patch tokens, both after the last layer."""
-        pixels = contours(images).expand_as(images) if self.sizes.contours else images * 2 - 1
+        if self.sizes.contours:
+            pixels = contours(images).expand_as(images)
+        else:
+            pixels = scaled(images, self.mean, self.deviation)
         patches = self.tokenizer(pixels).flatten(2).transpose(1, 2)  # [B, h w, C], row by row
         x = torch.cat([self.retrieval.expand(len(images), -1, -1), patches], dim=1) + self.positions
         places = torch.arange(self.side**2, device=images.device).expand(len(images), -1)
@@ -186,6 +198,8 @@ def most(attention: Tensor, share: float) -> Tensor:
 def pretrained(name: str, size: int) -> ViT:
     """A ViT with the weights of a `transformers` one; the convolutional tokenizer is new, as in the paper.
 
+    Pixels are scaled as `HuggingFace` scales them.
+
     Args:
         name: folder, or name on the hub.
         size: side of the images, pixels; position embeddings are stretched to it.
@@ -193,7 +207,8 @@ def pretrained(name: str, size: int) -> ViT:
     Raises:
         ConfigError: transformers is not installed, or the model is no ViT. CheckpointError: it cannot be loaded.
     """
-    model = HuggingFace(name).model
+    theirs = HuggingFace(name)
+    model = theirs.model
     about: Any = model.config
     if about.model_type != "vit" or about.hidden_act != "gelu":
         raise ConfigError(f"hf:{name}: is a {type(model).__name__}; zse needs a ViTModel with GELU")
@@ -205,6 +220,8 @@ def pretrained(name: str, size: int) -> ViT:
         hidden=about.intermediate_size,
         epsilon=about.layer_norm_eps,
         contours=False,
+        mean=theirs.mean.flatten().tolist(),
+        deviation=theirs.deviation.flatten().tolist(),
     )
     vit = ViT(sizes, size)
     state = _translated(model.state_dict(), sizes.layers)
@@ -240,9 +257,12 @@ def _translated(theirs: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
         }
     for part in ("weight", "bias"):
         state |= {f"{ours}.{part}": theirs[f"{name}.{part}"] for ours, name in names.items()}
-        for i in range(layers):
-            rows = [theirs[f"layers.{i}.attention.{x}_proj.{part}"] for x in "qkv"]
-            state[f"blocks.{i}.qkv.{part}"] = torch.cat(rows)
+    for i in range(layers):
+        parts = [f"layers.{i}.attention.{x}_proj" for x in "qkv"]
+        weights = [theirs[f"{part}.weight"] for part in parts]
+        # with qkv_bias=false there are none
+        biases = [theirs.get(f"{p}.bias", w.new_zeros(len(w))) for p, w in zip(parts, weights, strict=True)]
+        state |= {f"blocks.{i}.qkv.weight": torch.cat(weights), f"blocks.{i}.qkv.bias": torch.cat(biases)}
     return state
 
 

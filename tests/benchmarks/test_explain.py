@@ -281,8 +281,9 @@ class TestCommand:
         assert main(["explain", "mine.png", "yours.jpg", *few]) == 0
         assert main(["explain", "mine.png", *few]) == 0
         assert "not known" in capsys.readouterr().out
-        assert main(["explain", "mine.png", "yours.jpg", *few, "--gif", "f.gif"]) == 2
-        assert "without strokes" in capsys.readouterr().err
+        assert main(["explain", "mine.png", "yours.jpg", *few, "--gif", "f.gif", "--out", "refused.png"]) == 2
+        assert "without strokes: it has no episode; leave out --gif" in capsys.readouterr().err
+        assert not Path("refused.png").exists()
 
     def test_a_run_brings_its_data(self, tmp_path: Path, encoder: Encoder, monkeypatch, capsys) -> None:
         from sketchless.datasets import loading
@@ -308,7 +309,7 @@ class TestCommand:
             (["chair-0-00006_0", "chair-0-00006", "--gallery"], "not both"),
             (["--top", "0"], "1 photo or more"),
             (["--split", "tst"], "did you mean 'test'"),
-            (["--encoder", "none.safetensors"], "no such file"),
+            (["--encoder", "none.safetensors"], "no such encode run or encoder file"),
             (["--agent", "none.safetensors", "--gallery"], "no such file"),
             (["--agent", "none.safetensors"], "--gallery or --gif"),
             (["--dataset", "procedurl"], "did you mean 'procedural'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
@@ -336,7 +337,7 @@ def test_validation_by_category(build_sketchy: Build, refuses: Any) -> None:
         ({"unseen": ["zebbra"]}, "unknown category 'zebbra': did you mean 'zebra'"),
         ({"unseen": []}, "names no category"),
         ({"unseen": ["zebra"], "filelists": "zeroshot1"}, "give one of them"),
-        ({"validation": 20}, "20 photos to hold out leave none of 18"),
+        ({"validation": 20}, "20 photos to hold out leave none of 18 .*by --validation or validation="),
         ({"validation": -1}, "validation=-1"),
         ({"validation": 2.5}, "validation=2.5"),
         ({"seed": True}, "seed=True"),
@@ -410,6 +411,70 @@ def test_file_lists_of_tu_berlin(build_tu_berlin: Build) -> None:
     data = tu_berlin(root, filelists="zeroshot", validation=0)
     assert sizes(data) == {"train": (2, 2), "validation": (0, 0), "test": (1, 1)}
     assert data.split("train").sketch_categories == data.split("train").photo_categories == ("cow", "tea cup")
+
+
+def write_quickdraw_lists(root: Path, photos: str = "images") -> Path:
+    """The four lists as ZSE-SBIR released them, in which zebras are unseen, in `zeroshot/`."""
+    (root / "zeroshot").mkdir()
+    for label, category in enumerate(CATEGORIES):
+        part = "zero" if category == "zebra" else "train"
+        with open(root / f"zeroshot/sketch_{part}.txt", "a") as file:
+            file.writelines(f"sketches/{category}/{20 * label + i}.png {label}\n" for i in range(10))
+        with open(root / f"zeroshot/all_photo_{part}.txt", "a") as file:
+            file.writelines(f"{photos}/{category}/{i}.jpg {label}\n" for i in range(5))
+    (root / "zeroshot/cname_cid_zero.txt").write_text("zebra 3\n")
+    return root
+
+
+QUICKDRAW = {"sketches": "QuickDraw_sketches_final", "images": "QuickDraw_images_final"}
+
+
+@pytest.mark.parametrize("renamed", [[], ["sketches"], ["images"], ["sketches", "images"]])
+def test_file_lists_of_quickdraw(renamed: list[str], build_quickdraw: Build) -> None:
+    root = write_quickdraw_lists(build_quickdraw(kind="png"))
+    for name in renamed:
+        (root / QUICKDRAW[name]).rename(root / name)
+    data = load_dataset(f"{root}?filelists=zeroshot", validation=3)
+    assert data.name == "quickdraw"
+    assert {name: photos for name, (_, photos) in sizes(data).items()} == {"train": 12, "validation": 3, "test": 5}
+    assert sizes(data)["test"] == (10, 5)
+    assert names(data, "test") == {"zebra"}
+    assert disjoint(data)
+    assert data.report["in_no_split"] == {"sketches": 0, "photos": 0}
+    folder = "sketches" if "sketches" in renamed else QUICKDRAW["sketches"]
+    assert data.split("test").sketch_ids[0] == f"{folder}/zebra/60.png"
+    assert isinstance(data.split("test").sketches[0], RasterSketch)
+    same = load_dataset(f"{root}?unseen=zebra", validation=3)
+    assert set(same.split("test").photos) == set(data.split("test").photos)
+
+
+def test_file_lists_name_pictures(
+    build_sketchy: Build, build_tu_berlin: Build, build_quickdraw: Build, refuses: Any
+) -> None:
+    root = build_sketchy(extended=3)  # PNG and SVG
+    write_lists(root)
+    data = sketchy(root, filelists="zeroshot1")
+    assert data.report["sketches"] == data.spec["sketches"] == "png"
+    assert sizes(data)["test"] == (10, 8)
+    assert ids(load_dataset(**data.spec)) == ids(data)
+    assert sketchy(root, unseen="zebra").report["sketches"] == "svg"
+    with refuses(DataError, "names 30 files"):
+        sketchy(root, filelists="zeroshot1", sketches="svg")
+
+    root = build_tu_berlin(kinds=["png", "svg"])
+    (root / "zeroshot").mkdir()
+    for part, category in (("train", "cow"), ("zero", "zebra")):
+        (root / f"zeroshot/png_ready_filelist_{part}.txt").write_text(
+            "".join(f"png_ready/{category}/{path.name} 0\n" for path in sorted((root / "png" / category).iterdir()))
+        )
+        photos = root / f"zeroshot/ImageResized_ready_filelist_{part}.txt"
+        photos.write_text(f"ImageResized_ready/{category}/0.jpg 0\n")
+    assert tu_berlin(root, filelists="zeroshot", validation=0).report["sketches"] == "png"
+    assert tu_berlin(root).report["sketches"] == "svg"
+
+    root = write_quickdraw_lists(build_quickdraw(kind="png"))
+    (root / "cow.ndjson").write_text("")
+    assert quickdraw(root, filelists="zeroshot").report["sketches"] == "png"
 
 
 PHOTO = "256x256/photo/tx_000000000000/"
@@ -611,6 +676,25 @@ def test_the_layout_says_which_set_it_is(
         load_dataset(str(tmp_path / "nowhere"))
     with refuses(ConfigError, "lies in files; give its folder"):
         load_dataset("sketchy")
+
+
+@pytest.mark.parametrize("photos", ["images", "photos", "QuickDraw_images_final"])
+def test_pictures_and_photos_in_plain_folders_are_quickdraw(
+    photos: str, build_sketchy: Build, build_tu_berlin: Build, build_quickdraw: Build, refuses: Any
+) -> None:
+    for build, name in ((build_sketchy, "sketchy"), (build_tu_berlin, "tu-berlin")):
+        root = build()  # neither of which becomes one by folders that lie beside it
+        for folder in ("sketches", photos):
+            (root / folder).mkdir(exist_ok=True)
+        assert load_dataset(str(root)).name == name
+    root = build_quickdraw(kind="png")
+    (root / "QuickDraw_sketches_final").rename(root / "sketches")
+    with contextlib.suppress(FileExistsError):
+        (root / "QuickDraw_images_final").rename(root / photos)
+    assert load_dataset(str(root)).name == "quickdraw"
+    (root / photos).rename(root / "elsewhere")
+    with refuses(DataError, "holds no data set: .* sketches/ with images/"):  # which could be of any set
+        load_dataset(str(root))
 
 
 def test_options_may_follow_the_folder(build_sketchy: Build, refuses: Any) -> None:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from sketchless.datasets import CheckpointError, ConfigError, DataError, SketchDataset, Split
-from sketchless.encoders import Encoder, EncoderConfig, Frames, Progress, Stage1Config, train_stage1
+from sketchless.encoders import Encoder, EncoderConfig, Frames, Progress, Stage1Config, make_encoder, train_stage1
 from sketchless.encoders.encoder import photo_images, sketch_images
-from sketchless.encoders.stage1 import _schedule, _Stage1
+from sketchless.encoders.stage1 import _schedule, _Stage1, check_stage1
 
 QUICK = Stage1Config(epochs=4, batch=8)
 WHOLE = Stage1Config(epochs=1, batch=32, augment=0, flip=False)  # one step, images as they are
@@ -290,6 +290,27 @@ def test_score_is_the_mean_reciprocal_rank(polygons: SketchDataset) -> None:
     ranks = [sum(s >= row[t] for s in row) for row, t in zip(similarity, split.targets, strict=True)]
     expected = np.mean([1 / rank for rank in ranks])
     assert _Stage1(encoder, polygons, QUICK, "points", 20)._score() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "change", "kind", "match"),
+    [
+        ("small-cnn", {}, DataError, r"known for some sketches; pair them by category \(--pairs category\)"),
+        ("small-cnn", {"pairs": "category"}, DataError, r"no categories; pair by instance \(--pairs instance\)"),
+        ("dssa", {"loss": "triplet"}, ConfigError, "'dssa' has a loss of its own; choose loss triplet-squared"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_any_work(
+    encoder: str, change: dict[str, Any], kind: Any, match: str, polygons: SketchDataset, refuses: Any
+) -> None:
+    split = polygons.split("validation")
+    named = ("chair",) * len(split.sketches), ("chair",) * len(split.photos)
+    lonely = Split(split.sketches, split.targets * 0 - 1, split.photos, *named)
+    dataset = polygons if change else replace(polygons, splits={**polygons.splits, "validation": lonely})
+    network = make_encoder(EncoderConfig(encoder, size=81, dim=8))
+    for work in (check_stage1, train_stage1):
+        with refuses(kind, match):
+            work(network, dataset, replace(QUICK, **change))
 
 
 def test_one_photo_is_not_enough(polygons: SketchDataset, train: Train, refuses: Any) -> None:

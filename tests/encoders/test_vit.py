@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from torch import Tensor, nn
 
 from sketchless.datasets import ConfigError
 from sketchless.encoders import Tokens, vit
+from sketchless.encoders.backbones import scaled
 from sketchless.encoders.vit import Block, Sizes, Tokenizer, ViT, most, pretrained
 
+MakeFolder = Callable[..., Path]
 TINY = Sizes(patch=8, width=24, layers=3, heads=2, hidden=32)
 
 
@@ -23,14 +27,23 @@ def images() -> Tensor:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def make_folder(tmp_path: Path) -> MakeFolder:
     """A tiny random transformers ViT for images of 32 px."""
     transformers = pytest.importorskip("transformers")
     layers = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    with torch.random.fork_rng(devices=[]):
-        model = transformers.ViTModel(transformers.ViTConfig(image_size=32, patch_size=8, **layers))
-    model.save_pretrained(tmp_path / "vit")
-    return tmp_path / "vit"
+
+    def make(**options: object) -> Path:
+        with torch.random.fork_rng(devices=[]):
+            model = transformers.ViTModel(transformers.ViTConfig(image_size=32, patch_size=8, **layers, **options))
+        model.save_pretrained(tmp_path / "vit")
+        return tmp_path / "vit"
+
+    return make
+
+
+@pytest.fixture
+def folder(make_folder: MakeFolder) -> Path:
+    return make_folder()
 
 
 def test_tokenizer_is_the_mean_of_both_and_has_the_papers_stack() -> None:
@@ -110,10 +123,20 @@ def test_batches_join_and_part(images: Tensor) -> None:
         assert torch.equal(getattr(again, name), getattr(tokens, name))
 
 
+STATISTICS = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}  # ImageNet's, as DINO's
+
+
 @torch.no_grad()
-def test_pretrained_weights_compute_what_transformers_computes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("qkv_bias", [True, False])
+@pytest.mark.parametrize("about", [None, STATISTICS, {"do_normalize": False, **STATISTICS}])
+def test_pretrained_weights_compute_what_transformers_computes(
+    about: dict[str, object] | None, qkv_bias: bool, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import transformers
 
+    folder = make_folder(qkv_bias=qkv_bias)
+    if about is not None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(about))
     net = pretrained(str(folder), 32).eval()
     # The one difference is the new tokenizer and the selection: take both away.
     monkeypatch.setattr(vit, "SHARE_KEPT", 1.0)
@@ -121,10 +144,27 @@ def test_pretrained_weights_compute_what_transformers_computes(folder: Path, mon
     net.tokenizer.linear.weight.mul_(2)
     net.tokenizer.linear.bias.mul_(2)
     image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    expected = transformers.ViTModel.from_pretrained(folder).eval()(pixel_values=image * 2 - 1).last_hidden_state
+    pixels = image * 2 - 1
+    if about is not None:
+        mean, deviation = (torch.tensor(STATISTICS[name]).view(1, 3, 1, 1) for name in ("image_mean", "image_std"))
+        pixels = (image - mean) / deviation if about is STATISTICS else image
+    expected = transformers.ViTModel.from_pretrained(folder).eval()(pixel_values=pixels).last_hidden_state
     retrieval, tokens = net(image)
     torch.testing.assert_close(retrieval, expected[:, 0], rtol=0, atol=1e-5)
     torch.testing.assert_close(tokens.values, expected[:, 1:], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_pixels_without_statistics_are_as_before_there_were_any(images: Tensor) -> None:
+    net = ViT(replace(TINY, contours=False), 64)
+    assert not {"mean", "deviation"} & {name.rpartition(".")[2] for name in net.state_dict()}
+    seen: list[Tensor] = []
+    net.tokenizer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    net(images)
+    assert torch.equal(seen[0], images * 2 - 1)  # to the bit
+    half = torch.tensor([0.5]).view(1, 1, 1, 1)
+    everything = torch.arange(2**24 + 1).view(1, 1, 1, -1) / 2**24  # each float32 that 24 bits of 0..1 give
+    assert torch.equal(scaled(everything, half, half), everything * 2 - 1)
 
 
 def test_names_of_transformers_4_are_understood(folder: Path) -> None:

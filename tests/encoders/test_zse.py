@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import gymnasium
@@ -26,6 +28,7 @@ from sketchless.encoders import (
     train_stage1,
 )
 from sketchless.encoders.encoder import inference
+from sketchless.encoders.tensorfile import save_tensors
 from sketchless.encoders.vit import Sizes
 from sketchless.encoders.zse import CrossAttention, RelationNetwork, relation_loss, strangers
 
@@ -200,18 +203,33 @@ def test_saved_and_loaded_it_gives_the_same_scores(tiny: ZSE, tmp_path: Path) ->
         assert torch.equal(again.relation(images[:2], images[2:]), tiny.relation(images[:2], images[2:]))
 
 
-def test_a_pretrained_one_comes_back_without_its_folder(tmp_path: Path) -> None:
+def test_a_file_of_before_pixels_had_statistics_gives_the_same_scores(tiny: ZSE, tmp_path: Path) -> None:
+    for contours in (True, False):
+        tiny.vit.sizes = replace(tiny.vit.sizes, contours=contours)
+        rebuild = {k: v for k, v in tiny.rebuild.items() if k not in ("mean", "deviation")}
+        about = {"config": asdict(tiny.config), "rebuild": rebuild}
+        save_tensors(tmp_path / "zse", "encoder", tiny.state_dict(), about)
+        images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            assert torch.equal(load_encoder(tmp_path / "zse", "cpu")(images), tiny(images))
+
+
+@pytest.mark.parametrize("about", [{}, {"image_mean": [0.48, 0.46, 0.41], "image_std": [0.27, 0.26, 0.28]}])
+def test_a_pretrained_one_comes_back_without_its_folder(about: dict[str, list[float]], tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     layers = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     with torch.random.fork_rng(devices=[]):
         transformers.ViTModel(transformers.ViTConfig(image_size=32, patch_size=8, **layers)).save_pretrained(
             tmp_path / "vit"
         )
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(about))
     encoder = make_encoder(EncoderConfig(f"zse:hf:{tmp_path / 'vit'}", size=64, dim=8)).eval()
     assert isinstance(encoder, ZSE)
     encoder.save(tmp_path / "zse")
     (tmp_path / "vit").rename(tmp_path / "gone")
     again = load_encoder(tmp_path / "zse", "cpu")
+    assert isinstance(again, ZSE)
+    assert again.vit.mean.flatten().tolist() == torch.tensor(about.get("image_mean", [0.5])).tolist()
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(again(images), encoder(images))

@@ -1,0 +1,85 @@
+"""`sketchless encode`: what it refuses, it refuses before it claims its folder; what it prints of validation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sketchless.benchmarks.cli import main
+from sketchless.datasets import loading, procedural
+from sketchless.encoders import save_banks
+
+FEW = ["--epochs", "1", "--size", "32", "--batch", "8", "--validation", "4"]
+
+
+@pytest.fixture
+def by_category(tmp_path: Path) -> Path:
+    """A folder of TU-Berlin, in which only the category of a photo is known."""
+    draw = np.random.default_rng(0)
+    for category in ("ant", "bee", "cow", "dog"):
+        for folder, name in (("png", "{}.png"), ("ImageResized", "{}.jpg")):
+            (tmp_path / "set" / folder / category).mkdir(parents=True)
+            for number in range(10):
+                picture = np.full((64, 64, 3), 255, np.uint8)
+                picture[draw.integers(5, 30) :, 10:30] = 0
+                Image.fromarray(picture).save(tmp_path / "set" / folder / category / name.format(number))
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def chairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def few(seed: int = 0, validation: int = 4):
+        return procedural(seed=seed, train=14, test=6, validation=validation, drawers=1)
+
+    monkeypatch.setitem(loading.DATASETS, "procedural", few)
+
+
+def test_the_corrected_command_takes_the_folder(by_category: Path, tmp_path: Path, capsys) -> None:
+    command = ["encode", "--dataset", str(by_category), *FEW, "--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    assert "pair them by category (--pairs category)" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main([*command, "--pairs", "category"]) == 0
+    said = capsys.readouterr().out
+    assert "validation mAP 0." in said
+    assert "1/rank" not in said
+
+
+def test_pairs_of_instances_are_judged_by_the_rank(chairs: None, tmp_path: Path, capsys) -> None:
+    assert main(["encode", *FEW, "--steps", "2", "--out", str(tmp_path / "run")]) == 0
+    assert "validation 1/rank 0." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        (["--pairs", "category"], "pair by instance (--pairs instance)"),
+        (["--encoder", "dssa", "--size", "129", "--loss", "triplet"], "choose loss triplet-squared"),
+        (["--reveal", "pionts"], "did you mean 'points'"),
+        (["--steps", "0"], "steps=0"),
+        (["--variants", "-1"], "variants=-1: must be 0 or more"),
+        (["--join", "none.safetensors"], "none.safetensors"),
+    ],
+)
+def test_what_is_refused_claims_no_folder(wrong: list[str], match: str, chairs: None, tmp_path: Path, capsys) -> None:
+    assert main(["encode", *FEW, *wrong, "--out", str(tmp_path / "run")]) == 2
+    err = capsys.readouterr().err
+    assert match in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_banks_that_do_not_join_claim_no_folder(make_bank, tmp_path: Path, capsys) -> None:
+    for name, n in (("one", 9), ("other", 8)):
+        save_banks(tmp_path / f"{name}.safetensors", {"test": replace(make_bank(n=n, steps=6), split="test")})
+    both = [str(tmp_path / f"{name}.safetensors") for name in ("one", "other")]
+    assert main(["encode", "--join", *both, "--out", str(tmp_path / "run")]) == 2
+    assert "the banks differ in" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main(["encode", "--join", both[0], both[0], "--out", str(tmp_path / "run")]) == 0
+    assert "join" in json.loads((tmp_path / "run" / "manifest.json").read_text())["config"]
