@@ -98,16 +98,19 @@ def ground(core: Any) -> str:
     for tensor in (bank.lengths, bank.targets, bank.gallery, bank.weight, bank.bias):
         sums = zlib.crc32(tensor.cpu().contiguous().numpy().data, sums)
     size = f"{len(bank)} drawings, {len(bank.photo_ids)} photos"
-    return f"bank {sums:08x} ({bank.split}, {size}) with reward {core.reward.name} ({_worth(core.reward):08x})"
+    return f"bank {sums:08x} ({bank.split}, {size}) with reward {core.reward.name} ({_worth(core):08x})"
 
 
-def _worth(reward: Any) -> int:
-    """Checksum of what a reward pays: two of one name may differ in their weights."""
-    sums = zlib.crc32(reward.table(100).numpy().data, bool(reward.tau_normalized))
+def _worth(core: Any) -> int:
+    """Checksum of what the reward pays: two of one name may differ in their weights."""
+    reward = core.reward
+    paid = [reward.table(core.n_photos, core.device)]
     if reward.trajectory is not None:
-        tau = torch.linspace(0, 1, 5, dtype=torch.float64)
-        paid = reward.steadiness(*torch.meshgrid(tau, tau, indexing="ij"))
-        sums = zlib.crc32(paid.contiguous().numpy().data, sums)
+        tau = torch.linspace(0, 1, 5, dtype=torch.float64, device=core.device)
+        paid.append(reward.steadiness(*torch.meshgrid(tau, tau, indexing="ij")))
+    sums = int(reward.tau_normalized)
+    for tensor in paid:
+        sums = zlib.crc32(tensor.cpu().contiguous().numpy().data, sums)
     return sums
 
 

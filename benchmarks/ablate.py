@@ -215,7 +215,7 @@ def _banks(config: AblateConfig, sweep: Sweep, passes: float, folder: Path) -> d
     for kind, banks in paths.items():
         for bank in banks:
             _check_bank(config, kind, bank)
-    _check_alike([bank for banks in paths.values() for bank in banks])
+    _check_alike([bank for banks in paths.values() for bank in banks], _measured(config))
     return {kind: [_bank(bank, passes, folder) for bank in banks] for kind, banks in paths.items()}
 
 
@@ -239,12 +239,17 @@ def _check_bank(config: AblateConfig, kind: str, bank: str) -> None:
             raise ConfigError(f"{bank}: holds {found}; {kind}= stands for {FEATURES[kind]}")
 
 
-def _check_alike(banks: Sequence[str]) -> None:
-    """Refuse banks of different drawings or photos: their arms could not be paired."""
-    every = {bank: read_meta(bank_path(bank), "bank")["splits"] for bank in banks}
-    for bank, splits in every.items():
-        if splits != every[banks[0]]:
-            raise ConfigError(f"{bank}: has other drawings or photos than {banks[0]}; encode the same set alike")
+def _check_alike(banks: Sequence[str], split: str) -> None:
+    """Refuse banks of different drawings or photos in the split that is measured: their arms could not be paired."""
+    every = {bank: read_meta(bank_path(bank), "bank")["splits"][split] for bank in banks}
+    for bank, members in every.items():
+        if members != every[banks[0]]:
+            fault = f"{bank}: has other drawings or photos in its {split} split than {banks[0]}"
+            raise ConfigError(f"{fault}; encode the same set with the same --split-seed")
+
+
+def _measured(config: AblateConfig) -> str:
+    return "validation" if config.what.endswith("tuning") else "test"
 
 
 def _bank(bank: str, passes: float, folder: Path) -> dict[str, Any]:
@@ -259,7 +264,7 @@ def _bank(bank: str, passes: float, folder: Path) -> dict[str, Any]:
 
 def _about(config: AblateConfig) -> dict[str, Any]:
     """What the report says of the data, which all banks share."""
-    split = "validation" if config.what.endswith("tuning") else "test"
+    split = _measured(config)
     first = next(banks[0] for banks in _paths(config).values())
     measured = EpisodeBank.load(first, split, "cpu")
     path = bank_path(first)

@@ -112,9 +112,11 @@ def _members(
                 )
             found[id] = known[id]
     if missing:
-        raise DataError(
-            f"{files[0]}: names {len(missing)} files that are not below {root}, {some(missing)}; complete the set"
-        )
+        if any((root / spelled).is_file() for spelled in _spellings(missing[0])):
+            cure = f"of another kind than the {Path(next(iter(known), '')).suffix} that are read; give sketches="
+        else:
+            cure = f"not below {root}; complete the set"
+        raise DataError(f"{files[0]}: names {len(missing)} files, {some(missing)}, {cure}")
     return list(found.values())
 
 
