@@ -310,7 +310,8 @@ class TestAnotherBank:
 
     def test_a_reward_may_know_the_ranks_of_its_gallery_only(self, make_bank) -> None:
         table = torch.linspace(1, 0, 20, dtype=torch.float64)[::2]
-        PPOAClip(Core(make_bank(n=10, steps=5), lambda rank, size: table[rank - 1]), **SMALL).learn(60)
+        agent = PPOAClip(Core(make_bank(n=10, steps=5), lambda rank, size: table[rank - 1]), **SMALL).learn(60)
+        assert agent.num_timesteps == 60
 
     def test_a_stop_before_the_last_look_changes_no_history(self, core: Core, make_bank, tmp_path: Path) -> None:
         validation, path = make_bank(n=4, steps=5, seed=1), tmp_path / "agent.safetensors"
