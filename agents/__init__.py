@@ -1,10 +1,13 @@
 """Policies that learn: everything has stable-baselines3's `learn`, `predict`, `save`, `load`."""
 
-from .agent import Agent, AgentConfig, Batch, advantages, average, core_of
+from .actor_critic.on_device import DeviceA2C, DevicePPO, DeviceTRPO, OnDeviceRollouts, TensorRolloutBuffer
+from .actor_critic.ppo_ac_clip import ACClipConfig, PPOACClip
+from .actor_critic.ppo_ac_kl import PPOACKL, ACKLConfig
+from .actor_critic.trpo import TRPO, TRPOConfig
+from .agent import Agent, core_of
 from .b1 import B1
-from .frame_triplet import FrameTriplet, TripletConfig
-from .grpo import GRPO, GRPOConfig
-from .on_device import DeviceA2C, DevicePPO, DeviceTRPO, OnDeviceRollouts, TensorRolloutBuffer
+from .batch import Batch, advantages, average
+from .config import AgentConfig
 from .policy import (
     LinearGaussianPolicy,
     PerStepGaussianPolicy,
@@ -13,17 +16,16 @@ from .policy import (
     gaussian_kl,
     gaussian_log_prob,
 )
-from .ppo_a_clip import PPOAClip, PPOConfig
-from .ppo_a_kl import PPOAKL, KLConfig
-from .ppo_ac_clip import ACClipConfig, PPOACClip
-from .ppo_ac_kl import PPOACKL, ACKLConfig
-from .rank_softmax import RankSoftmax, SoftmaxConfig
+from .policy_gradient.grpo import GRPO, GRPOConfig
+from .policy_gradient.ppo_a_clip import PPOAClip, PPOConfig
+from .policy_gradient.ppo_a_kl import PPOAKL, KLConfig
+from .policy_gradient.vpg import VPG
 from .registry import AGENTS, agent_class, make_agent
-from .sodeep import SoDeep, SoDeepConfig
-from .sorter import Sorter, exact_ranks, sigmoid_ranks, train_sorter
-from .supervised import Supervised, SupervisedConfig
-from .trpo import TRPO, TRPOConfig
-from .vpg import VPG
+from .supervised.base import Supervised, SupervisedConfig
+from .supervised.frame_triplet import FrameTriplet, TripletConfig
+from .supervised.rank_softmax import RankSoftmax, SoftmaxConfig
+from .supervised.sodeep import SoDeep, SoDeepConfig
+from .supervised.sorter import Sorter, exact_ranks, sigmoid_ranks, train_sorter
 
 __all__ = [
     "AGENTS",

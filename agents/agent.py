@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,106 +28,10 @@ from sketchless.encoders.device import resolve_device
 from sketchless.envs.core import Core
 from sketchless.envs.ranking import m_at_a, m_at_b
 
+from .batch import Batch, advantages, average
 from .checkpoint import ground, load_agent, save_agent
-from .policy import POLICIES, gaussian_entropy, gaussian_kl, gaussian_log_prob, make_policy
-from .settings import check_types
-
-ADVANTAGES = ("reward", "batch-mean", "group")
-SCHEDULES = ("constant", "linear", "cosine")
-MOST, MOST_SEED = 1e9, 2**63 - 1  # of a setting
-
-
-@dataclass(frozen=True)
-class AgentConfig:
-    """Settings that all agents have."""
-
-    learning_rate: float = 1e-3
-    lr_schedule: str = "cosine"
-    """`constant`, `linear` or `cosine` decay to 0 over the whole budget."""
-    episodes: int = 16
-    """Drawings per update."""
-    samples: int = 16
-    """K actions drawn in every state; with `group` they are each other's baseline."""
-    advantage: str = "group"
-    """`reward`: A = R (the paper); `batch-mean`: A = R - mean over the batch; `group`: A = R - mean over the K
-    samples of the same state. Agents with a critic use that instead."""
-    normalize_advantage: bool = True
-    """Divide advantages by their standard deviation over the batch."""
-    policy: str = "linear"
-    """`linear` (the paper's), `gru`: with a memory of the strokes so far, or `per-step`: one linear layer per step."""
-    init_log_std: float = -2.0
-    """Log sigma to begin with. In 64 dimensions e^-2 gives noise about as long as the embedding, which has
-    length 1."""
-    train_log_std: bool = True
-    mean_norm: float | None = 1.0
-    """Length of the mean action to begin with, in absolute mode; none: the head as stage 1 left it."""
-    weight_decay: float = 0.0
-    """Pull of the weights towards where they began (the frozen head)."""
-    max_grad_norm: float = 40.0
-    eval_every: int = 25
-    """Updates between two looks at the validation drawings."""
-    patience: int = 0
-    """Stop after so many looks without a better validation m@B; 0 uses the whole budget."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        for name, known in (("advantage", ADVANTAGES), ("lr_schedule", SCHEDULES), ("policy", POLICIES)):
-            if getattr(self, name) not in known:
-                raise unknown_name(name, getattr(self, name), known)
-        for name in ("learning_rate", "episodes", "samples", "max_grad_norm", "eval_every", *self._positive):
-            if not 0 < getattr(self, name) <= MOST:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be a number above 0, {MOST:.0e} at most")
-        for name in ("weight_decay", "patience", "seed", *self._not_negative):
-            most = MOST_SEED if name == "seed" else MOST
-            if not 0 <= getattr(self, name) <= most:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be a number of 0 or more, {most:.3g} at most")
-        for f in fields(self):
-            if f.name in self._unread and getattr(self, f.name) != f.default:
-                raise ConfigError(f"{f.name}={getattr(self, f.name)}: this agent does not read it; leave it out")
-        if self.advantage == "group" and "advantage" not in self._unread and self.samples < 2:
-            raise ConfigError("samples=1: the group advantage needs two samples of a state or more")
-        if self.mean_norm is not None and not 0 < self.mean_norm <= MOST:
-            raise ConfigError(f"mean_norm={self.mean_norm}: must be a number above 0, {MOST:.0e} at most, or None")
-        if not -MOST <= self.init_log_std <= MOST:
-            raise ConfigError(f"init_log_std={self.init_log_std}: must be finite, {MOST:.0e} at most")
-
-    _positive: ClassVar[tuple[str, ...]] = ()  # further settings that must be above 0
-    _not_negative: ClassVar[tuple[str, ...]] = ()  # ... that must be 0 or more
-    _unread: ClassVar[tuple[str, ...]] = ()  # settings without effect on this agent: they stay as they are
-
-
-class Batch(NamedTuple):
-    """One rollout: K actions in every state of B whole drawings."""
-
-    sketches: Tensor  # int64 [B], rows of the bank
-    observation: Tensor  # float32 [B, T, D]
-    mean: Tensor  # [B, T, d]
-    log_std: Tensor  # [d]
-    action: Tensor  # [K, B, T, d]
-    log_prob: Tensor  # [K, B, T]
-    reward: Tensor  # float64 [K, B, T]
-    valid: Tensor  # float64 [B, T]: 1 before the drawing's end, else 0
-
-
-def average(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean of values [..., B, T] over the valid steps [B, T]."""
-    return (values * valid).sum() / (valid.sum() * (values.numel() // valid.numel()))
-
-
-def advantages(reward: Tensor, valid: Tensor, kind: str, normalize: bool) -> Tensor:
-    """Advantages from rewards, both [K, B, T]; zero where `valid` [B, T] is 0.
-
-    reward: A = R.  batch-mean: A = R - mean(R).  group: A = R - mean_k(R), over samples of the same state.
-    """
-    if kind == "group":
-        reward = reward - reward.mean(dim=0)
-    elif kind == "batch-mean":
-        reward = reward - average(reward, valid)
-    if normalize:
-        deviation = average((reward - average(reward, valid)).square(), valid).sqrt()
-        reward = reward / deviation.clamp_min(1e-8)
-    return reward * valid
+from .config import AgentConfig
+from .policy import gaussian_entropy, gaussian_kl, gaussian_log_prob, make_policy
 
 
 @dataclass

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError
-from sketchless.encoders.encoder import load_weights
-from sketchless.encoders.tensorfile import load_tensors, save_tensors
+from sketchless.encoders.tensorfile import load_tensors, load_weights, save_tensors
 
 
 def save_agent(agent: Any, path: str | os.PathLike[str]) -> None:

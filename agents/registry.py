@@ -7,18 +7,18 @@ from typing import Any
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.plugins import find
 
+from .actor_critic.ppo_ac_clip import PPOACClip
+from .actor_critic.ppo_ac_kl import PPOACKL
+from .actor_critic.trpo import TRPO
 from .agent import Agent
 from .b1 import B1
-from .frame_triplet import FrameTriplet
-from .grpo import GRPO
-from .ppo_a_clip import PPOAClip
-from .ppo_a_kl import PPOAKL
-from .ppo_ac_clip import PPOACClip
-from .ppo_ac_kl import PPOACKL
-from .rank_softmax import RankSoftmax
-from .sodeep import SoDeep
-from .trpo import TRPO
-from .vpg import VPG
+from .policy_gradient.grpo import GRPO
+from .policy_gradient.ppo_a_clip import PPOAClip
+from .policy_gradient.ppo_a_kl import PPOAKL
+from .policy_gradient.vpg import VPG
+from .supervised.frame_triplet import FrameTriplet
+from .supervised.rank_softmax import RankSoftmax
+from .supervised.sodeep import SoDeep
 
 AGENTS: dict[str, type[Any]] = {
     agent.name: agent

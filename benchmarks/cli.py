@@ -20,7 +20,7 @@ from sketchless.datasets.errors import ResourceError, SketchlessError, out_of_me
 # Module, config class, one line of help. Modules are imported only when their command is used.
 COMMANDS = {
     "train": ("train", "TrainConfig", "train an agent and compare it with the baseline"),
-    "evaluate": ("repeat", "EvaluateConfig", "repeat the numbers of a run or a bank from files"),
+    "evaluate": ("evaluate", "EvaluateConfig", "repeat the numbers of a run or a bank from files"),
     "encode": ("encode", "EncodeConfig", "train an encoder on a data set and write its episode bank"),
     "ablate": ("ablate", "AblateConfig", "compare methods, rewards or designs over many seeds"),
     "report": ("report", "ReportConfig", "rebuild the tables and figures of an ablation from its files"),
@@ -82,7 +82,7 @@ def _dispatch(arguments: list[str]) -> None:
     if arguments[0] not in COMMANDS:
         raise unknown_name("command", arguments[0], COMMANDS)
     name, config_class, _ = COMMANDS[arguments[0]]
-    module = importlib.import_module(f"sketchless.benchmarks.{name}")
+    module = importlib.import_module(f"sketchless.benchmarks.commands.{name}")
     module.run(_parse(arguments[0], getattr(module, config_class), arguments[1:]))
 
 

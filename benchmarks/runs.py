@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import fcntl
 import json
@@ -11,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, ResourceError
 from sketchless.datasets.files import write_json
+from sketchless.encoders.bank import EpisodeBank, bank_splits
 
 MOST_SEED, MOST_SEEDS = 1 << 63, 10_000
 _PACKAGES = ("sketchless", "torch", "gymnasium", "stable-baselines3", "numpy", "scipy", "numba")
@@ -185,3 +187,51 @@ def progress_bar(console: Console) -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
     )
+
+
+def open_banks(bank: str, device: str) -> dict[str, EpisodeBank]:
+    """The splits of a bank file, on a device. Raises ConfigError without a train and a test split."""
+    banks = {split: EpisodeBank.load(bank, split, device) for split in bank_splits(bank)}
+    for split in ("train", "test"):
+        if split not in banks:
+            raise ConfigError(f"{bank}: has no {split} split; encode the data set again")
+    return banks
+
+
+def parse_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """`["learning_rate=1e-3"]` -> `{"learning_rate": 0.001}`. Raises ConfigError where there is no `=`."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"setting {pair!r}: write it as name=value")
+        try:
+            values[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[name] = text
+    return values
+
+
+@contextlib.contextmanager
+def locked(path: Path, held: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock at `path`. While another process holds it, call `held` and try again.
+
+    The lock goes with the process that holds it, however that ends.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "w")  # noqa: SIM115 (held until the block ends)
+    except OSError as error:
+        raise ConfigError(f"{path.parent}: cannot be written ({error.strerror}); choose another folder") from error
+    with file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                held()
+            except OSError as error:
+                raise ResourceError(
+                    f"{path.parent}: this file system has no locks ({error.strerror}); use another"
+                ) from error
+        yield

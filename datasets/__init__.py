@@ -1,6 +1,7 @@
 """The ground floor: strokes and photos, reveal schedules, rasteriser. Imports no other room of the house."""
 
-from .archives import unpack
+import sys
+
 from .dataset import SPLITS, SketchDataset, Split
 from .errors import (
     CheckpointError,
@@ -11,18 +12,22 @@ from .errors import (
     SketchlessError,
     UnsafeFileError,
 )
+from .formats.archives import unpack
+from .formats.svg import read_svg
 from .lazy import Item, LazySketches
 from .loading import load_dataset
-from .objects import objects
 from .photos import read_photo
-from .procedural import procedural
-from .qmul import qmul
-from .quickdraw import quickdraw
+from .procedural.chairs.dataset import procedural
+from .procedural.objects import shapes
+from .procedural.objects.dataset import objects
 from .raster import birth_map, frames
+from .readers.qmul import qmul
+from .readers.quickdraw import quickdraw
+from .readers.sketchy import sketchy
+from .readers.tu_berlin import tu_berlin
 from .sketch import SCHEDULES, Drawing, RasterSketch, Sketch, reveal
-from .sketchy import sketchy
-from .svg import read_svg
-from .tu_berlin import tu_berlin
+
+sys.modules[f"{__name__}.shapes"] = shapes  # its path in 0.1
 
 __all__ = [
     "SCHEDULES",

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from .archives import refuse
 from .dataset import SketchDataset
 from .errors import ConfigError, DataError, unknown_name
-from .objects import objects
-from .procedural import procedural
-from .qmul import is_qmul, qmul
-from .quickdraw import is_quickdraw, quickdraw
-from .sketchy import is_sketchy, sketchy
-from .tu_berlin import is_tu_berlin, tu_berlin
+from .formats.archives import refuse
+from .procedural.chairs.dataset import procedural
+from .procedural.objects.dataset import objects
+from .readers.qmul import is_qmul, qmul
+from .readers.quickdraw import is_quickdraw, quickdraw
+from .readers.sketchy import is_sketchy, sketchy
+from .readers.tu_berlin import is_tu_berlin, tu_berlin
 
 DATASETS: dict[str, Callable[..., SketchDataset]] = {
     "procedural": procedural,

@@ -1,20 +1,20 @@
 """From pixels to vectors: backbones, stage-1 training, galleries and episode banks."""
 
-from .backbones import BACKBONES, Backbone, make_backbone
 from .bank import EpisodeBank, bank_splits, save_banks
-from .completion import Completion, CompletionConfig, train_completion
 from .device import resolve_device
 from .encode import encode_banks
-from .encoder import Encoder, EncoderConfig
 from .ensemble import ensemble
-from .frames import Frames
 from .gallery import Gallery
 from .losses import LOSSES
-from .precision import average_precision, precision
+from .networks.backbones import BACKBONES, Backbone, make_backbone
+from .networks.encoder import Encoder, EncoderConfig
+from .networks.vit import Tokens
+from .networks.zse import ZSE
 from .registry import ENCODERS, load_encoder, make_encoder
-from .stage1 import Progress, Stage1Config, train_stage1
-from .vit import Tokens
-from .zse import ZSE
+from .training.completion import Completion, CompletionConfig, train_completion
+from .training.frames import Frames
+from .training.precision import average_precision, precision
+from .training.stage1 import Progress, Stage1Config, train_stage1
 
 __all__ = [
     "BACKBONES",

@@ -12,11 +12,11 @@ from torch import Tensor
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, DataError
 
-from .augment import random_affine, warp
 from .bank import EpisodeBank
-from .encoder import Encoder, inference
-from .frames import Frames
 from .gallery import Gallery
+from .networks.encoder import Encoder, inference
+from .training.augment import random_affine, warp
+from .training.frames import Frames
 
 
 def encode_banks(

@@ -11,7 +11,7 @@ from torch import Tensor
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, DataError
 
-from .encoder import Encoder, inference
+from .networks.encoder import Encoder, inference
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,14 +10,14 @@ import torch
 from sketchless.datasets.errors import CheckpointError
 from sketchless.datasets.plugins import find
 
-from .backbones import BACKBONES
 from .device import resolve_device
-from .dssa import DSSA
-from .encoder import Encoder, EncoderConfig, load_weights
-from .manifold import Manifold
-from .sketch_a_net import SketchANet
-from .tensorfile import load_tensors
-from .zse import ZSE
+from .networks.backbones import BACKBONES
+from .networks.dssa import DSSA
+from .networks.encoder import Encoder, EncoderConfig
+from .networks.manifold import Manifold
+from .networks.sketch_a_net import SketchANet
+from .networks.zse import ZSE
+from .tensorfile import load_tensors, load_weights
 
 ENCODERS: dict[str, type[Encoder]] = {"dssa": DSSA, "manifold": Manifold, "sketch-a-net": SketchANet, "zse": ZSE}
 

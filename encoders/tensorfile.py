@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor, nn
 
 from sketchless.datasets.errors import CheckpointError
 from sketchless.datasets.files import replacing
@@ -110,3 +111,15 @@ def _open(path: str | os.PathLike[str], kind: str) -> tuple[Any, dict[str, Any]]
     if type(version) is not int or not isinstance(checksums, dict):
         raise CheckpointError(f"{where}: damaged (its description lacks a version or checksums); write it again")
     return file, meta
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """`load_state_dict` with one-line errors. Raises CheckpointError: other names, shapes, or NaN."""
+    bad = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise CheckpointError(f"{path}: {bad[0]} holds NaN or infinite weights; use an earlier checkpoint")
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        fault = str(error).replace("\n", " ").replace("\t", "")[:200]
+        raise CheckpointError(f"{path}: weights do not fit the network ({fault})") from error

@@ -1,15 +1,8 @@
 """Episodes: ranking, rewards, the batched core and its Gymnasium shells. Importing this registers the ids."""
 
-from .camera import dataset_of
-from .core import Core, Score, State, Terms, Transition
-from .gym_env import OnTheFlyEnv
-from .ranking import kendall_tau_distance, percentile, similarity, snap, target_rank
-from .registration import register
-from .rewards import REWARDS, RewardScheme, combined, make_reward, top
-from .vector_env import OnTheFlyVectorEnv
-from .wrappers import (
-    NormalizeReward,
-    ToNumpy,
+import sys
+
+from sketchless.encoders.transforms import (
     drop_frames,
     principal_directions,
     project,
@@ -18,7 +11,18 @@ from .wrappers import (
     with_distractors,
 )
 
+from .core import Core, Score, State, Terms, Transition
+from .game import noise
+from .gym_env import OnTheFlyEnv
+from .ranking import kendall_tau_distance, percentile, similarity, snap, target_rank
+from .registration import register
+from .rendering.camera import dataset_of
+from .rewards import REWARDS, RewardScheme, combined, make_reward, top
+from .vector_env import OnTheFlyVectorEnv
+from .wrappers import NormalizeReward, ToNumpy
+
 register()
+sys.modules[f"{__name__}.noise"] = noise  # its path in 0.1
 
 __all__ = [
     "REWARDS",

@@ -10,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sketchless.datasets.checks import as_seed
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .camera import Camera
 from .core import Core, State, Transition
-from .inputs import as_action, as_render_mode, as_seed, open_bank
+from .inputs import as_action, as_render_mode, open_bank
 from .ranking import percentile
+from .rendering.camera import Camera
+from .rendering.window import has_display
 from .rewards import Local, RewardScheme
-from .window import has_display
 
 Array = npt.NDArray[np.float32]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from sketchless.datasets.checks import shown
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
@@ -37,22 +37,6 @@ def open_bank(bank: EpisodeBank | str | os.PathLike[str], split: str | None, dev
     return EpisodeBank.load(bank, "train" if split is None else split, device)
 
 
-def as_count(name: str, value: Any, least: int) -> int:
-    """An int of `least` or more, from a whole number of any type. Raises ConfigError for anything else, also True."""
-    try:
-        whole = least - 1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        whole = least - 1
-    if whole < least:
-        raise ConfigError(f"{name}={_shown(value)}: must be a whole number, {least} or more")
-    return whole
-
-
-def as_seed(seed: Any) -> int:
-    """A seed as int in 0..2^63-1. Raises as `as_count`."""
-    return as_count("seed", seed, 0) % 2**63
-
-
 def as_scale(scale: Any) -> float:
     """A finite float above 0. Raises ConfigError for anything else."""
     try:
@@ -60,12 +44,8 @@ def as_scale(scale: Any) -> float:
     except (TypeError, ValueError, RuntimeError):
         number = math.nan
     if not 0 < number < math.inf:
-        raise ConfigError(f"scale={_shown(scale)}: must be a finite number above 0")
+        raise ConfigError(f"scale={shown(scale)}: must be a finite number above 0")
     return number
-
-
-def _shown(value: Any) -> str:
-    return " ".join(repr(value).split())  # an array takes more lines than an error has
 
 
 def as_action(action: Any, shape: tuple[int, ...], device: torch.device) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError, DataError
 
-from .kernels import count_as_near, discordant_pairs, discordant_steps, ordering, ordering_after, refine_rows
+from .kernels.cpu import count_as_near, discordant_pairs, discordant_steps, ordering, ordering_after, refine_rows
 
 Numbers = Tensor | npt.ArrayLike
 

@@ -13,10 +13,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from sketchless.datasets.checks import as_count
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.plugins import find
 
-from .inputs import as_count
 from .ranking import described
 
 Local = Callable[[Tensor, int], Tensor]

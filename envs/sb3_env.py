@@ -19,13 +19,14 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 from torch import Tensor
 
+from sketchless.datasets.checks import as_count, as_seed
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 
-from .camera import Camera
 from .core import Core, State, Terms, Transition
-from .inputs import as_action, as_count, as_render_mode, as_seed, open_bank
+from .inputs import as_action, as_render_mode, open_bank
+from .rendering.camera import Camera
 from .rewards import Local, RewardScheme
 
 Array = npt.NDArray[np.float32]

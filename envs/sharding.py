@@ -10,11 +10,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from sketchless.datasets.checks import as_count
 from sketchless.datasets.errors import ConfigError, DataError, SketchlessError
 from sketchless.encoders.device import resolve_device
 from sketchless.encoders.gallery import not_unit
 
-from .inputs import as_count
 from .ranking import similarity, snap, unit
 
 Part = Tensor | np.ndarray[Any, Any]

@@ -17,18 +17,20 @@ from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils import OrderEnforcingWrapper
 from pettingzoo.utils.conversions import parallel_to_aec_wrapper
 
+from sketchless.datasets.checks import as_count, as_seed
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank, bank_path
-from sketchless.encoders.encoder import Encoder
+from sketchless.encoders.networks.encoder import Encoder
+from sketchless.encoders.registry import load_encoder
 
-from .camera import dataset_of
-from .game import Game, Outcome, Position
-from .game_rendering import GameRenderer
-from .inputs import as_action, as_count, as_seed, open_bank
+from .game.core import Game, Outcome, Position
+from .game.subsets import strokes_of
+from .inputs import as_action, open_bank
 from .ranking import described, percentile
+from .rendering.camera import dataset_of
+from .rendering.game import GameRenderer
 from .rewards import Local, RewardScheme
-from .subsets import strokes_of
 
 __all__ = ["SketchGame", "env", "parallel_env", "raw_env"]
 
@@ -76,7 +78,7 @@ class SketchGame(ParallelEnv[str, Array, Any]):
             `"ansi"`: the kept ones in text; `"human"`: the text, printed after every step.
 
     Raises:
-        ConfigError, DataError, CheckpointError: see `EpisodeBank.load`, `Encoder.load` and `Game`.
+        ConfigError, DataError, CheckpointError: see `EpisodeBank.load`, `load_encoder` and `Game`.
 
     >>> from sketchless.envs import sketch_game_v0
     >>> game = sketch_game_v0.parallel_env()
@@ -288,4 +290,4 @@ def _open_encoder(
         encoder = file.with_name(f"{file.stem}-encoder.safetensors")
         if not encoder.exists():
             raise ConfigError(f"no encoder of {file.name} at {encoder}: give the one that made it as encoder=")
-    return Encoder.load(Path(encoder), device)
+    return load_encoder(Path(encoder), device)

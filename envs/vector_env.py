@@ -13,14 +13,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from sketchless.datasets.checks import as_count, as_seed
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .camera import Camera
 from .core import Core, State, Transition, choose
-from .inputs import as_action, as_autoreset_mode, as_count, as_render_mode, as_seed, open_bank
+from .inputs import as_action, as_autoreset_mode, as_render_mode, open_bank
 from .ranking import percentile
+from .rendering.camera import Camera
 from .rewards import Local, RewardScheme
 
 

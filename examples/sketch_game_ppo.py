@@ -27,8 +27,7 @@ from torch.distributions import Bernoulli, Distribution, Independent, Normal
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.encoders import EpisodeBank
 from sketchless.envs import dataset_of, sketch_game_v0
-from sketchless.envs.game import Game, Position
-from sketchless.envs.noise import plant_noise
+from sketchless.envs.game import Game, Position, plant_noise
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from sketchless.agents import VPG, agent_class
 from sketchless.datasets import ConfigError
 from sketchless.encoders import Encoder, EncoderConfig, make_encoder
-from sketchless.encoders.backbones import SmallCNN, make_backbone
+from sketchless.encoders.networks.backbones import SmallCNN, make_backbone
 from sketchless.envs import make_reward
 
 
@@ -17,7 +17,7 @@ from sketchless.envs import make_reward
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed package with a part for each group."""
     (tmp_path / "plugged_in.py").write_text(
-        "from sketchless.agents import VPG\nfrom sketchless.encoders.backbones import SmallCNN\n"
+        "from sketchless.agents import VPG\nfrom sketchless.encoders.networks.backbones import SmallCNN\n"
         "from sketchless.encoders import Encoder, make_backbone\nfrom torch import nn\n"
         "class Mine(VPG):\n    name = 'mine'\n"
         "def thirds(rank, size):\n    return rank / 3\n"

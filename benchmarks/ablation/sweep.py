@@ -9,8 +9,8 @@ from typing import Any
 from sketchless.agents import agent_class
 from sketchless.datasets.errors import unknown_name
 
-from ..cells import Cell
 from ..runs import first_of_each
+from .cells import Cell
 
 FEATURES = {
     "complete": "an encoder trained on complete sketches",

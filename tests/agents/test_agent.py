@@ -15,7 +15,7 @@ from stable_baselines3.common.logger import configure
 
 import sketchless.envs  # noqa: F401 (registers the ids)
 from sketchless.agents import AGENTS, Agent, PPOAClip, PPOConfig, advantages, gaussian_log_prob, make_agent
-from sketchless.agents.ppo_a_clip import clipped_loss
+from sketchless.agents.policy_gradient.ppo_a_clip import clipped_loss
 from sketchless.datasets import CheckpointError, ConfigError, DataError
 from sketchless.encoders import EpisodeBank
 from sketchless.encoders.tensorfile import load_tensors, save_tensors
@@ -522,7 +522,7 @@ def test_a_nan_loss_stops_before_it_poisons_the_weights(core: Core, refuses, mon
     agent = PPOAClip(core)
     before = weights(agent)
     broken = lambda log_prob, *_: log_prob.sum() * float("nan")  # noqa: E731
-    monkeypatch.setattr("sketchless.agents.ppo_a_clip.clipped_loss", broken)
+    monkeypatch.setattr("sketchless.agents.policy_gradient.ppo_a_clip.clipped_loss", broken)
     with refuses(DataError, "update 1: loss nan"):
         agent.learn(1000)
     assert equal(before, weights(agent))

@@ -28,11 +28,11 @@ from sketchless.agents import (
     gaussian_log_prob,
     make_agent,
 )
-from sketchless.agents.actor_critic import estimate
-from sketchless.agents.grpo import group_advantages
+from sketchless.agents.actor_critic.base import estimate
+from sketchless.agents.actor_critic.trpo import ClosedFormTRPO
 from sketchless.agents.policy import fisher_product
-from sketchless.agents.ppo_a_kl import adapted
-from sketchless.agents.trpo import ClosedFormTRPO
+from sketchless.agents.policy_gradient.grpo import group_advantages
+from sketchless.agents.policy_gradient.ppo_a_kl import adapted
 from sketchless.benchmarks import evaluate
 from sketchless.datasets import CheckpointError, ConfigError, DataError, FormatError
 from sketchless.envs import Core

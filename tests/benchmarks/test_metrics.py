@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sketchless.agents import PPOAClip
+from sketchless.benchmarks.display.tables import comparison, scores
 from sketchless.benchmarks.metrics import METRICS, Evaluation, evaluate, interval
-from sketchless.benchmarks.tables import comparison, scores
 from sketchless.datasets import ConfigError, DataError
 from sketchless.encoders import EpisodeBank
 from sketchless.envs import Core

@@ -177,7 +177,7 @@ def test_58_59_truncated(form: str, share: float, write: Write, refuses: Any) ->
         pytest.param(b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0/\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0", id="75 WEBP"),
         pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40), id="75 HEIC"),
         pytest.param(b"II*\0\x08\0\0\0" + bytes(40), id="75 TIFF"),
-        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", id="75 EPS"),
+        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\nBoundingBox: 0 0 9 9\n", id="75 EPS"),
         pytest.param(b'<svg xmlns="http://www.w3.org/2000/svg"/>', id="75 SVG"),
         pytest.param(png_header(0, 5), id="no width"),
         pytest.param(bytes(1000), id="zeros"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
 from sketchless.datasets.errors import ConfigError
-from sketchless.datasets.legacy_pickle import load_legacy_pickle
+from sketchless.datasets.formats.legacy_pickle import load_legacy_pickle
 from sketchless.datasets.raster import NEVER, birth_map, frames
 from sketchless.datasets.sketch import Sketch, reveal
 

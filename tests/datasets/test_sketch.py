@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sketchless.datasets.errors import ConfigError, FormatError, ResourceError
-from sketchless.datasets.legacy_pickle import load_legacy_pickle
+from sketchless.datasets.formats.legacy_pickle import load_legacy_pickle
 from sketchless.datasets.raster import birth_map
 from sketchless.datasets.sketch import MAX_POINTS, MAX_STEPS, Sketch, reveal
 

@@ -13,7 +13,7 @@ import torch
 from sketchless.datasets import SketchDataset
 from sketchless.encoders import EncoderConfig, Stage1Config, make_encoder, train_stage1
 from sketchless.encoders.distributed import anyone, gather, rank, torchrun, world
-from sketchless.encoders.stage1 import _Stage1
+from sketchless.encoders.training.stage1 import _Stage1
 
 HERE = Path(__file__).parent
 TRIED = [  # encoder, size, loss

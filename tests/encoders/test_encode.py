@@ -30,8 +30,8 @@ from sketchless.encoders import (
     encode_banks,
     train_stage1,
 )
-from sketchless.encoders import frames as frames_module
-from sketchless.encoders.encoder import inference
+from sketchless.encoders.networks.encoder import inference
+from sketchless.encoders.training import frames as frames_module
 
 
 def direct(encoder: Encoder, sketch: Sketch, schedule: str, steps: int) -> Tensor:

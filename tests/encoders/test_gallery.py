@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from sketchless.datasets import ConfigError, DataError, SketchDataset
 from sketchless.encoders import Encoder, EncoderConfig, Gallery
-from sketchless.encoders.encoder import photo_images
+from sketchless.encoders.networks.layers import photo_images
 
 SQUARE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
 

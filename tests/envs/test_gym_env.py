@@ -141,8 +141,6 @@ def test_ids_run_on_the_banks_that_ship(kind: str) -> None:
 @needs_bank("procedural")
 def test_examples_in_the_docs_are_true() -> None:
     names = {found.name for found in pkgutil.iter_modules(envs.__path__)}
-    if importlib.util.find_spec("triton") is None:
-        names.remove("triton_kernels")
     modules = [importlib.import_module(f"sketchless.envs.{name}") for name in sorted(names)]
     results = [doctest.testmod(module) for module in modules]
     assert sum(result.attempted for result in results) > 0
@@ -429,7 +427,7 @@ def test_171_human_without_a_display(
     make: Callable[..., Any], bank: EpisodeBank, monkeypatch: pytest.MonkeyPatch, refuses: Refuses
 ) -> None:
     monkeypatch.setattr("sketchless.envs.gym_env.has_display", lambda: False)
-    monkeypatch.setattr("sketchless.envs.window.has_display", lambda: False)
+    monkeypatch.setattr("sketchless.envs.rendering.window.has_display", lambda: False)
     with refuses(ConfigError, "there is no display: use render_mode='rgb_array' or 'ansi'"):
         make(bank=bank, render_mode="human")
     assert make(bank=bank).metadata["render_modes"] == ["rgb_array", "ansi"]
@@ -444,7 +442,7 @@ def test_human_shows_every_frame_by_itself(
         def __init__(self, fps: float) -> None:
             self.show, self.close = shown.append, lambda: shown.append("closed")
 
-    monkeypatch.setattr("sketchless.envs.camera.Window", Screen)
+    monkeypatch.setattr("sketchless.envs.rendering.camera.Window", Screen)
     options = {"bank": bank, "dataset": dataset_for(bank)}
     human, rgb = OnTheFlyEnv(render_mode="human", **options), OnTheFlyEnv(render_mode="rgb_array", **options)
     human.reset(seed=0)

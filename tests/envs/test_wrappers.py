@@ -23,11 +23,7 @@ from torch.nn.functional import normalize
 from sketchless.datasets import procedural
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.encoders import Encoder, EncoderConfig, EpisodeBank, Gallery, encode_banks
-from sketchless.envs import Core, OnTheFlyVectorEnv, combined
-from sketchless.envs.noise import plant_noise
-from sketchless.envs.wrappers import (
-    NormalizeReward,
-    ToNumpy,
+from sketchless.encoders.transforms import (
     drop_frames,
     principal_directions,
     project,
@@ -35,6 +31,9 @@ from sketchless.envs.wrappers import (
     thin_frames,
     with_distractors,
 )
+from sketchless.envs import Core, OnTheFlyVectorEnv, combined
+from sketchless.envs.game.noise import plant_noise
+from sketchless.envs.wrappers import NormalizeReward, ToNumpy
 
 MakeBank = Callable[..., EpisodeBank]
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]

@@ -1,0 +1,66 @@
+"""GRPO: group-relative policy optimisation (Shao et al., 2024), with an actor and no critic.
+
+K refinements of the same state are each other's baseline, which is exact here: the next state does not
+depend on the action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+from torch.func import functional_call
+
+from sketchless.datasets.errors import ConfigError
+
+from ..agent import Agent
+from ..batch import Batch, average
+from ..config import AgentConfig
+from ..policy import gaussian_kl
+from .ppo_a_clip import PPOConfig, clipped_loss
+
+
+@dataclass(frozen=True)
+class GRPOConfig(PPOConfig):
+    """Settings of GRPO."""
+
+    beta: float = 1e-3
+    """Weight of the KL divergence from the policy that training began with (B1)."""
+
+    _not_negative: ClassVar[tuple[str, ...]] = ("beta",)
+    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples < 2:
+            raise ConfigError("samples=1: grpo compares samples of a state; it needs two or more")
+
+
+def group_advantages(reward: Tensor, valid: Tensor) -> Tensor:
+    """A = (R - mean_k R) / std_k R over the K samples of a state: [K, B, T]; 0 where all are equal or invalid."""
+    centred = reward - reward.mean(dim=0)
+    return centred / centred.square().mean(dim=0).sqrt().clamp_min(1e-8) * valid
+
+
+class GRPO(Agent):
+    """Group-relative clipped policy optimisation; see `Agent` for the arguments."""
+
+    name = "grpo"
+    Config = GRPOConfig
+    presets: ClassVar[dict[str, AgentConfig]] = {"default": GRPOConfig()}
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        config, advantage = self.config, group_advantages(batch.reward, batch.valid).float()
+        start = dict(zip(dict(self.policy.mean.named_parameters()), self._start, strict=True))
+        reference, logged = (
+            functional_call(self.policy.mean, start, batch.observation),
+            {},
+        )  # B1's mean action, [B, T, d]
+        for _ in range(config.epochs):
+            # J = mean min(rho A, clip(rho) A) - beta KL(pi || pi_ref), the reference with the same sigma
+            loss = clipped_loss(self.log_prob(batch), batch.log_prob, advantage, batch.valid, config.clip)
+            log_std = self.policy.log_std.detach()
+            away = average(gaussian_kl(self.policy(batch.observation), log_std, reference, log_std), batch.valid)
+            logged = self.descend(loss + config.beta * away)
+        return logged | {"kl_from_start": away.item()}

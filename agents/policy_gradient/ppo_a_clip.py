@@ -1,0 +1,56 @@
+"""PPO-A-Clipping: clipped policy optimisation with an actor and no critic.
+
+Bhunia et al., "Sketch Less for More", CVPR 2020; the clipped objective is that of Schulman et al., 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..agent import Agent
+from ..batch import Batch, average
+from ..config import AgentConfig
+
+
+@dataclass(frozen=True)
+class PPOConfig(AgentConfig):
+    """Settings of PPO-A-Clipping."""
+
+    epochs: int = 4
+    """Gradient steps per update."""
+    clip: float = 0.2
+    """eps: how far the ratio of probabilities may move before it pays no more."""
+
+    _positive: ClassVar[tuple[str, ...]] = ("epochs", "clip")
+
+
+PAPER = PPOConfig(
+    samples=1, advantage="reward", normalize_advantage=False, lr_schedule="constant", init_log_std=0.0, mean_norm=None
+)
+"""The paper to the letter: reward as advantage, sigma 1; to be used with `mode="absolute"`."""
+
+
+def clipped_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, valid: Tensor, clip: float) -> Tensor:
+    """-mean min(rho A, clip(rho, 1 - eps, 1 + eps) A) over the valid steps; arguments [K, B, T], [B, T]."""
+    # rho = pi(a|s) / pi_old(a|s)
+    ratio = torch.exp(log_prob - old_log_prob)
+    return -average(torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage), valid)
+
+
+class PPOAClip(Agent):
+    """Actor-only clipped PPO; see `Agent` for the arguments."""
+
+    name = "ppo-a-clip"
+    Config = PPOConfig
+    presets: ClassVar[dict[str, AgentConfig]] = {"default": PPOConfig(), "paper": PAPER}
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        advantage, logged = self.advantages(batch), {}
+        for _ in range(self.config.epochs):
+            loss = clipped_loss(self.log_prob(batch), batch.log_prob, advantage, batch.valid, self.config.clip)
+            logged = self.descend(loss)
+        return logged

@@ -1,0 +1,68 @@
+"""PPO-A-KL: policy optimisation with an adaptive KL penalty (Schulman et al., 2017), an actor and no critic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..agent import Agent
+from ..batch import Batch, average
+from ..config import AgentConfig
+from ..policy import gaussian_kl
+
+
+@dataclass(frozen=True)
+class KLConfig(AgentConfig):
+    """Settings of PPO with a KL penalty."""
+
+    learning_rate: float = 3e-3
+    epochs: int = 4
+    """Gradient steps per update."""
+    target_kl: float = 0.05
+    """Nats by which an update should move the policy, on average over states."""
+    init_beta: float = 1.0
+    """Coefficient of the penalty to begin with; it adapts once per batch."""
+
+    _positive: ClassVar[tuple[str, ...]] = ("epochs", "target_kl", "init_beta")
+
+
+def penalised_loss(log_prob: Tensor, batch: Batch, advantage: Tensor, kl: Tensor, beta: float) -> Tensor:
+    """-mean (rho A - beta KL(pi_old || pi)) over the valid steps; log_prob, advantage [K, B, T], kl [B, T]."""
+    # rho = pi(a|s) / pi_old(a|s)
+    ratio = torch.exp(log_prob - batch.log_prob)
+    return beta * average(kl, batch.valid) - average(ratio * advantage, batch.valid)
+
+
+def adapted(beta: float, kl: float, target: float) -> float:
+    """The coefficient for the next batch: doubled where the policy moved too far, halved where too little."""
+    # Schulman et al., 2017, section 4:  KL < target / 1.5: beta / 2;  KL > 1.5 target: 2 beta
+    factor = 2.0 if kl > 1.5 * target else 0.5 if kl < target / 1.5 else 1.0
+    return min(max(beta * factor, 1e-6), 1e6)
+
+
+class PPOAKL(Agent):
+    """Actor-only PPO with a KL penalty; see `Agent` for the arguments."""
+
+    name = "ppo-a-kl"
+    Config = KLConfig
+    presets: ClassVar[dict[str, AgentConfig]] = {"default": KLConfig()}
+
+    def setup(self) -> None:
+        super().setup()
+        self.numbers["beta"] = self.config.init_beta
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        advantage, beta, logged = self.advantages(batch), self.numbers["beta"], {}
+        for _ in range(self.config.epochs):
+            logged = self.descend(penalised_loss(self.log_prob(batch), batch, advantage, self.kl(batch), beta))
+        with torch.no_grad():
+            moved = float(average(self.kl(batch), batch.valid))
+        self.numbers["beta"] = adapted(beta, moved, self.config.target_kl)
+        return logged | {"kl": moved, "beta": beta}
+
+    def kl(self, batch: Batch) -> Tensor:
+        """KL(pi_old || pi) in every state, [B, T]."""
+        return gaussian_kl(batch.mean, batch.log_std, self.policy(batch.observation), self.policy.log_std)

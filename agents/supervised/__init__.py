@@ -1,0 +1,1 @@
+"""Agents that learn by a supervised loss, not from rewards."""

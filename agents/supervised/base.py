@@ -1,0 +1,51 @@
+"""What agents without reinforcement learning share: a loss over the frames, with a gradient through the embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import linear, normalize
+
+from ..agent import Agent
+from ..batch import Batch, average
+from ..config import AgentConfig
+
+
+@dataclass(frozen=True)
+class SupervisedConfig(AgentConfig):
+    """Settings of agents that learn from the right photo instead of from rewards."""
+
+    samples: int = 1
+    """Their losses need no samples: with one, a step of the environment is an example."""
+    advantage: str = "reward"
+
+    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage")
+
+
+class Supervised(Agent):
+    """Goes down a loss of the mean action's embedding; subclasses say `loss`. See `Agent` for the arguments."""
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        return self.descend(average(self.loss(batch), batch.valid))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Of every frame: [B, T]."""
+        raise NotImplementedError
+
+    def embedding(self, batch: Batch) -> Tensor:
+        """The mean action's embedding, as the core refines it but with a gradient: [B, T, d]."""
+        action = self.policy(batch.observation)
+        action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
+        if self.core.mode == "residual":
+            action = self.core.base[batch.sketches].float() + self.core.scale * action
+        return normalize(action, dim=-1)
+
+    def similarity(self, batch: Batch) -> Tensor:
+        """Cosine of every frame's embedding and every photo: [B, T, G]."""
+        return linear(self.embedding(batch), self.core.gallery.float())
+
+    def target(self, batch: Batch) -> Tensor:
+        """Row in the gallery of each frame's own photo: int64 [B, T]."""
+        return self.core.bank.targets[batch.sketches].unsqueeze(1).expand(-1, batch.valid.shape[1])

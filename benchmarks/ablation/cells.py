@@ -1,0 +1,116 @@
+"""One cell of a grid: carried out in this process, under a lock, with its end on record in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sketchless.datasets.errors import ConfigError, ResourceError, SketchlessError, out_of_memory
+from sketchless.datasets.files import replacing, write_json
+
+from ..runs import Interrupted, locked, machine
+
+SECONDS_BETWEEN_NOTES = 0.2
+"""What a cell tells more often than this is not passed on."""
+
+Progress = Callable[[float, str], bool]
+"""`progress(share, note)`: tell what share of the cell (0..1) is done; True asks it to save, raise Interrupted."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment with one choice of settings."""
+
+    id: str
+    """Its folder below the grid's folder, such as `methods/trpo/seed-3`: the arm, then what is repeated."""
+    experiment: str
+    """`module:function`, called as `function(settings, folder, progress)`; returns a dict of plain JSON values."""
+    settings: Mapping[str, Any]
+    """Plain JSON values."""
+
+
+class Outcome(NamedTuple):
+    """How a cell ended: `state` is done, stopped or failed; a failure has one `line`; `scarce`: memory or disk."""
+
+    state: str
+    line: str = ""
+    scarce: bool = False
+
+
+def experiment(cell: Cell) -> Callable[[dict[str, Any], Path, Progress], Mapping[str, Any]]:
+    """The function that a cell names. Raises ConfigError if it cannot be imported."""
+    module, _, function = cell.experiment.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"experiment {cell.experiment!r} of cell {cell.id!r} cannot be imported: {error}") from error
+    return found
+
+
+def perform(cell: Cell, folder: Path, progress: Progress) -> Outcome:
+    """Run a cell in this process, unless it is finished.
+
+    Raises nothing: what goes wrong stands in the outcome and in the cell's `error.txt`.
+    """
+    home = folder / cell.id
+
+    def wait() -> None:
+        if progress(0.0, "waits for a process that still runs it"):
+            raise Interrupted
+        time.sleep(0.1)
+
+    with contextlib.ExitStack() as stack:
+        try:
+            if progress(0.0, ""):
+                raise Interrupted
+            stack.enter_context(locked(home / ".lock", wait))
+            if (home / "result.json").exists():
+                return Outcome("done")
+            for left in (*home.glob("*.tmp-*"), home / "error.txt"):
+                left.unlink(missing_ok=True)
+            if not (home / "manifest.json").exists():
+                settings = dict(cell.settings)
+                write_json(home / "manifest.json", {"experiment": cell.experiment, "settings": settings, **machine()})
+            output = stack.enter_context(open(home / "output.txt", "a", encoding="utf-8", errors="replace"))
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+                result = experiment(cell)(json.loads(json.dumps(dict(cell.settings))), home, progress)
+            write_json(home / "result.json", dict(result))
+            return Outcome("done")
+        except KeyboardInterrupt:
+            return Outcome("stopped")
+        except BaseException as error:  # SystemExit too: a cell must not end its worker
+            scarce = isinstance(error, ResourceError) or out_of_memory(error)
+            return _failed(home, f"{type(error).__name__}: {error}", traceback.format_exc(), scarce)
+
+
+def _failed(home: Path, line: str, text: str, scarce: bool) -> Outcome:
+    """Put a failure on record; `line` is cut to its first line."""
+    with contextlib.suppress(SketchlessError), replacing(home / "error.txt") as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8", errors="replace")
+    return Outcome("failed", line.strip().partition("\n")[0], scarce)
+
+
+def seldom(tell: Callable[[float, str], bool]) -> Progress:
+    """`tell` as a `Progress` that experiments may call as often as they like."""
+    last, stop = -math.inf, False
+
+    def progress(share: float, note: str) -> bool:
+        nonlocal last, stop
+        if time.monotonic() - last >= SECONDS_BETWEEN_NOTES:
+            stop, last = tell(float(share), note), time.monotonic()
+        return stop
+
+    return progress
+
+
+def lost(home: Path, line: str, text: str) -> Outcome:
+    """The outcome of a cell whose process ended without a word."""
+    return Outcome("done") if (home / "result.json").exists() else _failed(home, line, text, scarce=True)

@@ -1,0 +1,114 @@
+"""Carries out a grid of cells: each a job of its own, in a folder of its own, finished exactly once."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rich.console import Console
+
+from sketchless.datasets.errors import ConfigError, unknown_name
+
+from ..runs import locked, read_json
+from .cells import Cell, Progress, experiment
+from .executors import EXECUTORS
+from .progress import Board
+
+__all__ = ["Cell", "Progress", "run_cells"]
+
+
+def check_options(workers: int, executor: str, gpus: float) -> None:
+    """Raise ConfigError for what `run_cells` could not run with."""
+    if executor not in EXECUTORS:
+        raise unknown_name("executor", executor, EXECUTORS)
+    if workers < 1:
+        raise ConfigError(f"workers={workers}: must be at least 1")
+    if not (math.isfinite(gpus) and gpus >= 0):
+        raise ConfigError(f"gpus={gpus}: must be 0 or above")
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    folder: Path,
+    workers: int = 1,
+    executor: str = "local",
+    gpus: float = 0.0,
+    console: Console | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Carry out all cells that are not finished yet; return the results of all, by id.
+
+    Cell `id` lives in `folder/id`: `manifest.json`, `output.txt` (what it printed), whatever its experiment
+    keeps there to go on from, and at the end `result.json`, or `error.txt` if it failed. The same call takes
+    a grid up again after any end, a kill included: finished cells are kept, all others run.
+    A setting named `logger` says what is told on the way and changes no result: a grid may go on with another one.
+    Workers are fresh processes, so a script calls this below `if __name__ == "__main__":`.
+
+    Args:
+        cells: the grid; ids are unique.
+        folder: the grid's folder. On a cluster, one that all nodes see under the same name.
+        workers: processes at a time on this machine, which share its cores. A cluster runs as many as fit, a core each.
+        executor: `"local"`, or `"ray"` (the cluster at RAY_ADDRESS, else one on this machine).
+        gpus: GPUs, or the share of one, that each cell takes on the cluster.
+        console: where progress is shown; live on a terminal, else one line per cell that ends.
+
+    Raises:
+        ConfigError: a cell, an option or the folder makes no sense, a folder holds the same cell with other
+            settings, or another runner works there.
+        CheckpointError, ResourceError: cells failed, after all others have run; names the first.
+        Interrupted: SIGINT or SIGTERM came; running cells have saved their state.
+    """
+    check_options(workers, executor, gpus)
+    _check_ids(cells)
+
+    def refuse() -> None:
+        raise ConfigError(f"{folder}: another runner works there; wait for its end or choose another folder")
+
+    with locked(folder / ".grid.lock", refuse):
+        for cell in cells:
+            _claim(cell, folder / cell.id)
+        finished = {cell.id for cell in cells if (folder / cell.id / "result.json").exists()}
+        todo = [cell for cell in cells if cell.id not in finished]
+        board = Board([cell.id for cell in cells], finished, console or Console())
+        if todo:
+            with board:
+                EXECUTORS[executor](todo, folder, workers, gpus, board)
+        board.verdict(folder)
+        return {cell.id: read_json(folder / cell.id / "result.json") for cell in cells}
+
+
+def _check_ids(cells: Sequence[Cell]) -> None:
+    if not cells:
+        raise ConfigError("the grid has no cells; choose at least one arm and one seed")
+    seen: set[str] = set()
+    for cell in cells:
+        path = PurePosixPath(cell.id)
+        if path.is_absolute() or ".." in path.parts or str(path) != cell.id or path == PurePosixPath():
+            raise ConfigError(
+                f"cell {cell.id!r}: is no folder below the grid's; use an id such as 'methods/trpo/seed-3'"
+            )
+        if cell.id in seen:
+            raise ConfigError(f"cell {cell.id!r}: stands in the grid twice; give each cell an id of its own")
+        seen.add(cell.id)
+
+
+def _claim(cell: Cell, home: Path) -> None:
+    """Refuse, before any work, a cell that cannot run or that was begun with other settings."""
+    experiment(cell)
+    try:
+        settings = json.loads(json.dumps(dict(cell.settings), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"cell {cell.id!r}: its settings are no plain JSON values ({error})") from error
+    if not (home / "manifest.json").exists() and not (home / "result.json").exists():
+        return
+    manifest = read_json(home / "manifest.json")
+    mine = {"experiment": cell.experiment, **settings}
+    earlier = {"experiment": manifest.get("experiment"), **manifest.get("settings", {})}
+    for key in [*mine, *earlier]:
+        if key != "logger" and mine.get(key) != earlier.get(key):
+            raise ConfigError(
+                f"cell {cell.id}: {home} was begun with {key}={earlier.get(key)!r}, not {mine.get(key)!r}; "
+                "repeat its settings, remove that folder or choose another one for the grid"
+            )

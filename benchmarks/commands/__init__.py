@@ -1,0 +1,1 @@
+"""The subcommands of `sketchless`, one module each."""

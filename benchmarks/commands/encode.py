@@ -1,0 +1,337 @@
+"""`sketchless encode`: train (or load) the stage-1 encoder of a data set and write its episode banks."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from sketchless.datasets.dataset import SketchDataset
+from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.files import sha256, write_json
+from sketchless.datasets.loading import load_dataset
+from sketchless.datasets.sketch import check_schedule
+from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits, save_banks
+from sketchless.encoders.device import resolve_device
+from sketchless.encoders.distributed import anyone, rank, torchrun, world
+from sketchless.encoders.encode import encode_banks
+from sketchless.encoders.ensemble import ensemble
+from sketchless.encoders.networks.encoder import Encoder, EncoderConfig
+from sketchless.encoders.registry import load_encoder, make_encoder
+from sketchless.encoders.training.completion import Completion, CompletionConfig, train_completion
+from sketchless.encoders.training.stage1 import Progress as Stage1Progress
+from sketchless.encoders.training.stage1 import Stage1Config, check_stage1, train_stage1
+from sketchless.envs.game.noise import plant_noise
+
+from ..display.tables import scores
+from ..metrics import evaluate
+from ..runs import Interrupted, StopSignal, Stopwatch, progress_bar, run_folder
+
+CHECKPOINT = "stage1.part.safetensors"
+COMMON: dict[str, Any] = {"dim": 64, "loss": "contrastive", "removal": 0.0, "deformation": 0.0}
+SKETCH_A_NET: dict[str, Any] = {
+    **{"size": 225, "epochs": 40, "learning_rate": 1e-3, "freeze": 0.0},
+    **{"dim": 256, "loss": "triplet-squared", "removal": 0.3, "deformation": 1.0},
+}
+RECIPES: dict[str, dict[str, Any]] = {
+    "small-cnn": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
+    "manifold": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
+    "inception-v3": {"size": 299, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
+    "zse": {"size": 64, "epochs": 20, "learning_rate": 1e-3, "freeze": 0.0},
+    "zse:hf": {"size": 224, "epochs": 30, "learning_rate": 1e-5, "freeze": 0.0, "loss": "triplet"},  # the paper's
+    "hf": {"size": 128, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
+    "sketch-a-net": SKETCH_A_NET,
+    "dssa": SKETCH_A_NET,
+}
+
+
+@dataclass(frozen=True)
+class EncodeConfig:
+    """Train the stage-1 encoder of a data set (or load one) and write the banks of its splits into one file."""
+
+    dataset: str = "procedural"
+    """`procedural`, `objects`, or the folder of a data set (QMUL, Sketchy, TU-Berlin, QuickDraw); options follow as in
+    `./sketchy?unseen=cow,bat`."""
+    encoder: str = "small-cnn"
+    """`small-cnn`, `sketch-a-net`, `dssa`, `manifold`, `zse` (or `zse:hf:<name or folder>` of a ViT), `inception-v3`,
+    `hf:<name or folder>` of a transformers vision model, or `module:function`."""
+    load: str | None = None
+    """Encoder file of an earlier run, instead of training one."""
+    join: tuple[str, ...] = ()
+    """Bank files of earlier runs to join into an ensemble; nothing is trained."""
+    late: tuple[float, ...] = ()
+    """Of each bank that is joined, the exponent of its weight (t/T)^late at step t of T: 0 is heard always, 4 towards
+    the end. By default all are 0."""
+    mirror: bool = False
+    """Encode everything mirrored: with the plain bank, a member of an ensemble."""
+    validation: int = 50
+    """Photos carved from the training photos to choose on."""
+    seed: int = 0
+    """Of the carving, the weights, the order and the augmentation."""
+    split_seed: int | None = None
+    """Of the carving alone, so that runs of several seeds can be joined; by default the seed."""
+    size: int | None = None
+    """Side of the input in pixels; by default the encoder's: 64 for small-cnn, manifold and zse, 225 for sketch-a-net
+    and dssa, 224 for zse:hf, 299 for inception-v3, 128 for others."""
+    dim: int | None = None
+    """Width of the embedding; by default 256 for sketch-a-net and dssa, 64 otherwise."""
+    attention: bool = False
+    """Spatial attention before pooling; `dssa` and `zse` have their own."""
+    pairs: str = "instance"
+    """Train on a sketch and the photo it depicts (`instance`), or any photo of its `category`."""
+    loss: str | None = None
+    """`contrastive` (in-batch softmax), `triplet` (margin 0.3, zse: 1) or `triplet-squared` (of squared distances);
+    by default triplet-squared for sketch-a-net and dssa, triplet for zse:hf, contrastive otherwise."""
+    frames: str = "complete"
+    """`complete` sketches (baseline B1) or `random` frames as well."""
+    epochs: int | None = None
+    """Passes over the training sketches; by default the encoder's: 30 for small-cnn, manifold and zse:hf, 40 for
+    sketch-a-net and dssa, 20 for zse, 12 for others."""
+    batch: int = 64
+    """Pairs per step."""
+    learning_rate: float | None = None
+    """Peak learning rate; by default the encoder's: 2e-3 for small-cnn and manifold, 1e-3 for sketch-a-net, dssa and
+    zse, 1e-5 for zse:hf, 3e-4 for others."""
+    freeze: float | None = None
+    """Share of the backbone's blocks that keep their weights; by default 0.4 for hf and inception-v3, 0 otherwise."""
+    patience: int = 0
+    """Stop after so many epochs without a better validation score; 0 runs all."""
+    augment: float = 1.0
+    """Strength of random rotation, scale and shift; 0 turns them off."""
+    removal: float | None = None
+    """Largest share of strokes that training sketches lose; by default 0.3 for sketch-a-net and dssa, 0 otherwise."""
+    deformation: float | None = None
+    """Strength of the bending of training sketches; by default 1 for sketch-a-net and dssa, 0 otherwise."""
+    precision: str = "auto"
+    """`float32`, `tf32` (GPU), `bfloat16` (mixed), or `auto`: bfloat16 on a GPU, float32 on a CPU."""
+    complete: bool = False
+    """Complete the frames generatively before encoding (baseline TS), with a network trained on the same sketches."""
+    reveal: str = "points"
+    """Reveal schedule: `points` (the paper's), `strokes` or `ink`."""
+    steps: int = 20
+    """Frames of an episode (not with `strokes`)."""
+    variants: int = 0
+    """Further encodings of each training sketch under small changes of viewpoint."""
+    noise: int = 0
+    """Noise strokes planted in every training sketch once the encoder is trained or loaded."""
+    half: bool = False
+    """Store features as float16: half the size."""
+    device: str = "auto"
+    """`auto`, `cpu` or `cuda`."""
+    out: str | None = None
+    """Folder of the run; an interrupted run of the same settings is taken up again."""
+
+
+TRAINING = tuple(field.name for field in fields(Stage1Config) if hasattr(EncodeConfig, field.name))
+
+
+def run(config: EncodeConfig, console: Console | None = None) -> Path:
+    """Carry out an encoding run and write its folder: `encoder.safetensors`, `bank.safetensors`, JSON files.
+
+    Under `torchrun` all processes train together; the first one writes.
+
+    Returns:
+        Path of the bank file; of the encoder, if the set knows its photos by category only.
+
+    Raises:
+        ConfigError, CheckpointError, DataError, ResourceError: see the parts.
+        Interrupted: SIGINT or SIGTERM came; the epochs done so far are in the folder.
+    """
+    with torchrun() as own:
+        if world() > 1 and config.out is None:
+            raise ConfigError("under torchrun all processes need the folder of the run: give --out")
+        if world() > 1 and config.join:
+            raise ConfigError("--join trains nothing: run it without torchrun")
+        if rank():
+            console = Console(quiet=True)
+        return _run(config, own or resolve_device(config.device), console or Console())
+
+
+def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
+    watch = Stopwatch()
+    family = ":".join(config.encoder.split(":")[:2])  # zse:hf of zse:hf:<folder>
+    recipe = {**COMMON, **RECIPES.get(family, RECIPES["hf"])}
+    config = replace(config, **{k: v for k, v in recipe.items() if getattr(config, k) is None})
+    stage1 = _stage1(config)
+    if config.join:
+        return _join(config, console)
+    if config.late:
+        raise ConfigError("--late weighs the banks of --join; give both")
+    check_schedule(config.reveal, config.steps)
+    if config.variants < 0:
+        raise ConfigError(f"variants={config.variants}: must be 0 or more")
+    encoder = _encoder(config, device)  # first, as drawing a data set takes a while and a wrong name none
+    split_seed = config.seed if config.split_seed is None else config.split_seed
+    dataset = load_dataset(config.dataset, seed=split_seed, validation=config.validation)
+    if not config.load:
+        check_stage1(encoder, dataset, stage1)  # before the folder is claimed for settings that cannot be
+    with _folder(config) as folder, StopSignal() as stop, progress_bar(console) as bar:
+        history = [] if config.load else _train(encoder, dataset, stage1, config, folder, bar, stop, console)
+        bank = folder / "bank.safetensors"
+        if rank():
+            return bank
+        encoder.save(folder / "encoder.safetensors")
+        if any(len(split.targets) and split.targets.min() < 0 for split in dataset.splits.values()):
+            bar.stop()
+            about = {"data": dict(dataset.report), "stage1": history, "seconds": float(watch)}
+            write_json(folder / "results.json", about)
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+            console.print("photos are known by category only, so that there are no episodes and no bank; go on with")
+            console.print(f"  sketchless evaluate {folder} --task inter")
+            return folder / "encoder.safetensors"
+        completion = _completion(config, dataset, device, folder, bar, stop) if config.complete else None
+        task = bar.add_task("encode frames", total=1.0, note="")
+
+        def tick(share: float) -> None:
+            bar.update(task, completed=share)
+            if stop.asked:
+                raise Interrupted(f"stopped while encoding; the same command with --out {folder} goes on")
+
+        if config.noise:
+            dataset = plant_noise(dataset, config.noise, seed=config.seed, splits=("train",)).dataset
+        banks = encode_banks(
+            encoder,
+            dataset,
+            schedule=config.reveal,
+            steps=config.steps,
+            variants=config.variants,
+            mirror=config.mirror,
+            seed=config.seed,
+            redraw=completion and completion.complete,
+            provenance={
+                "stage1": None if config.load else asdict(stage1),
+                **({"noise": config.noise} if config.noise else {}),
+                **({"completion": asdict(completion.config)} if completion else {}),
+            },
+            on_step=tick,
+        )
+        save_banks(bank, banks, torch.float16 if config.half else torch.float32)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        bar.stop()
+        about = {"data": dict(dataset.report), "stage1": history, "seconds": float(watch)}
+        _report(bank, banks, about, console)
+    return bank
+
+
+def _join(config: EncodeConfig, console: Console) -> Path:
+    """The ensemble of some banks, as a bank."""
+    watch = Stopwatch()
+    names = bank_splits(config.join[0])
+    members = {name: [EpisodeBank.load(member, name) for member in config.join] for name in names}
+    banks = {name: ensemble(of_split, config.late) for name, of_split in members.items()}
+    with _folder(config) as folder:  # claimed once the banks are known to join
+        bank = folder / "bank.safetensors"
+        save_banks(bank, banks, torch.float16 if config.half else torch.float32)
+        about = {"members": [sha256(bank_path(member)) for member in config.join], "seconds": float(watch)}
+        _report(bank, banks, about, console)
+    return bank
+
+
+def _report(path: Path, banks: dict[str, EpisodeBank], about: dict[str, Any], console: Console) -> None:
+    """Scores without refinement, to the terminal and to `results.json`."""
+    rows = {split: evaluate(None, banks[split]) for split in banks}
+    console.print(scores({f"B1, {split}": e for split, e in rows.items()}))
+    summary = {
+        split: {"sketches": len(e.rank), "photos": e.gallery, "tied": e.tied, **e.summary()}
+        for split, e in rows.items()
+    }
+    write_json(path.with_name("results.json"), {"baseline": summary, "bank_sha256": sha256(path), **about})
+    console.print(f"written to [bold]{path}[/]: use it with  sketchless train --bank {path}")
+
+
+def _folder(config: EncodeConfig) -> AbstractContextManager[Path]:
+    if rank():
+        return nullcontext(Path(str(config.out)))
+    return run_folder(config.out, "encode", _used(config))
+
+
+def _used(config: EncodeConfig) -> dict[str, Any]:
+    """Settings for the manifest; None: not used, as a loaded encoder and a joined bank have had theirs."""
+    settings = {name: value for name, value in asdict(config).items() if name != "out"}
+    if config.join:
+        return {name: value if name in ("join", "late", "half") else None for name, value in settings.items()}
+    unused = {"encoder", "size", "dim", "attention", *TRAINING} - {"seed"} if config.load else set()
+    return {name: None if name in unused else value for name, value in settings.items()}
+
+
+def _completion(
+    config: EncodeConfig,
+    dataset: SketchDataset,
+    device: torch.device,
+    folder: Path,
+    bar: Progress,
+    stop: StopSignal,
+) -> Completion:
+    """Train the completion network, or find it trained in the folder."""
+    file = folder / "completion.safetensors"
+    if file.exists():
+        return Completion.load(file, device)
+    task = bar.add_task("completion", total=1.0, note="")
+
+    def step(share: float, note: str) -> None:
+        bar.update(task, completed=share, note=note)
+        if stop.asked:
+            raise Interrupted(f"stopped; the same command with --out {folder} trains the completion again")
+
+    network = train_completion(
+        dataset,
+        CompletionConfig(seed=config.seed),
+        schedule=config.reveal,
+        steps=config.steps,
+        device=device,
+        on_step=step,
+    )
+    network.save(file)
+    return network
+
+
+def _stage1(config: EncodeConfig) -> Stage1Config:
+    return Stage1Config(**{name: getattr(config, name) for name in TRAINING})
+
+
+def _encoder(config: EncodeConfig, device: torch.device) -> Encoder:
+    if config.load is not None:
+        return load_encoder(config.load, device)
+    assert config.size is not None
+    assert config.dim is not None
+    shape = EncoderConfig(config.encoder, config.size, config.dim, config.attention, config.seed)
+    return make_encoder(shape).to(device)
+
+
+def _train(
+    encoder: Encoder,
+    dataset: SketchDataset,
+    stage1: Stage1Config,
+    config: EncodeConfig,
+    folder: Path,
+    bar: Progress,
+    stop: StopSignal,
+    console: Console,
+) -> list[dict[str, float]]:
+    task = bar.add_task("stage 1", total=1.0, note="")
+    metric = "mAP" if config.pairs == "category" else "1/rank"  # which is AP where one photo is right
+
+    def epoch(progress: Stage1Progress) -> None:
+        note = f"epoch {progress.epoch}  loss {progress.loss:.3f}  validation {metric} {progress.score:.3f}"
+        bar.update(task, note=note)
+        if anyone(stop.asked):
+            raise Interrupted(f"stopped after epoch {progress.epoch}; the same command with --out {folder} goes on")
+
+    done = train_stage1(
+        encoder,
+        dataset,
+        stage1,
+        schedule=config.reveal,
+        steps=config.steps,
+        checkpoint=folder / CHECKPOINT,
+        on_step=lambda share: bar.update(task, completed=share),
+        on_epoch=epoch,
+    )
+    bar.update(task, completed=1.0)
+    console.print(f"stage 1: best epoch {done.best_epoch} of {done.epoch}, validation {metric} {done.best_score:.3f}")
+    return done.history

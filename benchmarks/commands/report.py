@@ -1,0 +1,75 @@
+"""`sketchless report`: an ablation's table, figures and page, from its result files alone."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.text import Text
+
+from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.files import replacing
+
+from ..reporting.compare import Comparison, compare, reading
+from ..reporting.figures import pictures
+from ..reporting.page import page
+from ..reporting.results import read_grid
+from ..reporting.tables import comma_separated, markdown, terminal, tex
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Rebuild the table, the figures and the page of an ablation from its result files."""
+
+    folder: str | None = None
+    """Folder of the ablation: holds `grid.json`, and a folder per cell."""
+    out: str | None = None
+    """Folder for the report; by default `report` in that of the ablation."""
+
+
+def run(config: ReportConfig, console: Console | None = None) -> Comparison:
+    """Write `table.{csv,md,tex}`, a PNG and a PDF per figure, and `report.html`; equal results give equal files.
+
+    Raises:
+        CheckpointError: no grid, no cell, or a damaged file. ConfigError: no folder, or it cannot be written.
+    """
+    if config.folder is None:
+        raise ConfigError("which ablation? give its folder: sketchless report FOLDER")
+    console = console or Console()
+    out = Path(config.out) if config.out else Path(config.folder) / "report"
+    found = compare(read_grid(Path(config.folder)))
+    figures = []
+    for picture in pictures(found):
+        figure = picture.draw(found)
+        figures.append((picture, _bytes(figure, "png")))
+        _write(out / f"{picture.name}.png", figures[-1][1])
+        _write(out / f"{picture.name}.pdf", _bytes(figure, "pdf"))
+    for name, content in (
+        ("table.csv", comma_separated(found)),
+        ("table.md", markdown(found)),
+        ("table.tex", tex(found)),
+        ("report.html", page(found, figures)),
+    ):
+        _write(out / name, content.encode())
+    console.print(terminal(found, console.width))
+    for sentence in reading(found):
+        console.print(Text(f"- {sentence}"))
+    console.print(Text(f"written to {out}: {', '.join(sorted(p.name for p in out.glob('[!.]*')))}"))
+    return found
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    file = io.BytesIO()
+    with matplotlib.rc_context({"pdf.fonttype": 42}):  # text stays text
+        # without a date, so that equal results give equal files
+        figure.savefig(file, format=kind, dpi=150, metadata={"CreationDate": None} if kind == "pdf" else None)
+    return file.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,242 @@
+"""What the cells of an ablation's grid wrote, read back and checked: a report needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+
+from sketchless.datasets.errors import CheckpointError
+from sketchless.encoders.tensorfile import load_tensors
+
+from ..metrics import METRICS, Evaluation
+from ..runs import first_of_each, read_json
+
+FloatArray = npt.NDArray[np.float64]
+_TOLERANCE = 0.01  # percent: metrics may be written rounded
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One arm with one seed.
+
+    Attributes:
+        evaluation: ranks on the drawings of `split`.
+        split: `test`, or `validation` where settings are chosen.
+        history: looks at the validation drawings [P, 2]: environment steps, m@B in percent.
+        tau: [T - 1], mean Kendall-tau distance (0..1) between the lists of one frame and the next.
+        seconds: of training; None if that was interrupted.
+        baseline: metrics of B1 on the same drawings, percent.
+        settings: of the agent.
+        manifest: versions, machine, command.
+    """
+
+    evaluation: Evaluation
+    split: str
+    history: FloatArray
+    tau: FloatArray
+    seconds: float | None
+    baseline: dict[str, float]
+    settings: dict[str, Any]
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A sweep: arms with seeds, and the cells that are there.
+
+    Attributes:
+        arms: name -> text for tables, in their order.
+        reference: arm against which differences are taken.
+        family: which comparisons are adjusted together, in words.
+        published: table of the paper to show beside it, or None.
+        published_as: arm -> its line in that table, where that is not its own name.
+        once: arm -> number of banks, for arms that have one seed for each.
+        remarks: what stands under the table, in sentences.
+        photos: G.
+        sketches: N.
+        cells: arm -> seed -> cell.
+    """
+
+    sweep: str
+    title: str
+    arms: dict[str, str]
+    reference: str
+    family: str
+    seeds: tuple[int, ...]
+    published: str | None
+    dataset: str
+    command: str
+    photos: int
+    sketches: int
+    cells: dict[str, dict[int, Cell]]
+    published_as: dict[str, str]
+    once: dict[str, int]
+    remarks: tuple[str, ...]
+
+    def planned(self, arm: str) -> tuple[int, ...]:
+        """Seeds that the arm is to have."""
+        return tuple(first_of_each(self.seeds, self.once[arm])) if arm in self.once else self.seeds
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the cells that are not there, such as `"trpo/seed-3"`."""
+        return [f"{arm}/seed-{s}" for arm, cells in self.cells.items() for s in self.planned(arm) if s not in cells]
+
+    @property
+    def example(self) -> Cell:
+        """A cell, if possible of the reference."""
+        return next(cell for arm in (self.reference, *self.arms) for cell in self.cells[arm].values())
+
+    @property
+    def baseline(self) -> dict[str, float] | None:
+        """Metrics of B1, percent; None where B1 is an arm itself."""
+        return None if "B1" in self.published_as.values() else self.example.baseline
+
+    @property
+    def split(self) -> str:
+        """What was measured on: `test` or `validation`."""
+        return self.example.split
+
+    def per_sketch(self, arm: str, metric: str, seeds: list[int] | None = None) -> FloatArray:
+        """One value per seed and sketch, percent: [S, N]."""
+        cells = self.cells[arm]
+        return np.stack([cells[s].evaluation.per_sketch(metric) for s in (seeds or cells)])
+
+    def runs(self, arm: str, seeds: list[int] | None = None) -> FloatArray:
+        """m@B of each seed, percent: [S, 1], a score matrix with one task."""
+        return self.per_sketch(arm, "m@B", seeds).mean(axis=1, keepdims=True)
+
+
+def read_grid(folder: Path) -> Grid:
+    """Read `grid.json` and every cell that has a `result.json`.
+
+    Raises:
+        CheckpointError: no grid, no cell at all, or a file that is damaged or contradicts the others.
+    """
+    file = folder / "grid.json"
+    about = read_json(file)
+    text = {
+        key: _field(file, about, key, str) for key in ("sweep", "title", "reference", "family", "dataset", "command")
+    }
+    names, labels = _field(file, about, "arms", list), _field(file, about, "labels", dict)
+    seeds = _field(file, about, "seeds", list)
+    numbers = {key: _field(file, about, key, int) for key in ("photos", "sketches")}
+    if not all(isinstance(name, str) for name in names) or not all(type(seed) is int for seed in seeds):
+        raise CheckpointError(f"{file}: arms are names and seeds are whole numbers; run it again")
+    if text["reference"] not in names or len(set(names)) != len(names) or len(set(seeds)) != len(seeds):
+        raise CheckpointError(f"{file}: arms or seeds stand there twice, or the reference is no arm; run it again")
+    cells: dict[str, dict[int, Cell]] = {name: {} for name in names}
+    for name in names:
+        for seed in sorted(seeds):
+            where = folder / text["sweep"] / name / f"seed-{seed}"
+            if (where / "result.json").exists():
+                cells[name][seed] = _read_cell(where, numbers["photos"], numbers["sketches"])
+    once, published_as = about.get("once", {}), about.get("published_as", {})
+    remarks = about.get("remarks", [])
+    if not (isinstance(once, dict) and isinstance(published_as, dict) and isinstance(remarks, list)):
+        raise CheckpointError(f"{file}: once, published_as or remarks is of another kind; run it again")
+    there = [list(of_arm.values()) for of_arm in cells.values() if of_arm]
+    if not there:
+        raise CheckpointError(f"{folder}: no cell of the grid is done; run it first")
+    alike = all(_drawings(cell) == _drawings(there[0][0]) for of_arm in there for cell in of_arm)
+    if not alike or not all(map(_comparable, there)):
+        raise CheckpointError(f"{folder}: its cells were measured on different drawings; run it again")
+    return Grid(
+        arms={name: str(labels.get(name, name)) for name in names},
+        seeds=tuple(seeds),
+        published=_field(file, about, "published", (str, type(None))),
+        cells=cells,
+        once={str(arm): int(banks) for arm, banks in once.items()},
+        published_as={str(arm): str(line) for arm, line in published_as.items()},
+        remarks=tuple(map(str, remarks)),
+        **text,
+        **numbers,
+    )
+
+
+def _read_cell(folder: Path, photos: int, sketches: int) -> Cell:
+    file = folder / "result.json"
+    result = read_json(file)
+    evaluation, split = _read_ranks(folder / "ranks.safetensors", photos, sketches)
+    for name, value in _metrics(file, result, "metrics").items():
+        if abs(found := evaluation.per_sketch(name).mean() - value) > _TOLERANCE:
+            raise CheckpointError(f"{file}: its {name} is {-found:+.2f} from that of the ranks; run it again")
+    history = _field(file, result, "history", list)
+    if not all(isinstance(look, dict) for look in history):
+        raise CheckpointError(f"{file}: history holds what is no look at validation; run it again")
+    looks = [(look.get("timesteps"), look.get("val_m_at_b")) for look in history]
+    tau = _floats(file, _field(file, result, "tau_by_step", list), "tau_by_step")
+    if len(tau) != evaluation.rank.shape[1] - 1:
+        raise CheckpointError(f"{file}: tau_by_step has {len(tau)} values; want one less than steps; run it again")
+    return Cell(
+        evaluation,
+        split,
+        _floats(file, [look for look in looks if look[1] is not None], "history").reshape(-1, 2),
+        tau,
+        _field(file, result, "seconds", (int, float, type(None))),
+        _metrics(file, result, "baseline"),
+        _field(file, result, "settings", dict),
+        read_json(folder / "manifest.json"),
+    )
+
+
+def _read_ranks(file: Path, photos: int, sketches: int) -> tuple[Evaluation, str]:
+    tensors, meta = load_tensors(file, "ranks")
+    try:
+        rank, lengths = tensors["rank"].numpy().astype(np.int64), tensors["lengths"].numpy().astype(np.int64)
+        fits = rank.ndim == 2 and rank.shape[1] > 0 and len(rank) == len(lengths) == sketches
+        fits = fits and bool(((lengths >= 1) & (lengths <= rank.shape[1])).all())
+    except (KeyError, SafetensorError) as error:
+        raise CheckpointError(f"{file}: holds no {error}; run it again") from error
+    drawn = np.arange(rank.shape[-1]) < lengths[:, None] if fits else np.empty(0)
+    if not fits or ((rank < 1) | (rank > photos))[drawn].any():
+        raise CheckpointError(f"{file}: want ranks 1..{photos} of {sketches} sketches; run it again")
+    names = meta.get("sketch_ids") or range(sketches)
+    return Evaluation(rank, lengths, photos, tuple(map(str, names))), str(meta.get("split", "test"))
+
+
+def _drawings(cell: Cell) -> tuple[Any, ...]:
+    """What all arms must share to be paired."""
+    return cell.split, cell.evaluation.sketch_ids
+
+
+def _comparable(of_arm: list[Cell]) -> bool:
+    """Whether the seeds of an arm share their frames and, on the same bank, B1; arms may differ in both."""
+    first: dict[Any, dict[str, float]] = {}
+    for cell in of_arm:
+        first.setdefault(cell.settings.get("bank_sha256"), cell.baseline)
+    return all(
+        cell.evaluation.rank.shape == of_arm[0].evaluation.rank.shape
+        and cell.evaluation.lengths.tolist() == of_arm[0].evaluation.lengths.tolist()
+        and cell.baseline == first[cell.settings.get("bank_sha256")]
+        for cell in of_arm
+    )
+
+
+def _metrics(file: Path, content: Mapping[str, Any], key: str) -> dict[str, float]:
+    values = _field(file, content, key, dict)
+    numbers = _floats(file, [_field(file, values, name, (int, float)) for name in METRICS], key)
+    return dict(zip(METRICS, numbers.tolist(), strict=True))
+
+
+def _field(file: Path, content: Mapping[str, Any], key: str, kind: Any) -> Any:
+    value = content.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise CheckpointError(f"{file}: {key} is missing or of another kind; run it again")
+    return value
+
+
+def _floats(file: Path, values: list[Any], key: str) -> FloatArray:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: {key} holds what is no number; run it again") from error
+    if not np.isfinite(numbers).all():
+        raise CheckpointError(f"{file}: {key} holds a number that is not finite; run it again")
+    return numbers

@@ -1,0 +1,203 @@
+"""The table of a report: for the terminal, a spreadsheet, a README and a paper."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
+
+from .compare import Comparison, Row
+from .published import Score
+from .statistics import Estimate
+
+HEADER = (
+    "arm", "m@A", "m@B", "A@1", "A@5", "A@10", "difference in m@B", "p (Holm)",
+    "published m@A", "published m@B", "seeds", "seconds",
+)  # fmt: skip
+_B1 = "B1 (no refinement)"
+_FIRST = ("arm", "m@A", "m@B", "difference in m@B", "p (Holm)", "seeds")
+_WIDE = 130
+_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "±": r"$\pm$"}
+_TEX |= {"≤": r"$\leq$", "≥": r"$\geq$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+_TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+
+
+def body(found: Comparison) -> list[list[str]]:
+    """Cells as text, a row per arm under B1; "-" where there is nothing."""
+    baseline, rows = found.grid.baseline, [_cells(found, row) for row in found.rows]
+    if baseline is None:
+        return rows
+    first = [_B1, *(f"{value:.2f}" for value in baseline.values()), "-", "-"]
+    return [[*first, *_published(found.baseline), "-", "-"], *rows]
+
+
+ACCURACY = ("arm", "A@1", "A@5", "A@10", "published A@5", "published A@10")
+
+
+def accuracy(found: Comparison) -> list[list[str]]:
+    """A@q with intervals beside the published ones, a row per arm; empty where none are published."""
+    rows = [(row, row.measured.accuracy) for row in found.rows if row.measured]
+    if not any(row.published and row.published.acc_at_5 is not None for row, _ in rows):
+        return []
+    return [
+        [row.label, *map(text, found_values), *(_or_dash(row.published, name) for name in ("acc_at_5", "acc_at_10"))]
+        for row, found_values in rows
+    ]
+
+
+def _or_dash(score: Score | None, name: str) -> str:
+    value = getattr(score, name, None)
+    return "-" if value is None else f"{value:.2f}"
+
+
+def notes(found: Comparison) -> list[str]:
+    """What has to stand under the table, in sentences."""
+    grid = found.grid
+    sentences = [
+        f"{grid.sketches} {grid.split} sketches, {grid.photos} photos, {grid.dataset}. Brackets: 95 % intervals, "
+        f"resampling seeds and sketches. Differences to {grid.arms[grid.reference]}, paired by seed and sketch.",
+        f"p: exact sign-flip test over seeds, adjusted by Holm over the family: {grid.family}.",
+    ]
+    sentences += grid.remarks
+    if (baseline := grid.baseline) is not None:
+        others = {grid.arms[arm]: next(iter(of_arm.values())).baseline for arm, of_arm in grid.cells.items() if of_arm}
+        apart = [f"{arm} {b['m@B']:.2f}" for arm, b in others.items() if abs(b["m@B"] - baseline["m@B"]) > 0.005]
+        if apart:
+            sentences.append(f"Arms with another B1, so that features differ too; its m@B: {', '.join(apart)}.")
+    if grid.missing:
+        sentences.append(f"Not measured: {', '.join(grid.missing)}.")
+    return [f"{found.warning.capitalize()}.", *sentences] if found.warning else sentences
+
+
+def text(estimate: Estimate, sign: str = "") -> str:
+    """`"36.87 [36.10, 37.60]"`; with `sign="+"` a plus before what is above zero."""
+    value, low, high = (f"{number:{sign}.2f}".replace("-", "−") for number in estimate)
+    return f"{value} [{low}, {high}]"
+
+
+def terminal(found: Comparison, width: int) -> Table:
+    """For a terminal of so many characters; a narrow one gets the columns that matter most."""
+    table = Table(title=Text(found.heading), caption=Text(" ".join(notes(found))), box=SIMPLE, pad_edge=False)
+    table.caption_justify = "left"
+    kept = [i for i, column in enumerate(HEADER) if width >= _WIDE or column in _FIRST]
+    for i in kept:
+        table.add_column(HEADER[i].replace(" ", "\n"), justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
+    for row in body(found):
+        # intervals stand under their estimates
+        table.add_row(*(Text(row[i] if i == 0 else row[i].replace(" [", "\n[")) for i in kept))
+    return table
+
+
+def comma_separated(found: Comparison) -> str:
+    """CSV: every number in a column of its own, to six decimals; empty where there is none."""
+    ends = ("", " low", " high")
+    names = ["arm", "label", *(f"{m}{end}" for m in ("m@A", "m@B") for end in ends), "A@1", "A@5", "A@10"]
+    names += [f"IQM m@B{end}" for end in ends]
+    names += [f"difference {m}{end}" for m in ("m@A", "m@B") for end in ends]
+    names += ["p", "p (Holm)", *(f"P(better){end}" for end in ends)]
+    names += ["published m@A", "published m@B", "seeds", "seconds", "status"]
+    names += [f"{m}{end}" for m in ("A@1", "A@5", "A@10") for end in ends[1:]]
+    names += ["published A@5", "published A@10"]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+
+    def write(*values: float | str) -> None:
+        writer.writerow([round(value, 6) if isinstance(value, float) else value for value in values])
+
+    if found.grid.baseline:
+        base = list(found.grid.baseline.values())
+        paper, of_accuracy = _score(found.baseline)
+        start: list[float | str] = ["B1", _B1, base[0], "", "", base[1], "", "", *base[2:], *[""] * 14]
+        write(*start, *paper, "", "", found.warning, *[""] * 6, *of_accuracy)
+    for row in found.rows:
+        one, two = row.measured, row.contrast
+        hits = [estimate.value for estimate in one.accuracy] if one else []
+        alone = [*one.score["m@A"], *one.score["m@B"], *hits, *one.middle] if one else [""] * 12
+        versus = (
+            [*two.difference["m@A"], *two.difference["m@B"], two.p, two.adjusted, *two.better] if two else [""] * 11
+        )
+        paper, of_accuracy = _score(row.published)
+        seconds = one.seconds if one and one.seconds is not None else ""
+        ends_of_hits = [end for estimate in one.accuracy for end in estimate[1:]] if one else [""] * 6
+        first = [row.name, row.label, *alone, *versus, *paper, row.seeds, seconds]
+        write(*first, found.warning, *ends_of_hits, *of_accuracy)
+    return file.getvalue()
+
+
+def _score(score: Score | None) -> tuple[list[float | str], list[float | str]]:
+    """m@A and m@B, A@5 and A@10; empty where not published."""
+    values: list[float | str] = ["" if value is None else value for value in score or [None] * 4]
+    return values[:2], values[2:]
+
+
+def markdown(found: Comparison) -> str:
+    """A GitHub table under its title."""
+    lines = [
+        f"**{_md(found.heading)}**",
+        "",
+        _md_row(HEADER),
+        _md_row(["---", *["---:"] * (len(HEADER) - 1)], raw=True),
+    ]
+    lines += [_md_row(row) for row in body(found)]
+    if more := accuracy(found):
+        lines += ["", _md_row(ACCURACY), _md_row(["---", *["---:"] * (len(ACCURACY) - 1)], raw=True)]
+        lines += [_md_row(row) for row in more]
+    return "\n".join([*lines, "", *map(_md, notes(found))]) + "\n"
+
+
+def tex(found: Comparison) -> str:
+    """A LaTeX table; needs the package booktabs."""
+    rows = [" & ".join(map(_tex, row)) + r" \\" for row in (HEADER, *body(found))]
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs}",
+            r"\begin{table*}",
+            r"  \centering\scriptsize\setlength{\tabcolsep}{3pt}",
+            f"  \\caption{{{_tex(found.heading)}. {_tex(' '.join(notes(found)))}}}",
+            f"  \\begin{{tabular}}{{l{'r' * (len(HEADER) - 1)}}}",
+            r"    \toprule",
+            f"    {rows[0]}",
+            r"    \midrule",
+            *(f"    {row}" for row in rows[1:]),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def _cells(found: Comparison, row: Row) -> list[str]:
+    one, two = row.measured, row.contrast
+    planned = len(found.grid.planned(row.name))
+    seeds = f"{row.seeds}" if row.seeds == planned else f"{row.seeds} of {planned}"
+    if one is None:
+        return [row.label, "not measured", *["-"] * 6, *_published(row.published), seeds, "-"]
+    versus = [text(two.difference["m@B"], "+"), f"{two.adjusted:.3f}"] if two else ["-", "-"]
+    if row.name == found.grid.reference:
+        versus[0] = "reference"
+    hits = [f"{estimate.value:.2f}" for estimate in one.accuracy]
+    return [row.label, text(one.score["m@A"]), text(one.score["m@B"]), *hits, *versus, *_published(row.published),
+            seeds, "-" if one.seconds is None else f"{one.seconds:.1f}"]  # fmt: skip
+
+
+def _published(score: tuple[float | None, ...] | None) -> list[str]:
+    return [f"{value:.2f}" for value in score[:2] if value is not None] if score else ["-", "-"]
+
+
+def _md(cell: str) -> str:
+    return re.sub(r"([\\`*_|<>\[\]~])", r"\\\1", " ".join(cell.split()))
+
+
+def _md_row(cells: tuple[str, ...] | list[str], raw: bool = False) -> str:
+    return f"| {' | '.join(cells if raw else map(_md, cells))} |"
+
+
+def _tex(cell: str) -> str:
+    escaped = "".join(_TEX.get(character, character) for character in " ".join(cell.split()))
+    return re.sub(r"^\[", "{[}", escaped)  # a bracket after the \\ of the line above would be its option

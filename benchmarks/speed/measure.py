@@ -1,0 +1,113 @@
+"""Measuring two things in one run, interleaved: medians, ratios, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from .timing import Timing, interleave
+
+D, DIM, STEPS = 2048, 64, 20  # width of a feature and of an embedding, frames a sketch
+
+
+LEAST = 0.02  # seconds a reading takes at least
+
+
+# Ratios to reach on two cores: what, photos, environments.
+AIMS: dict[tuple[str, int | None, int | None], float] = {
+    ("env inv-rank over DummyVecEnv", 300, 1024): 100.0,
+    ("env combined over DummyVecEnv", 300, 1024): 250.0,
+    ("env combined over DummyVecEnv", 1800, 1024): 80.0,
+    ("env inv-rank off the floor", 300, 1024): 1.5,
+    ("tau over scipy", 300, None): 450.0,
+    ("tau over scipy", 1800, None): 60.0,
+    ("frames over plain", None, None): 350.0,
+}
+
+
+Job = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Measure speed, everything in one run and turn by turn; medians count, and only their ratios travel."""
+
+    what: str = "env"
+    """`env`: episodes; `kernels`: Kendall tau, ranks and frames; `training`: learning end to end."""
+    quick: bool = False
+    """Few readings of small sizes, in seconds: to see that it runs."""
+    galleries: tuple[int, ...] = (100, 300, 1800, 10_000)
+    """Photos to rank."""
+    batches: tuple[int, ...] = (1, 4, 16, 64, 256, 1024, 4096)
+    """Environments side by side."""
+    repeats: int = 7
+    """Readings of each."""
+    threads: int | None = None
+    """Threads of torch and of the compiled kernels; by default one per core."""
+    out: str | None = None
+    """Folder of the run."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing measured: `units` of work (env steps, pairs, lists, sketches) in one call of `timing`."""
+
+    what: str
+    gallery: int | None
+    batch: int
+    steps: int | None
+    units: int
+    timing: Timing
+
+    @property
+    def rate(self) -> float:
+        """Units a second."""
+        return self.units / self.timing.median
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, with seconds as measured and units a second."""
+        return {**asdict(self), "per_second": self.rate, "us_per_unit": 1e6 / self.rate}
+
+
+def measure(work: dict[tuple[str, int], tuple[Job, int]], config: BenchConfig, size: int, steps: int) -> list[Cell]:
+    jobs = {f"{name}|{batch}": job for (name, batch), (job, _) in work.items()}
+    timings = interleave(jobs, config.repeats, 0.0 if config.quick else LEAST)
+    return [
+        Cell(name, size, batch, steps, units, timing)
+        for ((name, batch), (_, units)), timing in zip(work.items(), timings.values(), strict=True)
+    ]
+
+
+def ratio_record(what: str, gallery: int | None, batch: int | None, ratio: float) -> dict[str, Any]:
+    aim = AIMS.get((what, gallery, batch))
+    return {"what": what, "gallery": gallery, "batch": batch, "ratio": ratio, "aim": aim}
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Inside, work with so many threads; then as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def number_table(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def env_rate(cell: Cell) -> str:
+    """Units a second with their spread: half the distance between the quartiles, in percent."""
+    spread = 50 * (cell.timing.high - cell.timing.low) / cell.timing.median
+    return f"{cell.rate:,.0f} ±{spread:.0f}%"

@@ -1,0 +1,1 @@
+"""Retrieval on categories, instances and data sets that an encoder has not seen."""

@@ -1,0 +1,1 @@
+"""File formats that drawings come in: SVG, NDJSON, legacy pickles; and the canvas they are fitted to."""

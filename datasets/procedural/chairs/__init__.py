@@ -1,0 +1,1 @@
+"""`procedural`: chairs, photographed and drawn."""

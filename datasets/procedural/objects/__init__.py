@@ -1,0 +1,1 @@
+"""`objects`: twenty categories, photographed and drawn."""

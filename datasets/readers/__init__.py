@@ -1,0 +1,1 @@
+"""Readers of released data sets, one module a layout on disk."""

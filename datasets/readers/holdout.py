@@ -1,0 +1,189 @@
+"""Which sketches and photos of a multi-category set stand in which split.
+
+Zero-shot work tests on categories that were never seen in training. They are named by `unseen`, or by the file
+lists that such work publishes (`filelists`); without either, the test split is that of the release or a share of
+the photos, the same for every seed. Validation is carved by the seed from what is left for training.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checks import as_count
+from ..errors import ConfigError, unknown_name
+from .filelists import Drawn, Part, Photo, listed, names
+
+TEST = 0x7E57  # seed of a test split that no release states: the same one whatever `seed`
+SHARE = 0.1  # of the photos (or of the sketches, if there are no photos) that a split takes by default
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """How to split.
+
+    Attributes:
+        seed: of what is drawn for validation.
+        validation: photos carved from training; by default a tenth.
+        validation_categories: hold out so many whole categories for validation instead.
+        unseen: categories of the test split: names, or a file of lines `<name>` or `<name> <id>`.
+        filelists: folder of lists `*_train.txt` and `*_zero.txt` with lines `<path> <label>`.
+    """
+
+    seed: int = 0
+    validation: int | None = None
+    validation_categories: int = 0
+    unseen: Sequence[str] | str | None = None
+    filelists: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("seed", "validation", "validation_categories"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, as_count(name, value, 0))
+        if self.unseen is not None and self.filelists is not None:
+            raise ConfigError("unseen= and filelists= both say what to test on; give one of them")
+
+    def spec(self) -> dict[str, Any]:
+        """The options as plain JSON values."""
+        unseen = self.unseen if self.unseen is None or isinstance(self.unseen, str) else list(self.unseen)
+        return {
+            "seed": self.seed,
+            "validation": self.validation,
+            "validation_categories": self.validation_categories,
+            "unseen": unseen,
+            "filelists": self.filelists,
+        }
+
+    def divide(
+        self, root: Path, sketches: Sequence[Drawn], photos: Sequence[Photo], test: Collection[str] = ()
+    ) -> dict[str, Part]:
+        """Sketches and photos of `train`, `validation` and `test`.
+
+        Args:
+            root: folder that paths in file lists are relative to; also that of a file of names.
+            sketches, photos: of all categories.
+            test: photo ids of the released test split, for a set of instances.
+
+        Raises:
+            ConfigError: unknown categories, or nothing left to train on.
+            DataError, FormatError, UnsafeFileError: as `listed`.
+        """
+        rng = np.random.default_rng(self.seed)
+        whole = (list(sketches), list(photos))
+        if self.filelists is not None:
+            train, held = listed(root, _below(root, self.filelists), whole)
+        elif self.unseen is not None:
+            train, held = _by_category(whole, self._unseen(root, whole))
+        elif test:
+            train, held = _by_photo(whole, test)
+        else:
+            train, held = _carve(whole, None, np.random.default_rng(TEST))
+        if self.validation_categories:
+            seen = sorted({sketch.category for sketch in train[0]})
+            if self.validation_categories >= len(seen):
+                raise ConfigError(
+                    f"validation_categories={self.validation_categories}: leaves none of {len(seen)} to learn from"
+                )
+            chosen = rng.permutation(len(seen))[: self.validation_categories]
+            train, validation = _by_category(train, {seen[place] for place in chosen})
+        else:
+            train, validation = _carve(train, self.validation, rng)
+        return {"train": train, "validation": validation, "test": held}
+
+    def _unseen(self, root: Path, whole: Part) -> set[str]:
+        given = self.unseen or ()
+        if isinstance(given, str):
+            file = _below(root, given)
+            wanted = names(file) if os.path.isfile(file) else given.split(",")
+        else:
+            wanted = list(given)
+        known = {plain(category): category for category in _categories(whole)}
+        for name in wanted:
+            if plain(name) not in known:
+                raise unknown_name("category", name, known.values())
+        if not wanted:
+            raise ConfigError("unseen= names no category; leave it out to test on seen ones")
+        return {known[plain(name)] for name in wanted}
+
+
+def plain(category: str) -> str:
+    """A category's name as all lists can be made to agree on it."""
+    return " ".join(category.replace("_", " ").replace("-", " ").casefold().split())
+
+
+def _below(root: Path, name: str) -> Path:
+    """A file that is named from here or from the folder of the set."""
+    return Path(name) if os.path.exists(name) else root / name
+
+
+def _categories(part: Part) -> list[str]:
+    return sorted({sketch.category for sketch in part[0]} | {photo.category for photo in part[1]})
+
+
+def _by_category(part: Part, held: Collection[str]) -> tuple[Part, Part]:
+    sketches, photos = part
+    return (
+        ([s for s in sketches if s.category not in held], [p for p in photos if p.category not in held]),
+        ([s for s in sketches if s.category in held], [p for p in photos if p.category in held]),
+    )
+
+
+def _by_photo(part: Part, held: Collection[str]) -> tuple[Part, Part]:
+    sketches, photos = part
+    return (
+        ([s for s in sketches if s.photo not in held], [p for p in photos if p.id not in held]),
+        ([s for s in sketches if s.photo in held], [p for p in photos if p.id in held]),
+    )
+
+
+def _carve(part: Part, count: int | None, rng: np.random.Generator) -> tuple[Part, Part]:
+    """Take so many photos out, with the sketches that depict them, or with as large a share of their categories'."""
+    sketches, photos = part
+    depicted = {sketch.photo for sketch in sketches} & {photo.id for photo in photos}
+    if depicted:
+        pool = [Photo(photo.id, "") for photo in photos if photo.id in depicted]
+    else:
+        pool = photos or [Photo(sketch.item.id, sketch.category) for sketch in sketches]
+    count = max(min(math.ceil(SHARE * len(pool)), len(pool) - 1), 0) if count is None else count
+    if count and count >= len(pool):
+        fault = f"{count} photos to hold out leave none of {len(pool)} to learn from"
+        raise ConfigError(f"{fault}; hold out fewer by --validation or validation=")
+    left = Counter(photo.category for photo in pool)
+    chosen: set[str] = set()
+    for place in rng.permutation(len(pool)):
+        if len(chosen) == count:
+            break
+        if left[pool[place].category] > 1:  # each category keeps a photo
+            left[pool[place].category] -= 1
+            chosen.add(pool[place].id)
+    if depicted or not chosen:
+        return _by_photo(part, chosen)
+    held = _same_share(sketches, photos, chosen, rng) if photos else chosen
+    return (
+        ([s for s in sketches if s.item.id not in held], [p for p in photos if p.id not in chosen]),
+        ([s for s in sketches if s.item.id in held], [p for p in photos if p.id in chosen]),
+    )
+
+
+def _same_share(
+    sketches: Sequence[Drawn], photos: Sequence[Photo], chosen: Collection[str], rng: np.random.Generator
+) -> set[str]:
+    """Of each category as large a share of the sketches as of the photos: at least one, never all."""
+    total, taken = Counter(photo.category for photo in photos), Counter(p.category for p in photos if p.id in chosen)
+    members = defaultdict(list)
+    for sketch in sketches:
+        members[sketch.category].append(sketch.item.id)
+    held: set[str] = set()
+    for category in sorted(taken):
+        ids = members[category]
+        number = min(max(round(len(ids) * taken[category] / total[category]), 1), len(ids) - 1)
+        held.update(ids[place] for place in rng.permutation(len(ids))[: max(number, 0)])
+    return held

@@ -1,0 +1,281 @@
+"""Chair-V2 and Shoe-V2 of Queen Mary University of London's SketchX lab, as users download them.
+
+A set is a folder with one coordinate file, `<Name>_Coordinate` (a pickled dictionary
+`/train/<photo>_<n>` or `/test/<photo>_<n>` -> float [points, 3]), and the folder `photo/`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..checks import as_count
+from ..dataset import SketchDataset, Split
+from ..errors import ConfigError, DataError, FormatError, SketchlessError, unknown_name
+from ..files import sha256
+from ..formats.legacy_pickle import load_legacy_pickle
+from ..photos import read_photo
+from ..sketch import Sketch
+
+SITE = "http://sketchx.ai"
+EDITIONS = {  # sketches and photos of the released train and test splits
+    "ChairV2": {"train_sketches": 952, "test_sketches": 323, "train_photos": 300, "test_photos": 100},
+}
+_PHOTO_SUFFIXES = {".png", ".jpg", ".jpeg"}
+_KEY = re.compile(r"/(train|test)/([^/\0]+)_([^/_\0]+)")  # <n> is mostly a number, in three keys a worker's id
+_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class _Record:
+    """One sketch of the coordinate file."""
+
+    part: str  # "train" or "test"
+    photo: str
+    sketch: Sketch
+
+
+def qmul(
+    root: str | os.PathLike[str],
+    seed: int = 0,
+    validation: int = 50,
+    allow_missing: bool = False,
+    edition: str | None = None,
+) -> SketchDataset:
+    """Read Chair-V2 or Shoe-V2.
+
+    The released train/test split is kept; validation photos are carved from the train photos. Photos that
+    share an exactly equal sketch or equal bytes go to the same side of that cut. A train sketch that equals
+    a test sketch is dropped. A photo that no sketch depicts stands in no split, as none is stated for it.
+    All of that is counted in `report`.
+
+    Args:
+        root: folder that holds `<Name>_Coordinate` and `photo/<photo>.png` (or .jpg, .jpeg).
+        seed: chooses the validation photos.
+        validation: how many photos to carve; 0 leaves that split empty.
+        allow_missing: skip sketches whose photo is not there instead of refusing the set.
+        edition: a name in `EDITIONS` whose published counts the file must match. By default a deviation
+            from the edition the file is named after is only reported.
+
+    Raises:
+        DataError: incomplete folder, missing photos, photo names that differ only by case or extension,
+            a photo in both train and test, or not the demanded edition.
+        FormatError: a key or a sketch that cannot be read, one sketch under two keys.
+        UnsafeFileError: the coordinate file does more than hold arrays.
+        ConfigError: impossible `seed`, `validation` or `edition`.
+    """
+    seed, validation = as_count("seed", seed, 0), as_count("validation", validation, 0)
+    if edition is not None and edition not in EDITIONS:
+        raise unknown_name("edition", edition, EDITIONS)
+    folder = Path(root)
+    file = _coordinate_file(folder)
+    name = file.name.removesuffix("_Coordinate")
+    records = _records(file)
+    released = _counts(records)
+    deviation = _deviation(released, edition or name)
+    if edition is not None and deviation != "as published":
+        raise DataError(f"{file}: {deviation}; get this edition from {SITE}")
+    files, ignored = _photo_files(folder / "photo")
+
+    depicted = sorted({record.photo for record in records})
+    missing = [photo for photo in depicted if photo not in files]
+    if missing and not allow_missing:
+        raise DataError(
+            f"{folder / 'photo'}: lacks {len(missing)} photos drawn in {file.name}, {_some(missing)}; "
+            f"complete it from {SITE} or pass allow_missing=True"
+        )
+    present = [record for record in records if record.photo in files]
+    drawn = [record for record in present if len(record.sketch)]
+    same_sketches = _groups((_ink(record.sketch), record) for record in drawn)
+    test_ink = {_ink(record.sketch) for record in drawn if record.part == "test"}
+    kept = [record for record in drawn if record.part == "test" or _ink(record.sketch) not in test_ink]
+    same_photos = _same_bytes({photo: files[photo] for photo in depicted if photo in files})
+
+    part_of = {record.photo: record.part for record in present}
+    train = sorted(photo for photo, part in part_of.items() if part == "train")
+    bound = [[record.photo for record in group] for group in same_sketches] + same_photos
+    carved = _carve(train, bound, validation, seed)
+    photos = {
+        "train": [photo for photo in train if photo not in carved],
+        "validation": sorted(carved),
+        "test": sorted(photo for photo, part in part_of.items() if part == "test"),
+    }
+    splits = {split: _split(members, kept) for split, members in photos.items()}
+    report: dict[str, Any] = {
+        "edition": deviation,
+        "released": released,
+        "splits": {
+            split: {"sketches": len(made.sketches), "photos": len(made.photos)} for split, made in splits.items()
+        },
+        "empty_sketches": sum(not len(record.sketch) for record in records),
+        "missing_photos": {
+            "photos": len(missing),
+            "sketches": len(records) - len(present),
+            "first": missing[:_SHOWN],
+        },
+        "photos_without_sketch": _listed(sorted(set(files) - set(depicted))),
+        "other_files_in_photo": ignored,
+        "duplicate_photos": _listed(same_photos),
+        "duplicate_photos_across_train_test": sum(len({part_of[p] for p in group}) > 1 for group in same_photos),
+        "duplicate_sketches": _listed([[record.sketch.id for record in group] for group in same_sketches]),
+        "train_sketches_dropped_as_test_duplicates": len(drawn) - len(kept),
+        "zero_length_segments": sum(_zero_length(record.sketch) for record in drawn),
+    }
+    spec = {
+        "name": "qmul",
+        "root": str(root),
+        "seed": seed,
+        "validation": validation,
+        "allow_missing": bool(allow_missing),
+    }
+    return SketchDataset(name, spec, splits, functools.partial(_photo, files), report)
+
+
+def is_qmul(folder: Path) -> bool:
+    """Whether a folder holds a QMUL set."""
+    return any(path.name.endswith("_Coordinate") for path in folder.iterdir())
+
+
+def _coordinate_file(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: no such folder; it has to hold <Name>_Coordinate and photo/, as published at {SITE}"
+        )
+    found = sorted(path for path in folder.iterdir() if path.name.endswith("_Coordinate") and path.is_file())
+    if len(found) != 1:
+        names = _some([path.name for path in found]) if found else "none"
+        raise DataError(
+            f"{folder}: has to hold exactly one file <Name>_Coordinate, as published at {SITE}; found {names}"
+        )
+    return found[0]
+
+
+def _records(file: Path) -> list[_Record]:
+    """All sketches, ordered by photo and number, so that nothing depends on the order in the file."""
+    records: dict[tuple[str, str], _Record] = {}
+    for key, rows in load_legacy_pickle(file).items():
+        match = _KEY.fullmatch(key)
+        if match is None or match[2] in (".", ".."):
+            raise FormatError(
+                f"{file}: key {key[:80]!r} is not /train/<photo>_<n> or /test/<photo>_<n>; correct or drop it"
+            )
+        part, photo, number = match[1], match[2], match[3].zfill(20)
+        try:
+            sketch = dataclasses.replace(Sketch.from_rows(rows, key), id=f"{photo}_{match[3]}")
+        except SketchlessError as error:
+            raise type(error)(f"{file}: {error}") from error
+        other = records.setdefault((photo, number), _Record(part, photo, sketch))
+        if other.sketch is not sketch:
+            raise FormatError(
+                f"{file}: key {key!r} is the same sketch as /{other.part}/{other.sketch.id}; drop one of them"
+            )
+    if not records:
+        raise FormatError(f"{file}: holds no sketch; get it again from {SITE}")
+    both = sorted(_photos(records.values(), "train") & _photos(records.values(), "test"))
+    if both:
+        raise DataError(f"{file}: {len(both)} photos stand in train and in test, {_some(both)}; drop one side")
+    return [records[place] for place in sorted(records)]
+
+
+def _photos(records: Iterable[_Record], part: str) -> set[str]:
+    return {record.photo for record in records if record.part == part}
+
+
+def _counts(records: Sequence[_Record]) -> dict[str, int]:
+    sketches = {f"{part}_sketches": sum(r.part == part for r in records) for part in ("train", "test")}
+    return sketches | {f"{part}_photos": len(_photos(records, part)) for part in ("train", "test")}
+
+
+def _deviation(counts: Mapping[str, int], name: str) -> str:
+    if name not in EDITIONS:
+        return f"no published counts known for {name!r}"
+    wrong = [
+        f"{counts[what]} {what.replace('_', ' ')} instead of {n}"
+        for what, n in EDITIONS[name].items()
+        if counts[what] != n
+    ]
+    return f"differs from the published {name}: {', '.join(wrong)}" if wrong else "as published"
+
+
+def _photo_files(folder: Path) -> tuple[dict[str, Path], int]:
+    """Photo files by photo id, and how many other files lie beside them."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; it has to hold the photos as <photo>.png, as published at {SITE}")
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    pictures = [path for path in paths if path.suffix.lower() in _PHOTO_SUFFIXES]
+    twins = _groups((path.stem.casefold(), path.name) for path in pictures)
+    if twins:
+        raise DataError(
+            f"{folder}: {len(twins)} photo names differ only by case or extension, "
+            f"{_some([' and '.join(group) for group in twins])}; keep one of each"
+        )
+    return {path.stem: path for path in pictures}, len(paths) - len(pictures)
+
+
+def _groups(items: Iterable[tuple[Hashable, Any]]) -> list[list[Any]]:
+    """Members that share a key, where there are at least two."""
+    groups = defaultdict(list)
+    for key, member in items:
+        groups[key].append(member)
+    return [members for members in groups.values() if len(members) > 1]
+
+
+def _same_bytes(files: Mapping[str, Path]) -> list[list[str]]:
+    same_size = _groups((path.stat().st_size, photo) for photo, path in files.items())
+    return _groups((sha256(files[photo]), photo) for group in same_size for photo in group)
+
+
+def _ink(sketch: Sketch) -> tuple[bytes, bytes]:
+    return sketch.points.tobytes(), sketch.pen_up.tobytes()
+
+
+def _zero_length(sketch: Sketch) -> int:
+    still = (np.diff(sketch.points, axis=0) == 0).all(axis=1)
+    return int((still & ~sketch.pen_up[:-1]).sum())
+
+
+def _carve(train: Sequence[str], bound: Iterable[Sequence[str]], n_photos: int, seed: int) -> set[str]:
+    """Choose `n_photos` of the train photos; bound ones go together (one fewer where they do not fit)."""
+    if n_photos and n_photos >= len(train):
+        raise ConfigError(f"validation={n_photos}: leaves none of the {len(train)} train photos to learn from")
+    together = {photo: {photo} for photo in train}
+    for group in bound:
+        merged = set[str]().union(*(together[photo] for photo in group if photo in together))
+        for photo in merged:
+            together[photo] = merged
+    carved: set[str] = set()
+    for place in np.random.default_rng(seed).permutation(len(train)):
+        wider = carved | together[train[place]]
+        if len(wider) <= n_photos:
+            carved = wider
+    return carved
+
+
+def _split(photos: Sequence[str], records: Iterable[_Record]) -> Split:
+    row = {photo: place for place, photo in enumerate(photos)}
+    members = [record for record in records if record.photo in row]
+    targets = np.array([row[record.photo] for record in members], dtype=np.int64)
+    return Split(tuple(record.sketch for record in members), targets, tuple(photos))
+
+
+def _photo(files: Mapping[str, Path], photo: str) -> npt.NDArray[np.uint8]:
+    if photo not in files:
+        raise unknown_name("photo", photo, files)
+    return read_photo(files[photo])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _listed(found: Sequence[Any]) -> dict[str, Any]:
+    return {"count": len(found), "first": list(found[:_SHOWN])}

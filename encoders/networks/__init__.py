@@ -1,0 +1,1 @@
+"""Networks that map pixels to vectors: backbones, attention, heads."""

@@ -1,0 +1,51 @@
+"""Layers that several encoders share, and pictures as their input."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+
+class SpatialAttention(nn.Module):
+    """`B + B * softmax(att(B))`, softmax over the positions (Bhunia et al., CVPR 2020)."""
+
+    def __init__(self, channels: int, hidden: int | None = None) -> None:
+        super().__init__()
+        hidden = hidden or max(channels // 4, 8)
+        self.score = nn.Sequential(
+            nn.Conv2d(channels, hidden, 1), nn.GroupNorm(1, hidden), nn.ReLU(), nn.Conv2d(hidden, 1, 1)
+        )
+
+    def mask(self, maps: Tensor) -> Tensor:
+        """Weights [B, 1, h, w] of the positions of maps [B, C, h, w]; each mask sums to 1."""
+        mask: Tensor = self.score(maps).flatten(2).softmax(dim=-1)
+        return mask.view(len(maps), 1, *maps.shape[2:])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + maps * self.mask(maps)
+
+
+def sketch_images(frames: Tensor, size: int) -> Tensor:
+    """Binary frames uint8 or bool [B, H, W] (ink is non-zero) to network input [B, 3, S, S] in 0..1.
+
+    White ink on black, as in the paper; averaged down to the size, so that thin lines keep their weight.
+    """
+    ink = (frames != 0).float().unsqueeze(1)
+    return _resize(ink, size).expand(-1, 3, -1, -1)
+
+
+def photo_images(photos: list[npt.NDArray[np.uint8]], size: int) -> Tensor:
+    """Photos uint8 [H, W, 3] of any sizes to network input [G, 3, S, S] in 0..1."""
+    resized = [_resize(torch.from_numpy(p).permute(2, 0, 1).unsqueeze(0).float() / 255, size) for p in photos]
+    return torch.cat(resized) if resized else torch.zeros(0, 3, size, size)
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    if images.shape[-1] == size and images.shape[-2] == size:
+        return images
+    if images.shape[-2] % size == 0 and images.shape[-1] % size == 0:
+        return interpolate(images, size=(size, size), mode="area")
+    return interpolate(images, size=(size, size), mode="bilinear", antialias=True).clamp(0, 1)

@@ -1,0 +1,1 @@
+"""Stage 1: frames, augmentation and the training loop of encoders."""

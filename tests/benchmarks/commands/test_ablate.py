@@ -1,0 +1,371 @@
+"""The ablations: their grids, one cell in this process, and the command as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sketchless.agents import AGENTS
+from sketchless.benchmarks.ablation.experiment import _banks, run
+from sketchless.benchmarks.ablation.sweep import BASELINES, FEATURES, METHODS, RATES, SWEEPS, cells
+from sketchless.benchmarks.cli import main
+from sketchless.benchmarks.reporting.published import BASELINES as PUBLISHED
+from sketchless.benchmarks.runs import Interrupted
+from sketchless.datasets import ConfigError
+from sketchless.datasets.files import sha256
+from sketchless.encoders import EpisodeBank, save_banks
+
+SMALL = {"episodes": 4, "samples": 2, "eval_every": 2}
+EVERY_KIND = {kind: [{}] for kind in FEATURES}
+
+
+def save_as(path: Path, make_bank: Any, weights: int = 0) -> Path:
+    """A bank file; other weights: of another encoder, whose drawings are the same."""
+    banks = {split: make_bank(n=9, steps=6, seed=i) for i, split in enumerate(("train", "validation", "test"))}
+    head = make_bank(n=9, steps=6, seed=weights)
+    for bank in banks.values():
+        object.__setattr__(bank, "weight", head.weight)
+        object.__setattr__(bank, "bias", head.bias)
+    path.parent.mkdir(exist_ok=True)
+    save_banks(path, banks)
+    return path
+
+
+@pytest.fixture
+def bank(make_bank, tmp_path: Path) -> Path:
+    return save_as(tmp_path / "bank.safetensors", make_bank)
+
+
+@pytest.fixture
+def common(bank: Path) -> dict[str, Any]:
+    return {
+        "bank": str(bank),
+        "bank_sha256": sha256(bank),
+        "agent": "ppo-a-clip",
+        "reward": "combined",
+        "mode": "residual",
+        "observation": "feature",
+        "scale": 1.0,
+        "split": "test",
+        "steps": 600,
+        "device": "cpu",
+    }
+
+
+def go_on(share: float, note: str) -> bool:
+    return False
+
+
+class TestGrids:
+    @pytest.mark.parametrize("name", SWEEPS)
+    def test_every_arm_of_every_ablation_runs(self, name: str, common: dict[str, Any], tmp_path: Path) -> None:
+        grid = cells(name, common | {"steps": 100}, [0], {**SMALL, "sorter_updates": 3}, EVERY_KIND)
+        assert len(grid) == sum(not arm.needs for arm in SWEEPS[name].arms.values())
+        for cell in grid:
+            folder = tmp_path / cell.id
+            folder.mkdir(parents=True)
+            result = run(json.loads(json.dumps(cell.settings)), folder, go_on)
+            assert 0 < result["metrics"]["m@B"] <= 100
+            assert result["steps"] >= (0 if cell.settings["agent"] == "b1" else 100)
+
+    def test_all_methods_and_rewards_of_the_paper_are_there(self) -> None:
+        assert set(METHODS.arms) <= set(AGENTS)
+        assert {"vpg", "ppo-ac-clip", "ppo-ac-kl", "ppo-a-kl", "trpo", "ppo-a-clip"} <= set(METHODS.arms)
+        assert len(SWEEPS["rewards"].arms) == 7
+
+    @pytest.mark.parametrize(("name", "of"), [("tuning", "methods"), ("rewards-tuning", "rewards")])
+    def test_tuning_gives_every_arm_as_many_choices_and_looks_at_validation(
+        self, name: str, of: str, common: dict[str, Any]
+    ) -> None:
+        grid = cells(name, common, [0], {})
+        assert len(grid) == len(SWEEPS[of].arms) * len(RATES)
+        assert {cell.settings["split"] for cell in grid} == {"validation"}
+
+    def test_baselines_are_the_papers_and_tuned_alike(self, common: dict[str, Any]) -> None:
+        assert {arm.published for arm in BASELINES.arms.values()} - {None} == set(PUBLISHED["Chair-V2"])
+        trained = [name for name, arm in BASELINES.arms.items() if arm.trains]
+        grid = cells("baselines-tuning", common, [0], {}, EVERY_KIND)
+        assert len(grid) == len(trained) * len(RATES)
+        assert {cell.settings["split"] for cell in grid} == {"validation"}
+
+    def test_seeds_are_spread_over_the_encoders(self, common: dict[str, Any]) -> None:
+        banks = {"complete": [{"bank": f"c{i}"} for i in range(3)], "random": [{"bank": "r0"}]}
+        grid = {cell.id: cell.settings["bank"] for cell in cells("baselines", common, list(range(10)), {}, banks)}
+        assert [grid[f"baselines/b3/seed-{seed}"] for seed in range(5)] == ["c0", "c1", "c2", "c0", "c1"]
+        # nothing to train: one seed an encoder; no bank: no cell
+        assert [cell for cell in grid if "/b1/" in cell] == [f"baselines/b1/seed-{seed}" for seed in range(3)]
+        assert [cell for cell in grid if "/b2/" in cell] == ["baselines/b2/seed-0"]
+        assert not [cell for cell in grid if "/ts/" in cell]
+
+    def test_ids_are_readable_and_seeds_grow_together(self, common: dict[str, Any]) -> None:
+        ids = [cell.id for cell in cells("rewards", common, [3, 4], {})]
+        assert ids[0] == "rewards/top1/seed-3"
+        assert ids[7] == "rewards/top1/seed-4"
+
+    def test_settings_go_to_the_agents_that_have_them(self, common: dict[str, Any]) -> None:
+        grid = {cell.id: cell.settings["set"] for cell in cells("methods", common, [0], {"clip": 0.1, "episodes": 8})}
+        assert grid["methods/ppo-a-clip/seed-0"] == {"clip": 0.1, "episodes": 8}
+        assert grid["methods/vpg/seed-0"] == {"episodes": 8}
+
+    def test_a_setting_of_one_arm_comes_before_that_of_all(self, common: dict[str, Any]) -> None:
+        asked = {"grpo.learning_rate": 3e-3, "learning_rate": 1e-2, "trpo.target_kl": 0.09}
+        grid = {cell.id: cell.settings["set"] for cell in cells("methods", common, [0], asked)}
+        assert grid["methods/grpo/seed-0"] == {"learning_rate": 3e-3}
+        assert grid["methods/vpg/seed-0"] == {"learning_rate": 1e-2}
+        assert grid["methods/ppo-a-kl/seed-0"] == {"learning_rate": 1e-2}
+        assert grid["methods/trpo/seed-0"]["target_kl"] == 0.09
+        grid = {cell.id: cell.settings["set"] for cell in cells("tuning", common, [0], {"vpg-0.001.episodes": 8})}
+        assert grid["tuning/vpg-0.001/seed-0"] == {"learning_rate": 1e-3, "episodes": 8}
+        assert grid["tuning/vpg-0.003/seed-0"] == {"learning_rate": 3e-3}
+
+
+class TestDesign:
+    def banks(self, common: dict[str, Any], tmp_path: Path, **settings: Any) -> dict[str, EpisodeBank]:
+        return _banks({**common, **settings}, tmp_path)
+
+    def test_only_training_has_fewer_frames(self, common: dict[str, Any], tmp_path: Path) -> None:
+        banks = self.banks(common, tmp_path, frames=4)  # of six
+        assert [banks[split].features.shape[1] for split in ("train", "validation", "test")] == [2, 6, 6]
+
+    def test_a_narrower_embedding_is_that_of_all(self, common: dict[str, Any], tmp_path: Path) -> None:
+        banks = self.banks(common, tmp_path, width=0.5)  # of eight
+        assert {tuple(bank.weight.shape) for bank in banks.values()} == {(4, 32)}
+        assert all(torch.equal(bank.weight, banks["train"].weight) for bank in banks.values())
+
+    def test_photos_and_drawings_train_on_the_same_drawings(self, common: dict[str, Any], tmp_path: Path) -> None:
+        few = self.banks(common, tmp_path, photos=0.4)["train"]
+        more = self.banks(common, tmp_path, drawings=0.4)["train"]
+        assert few.sketch_ids == more.sketch_ids
+        assert (len(few.gallery), len(more.gallery)) == (4, 10)
+        assert [more.photo_ids[t] for t in more.targets] == [few.photo_ids[t] for t in few.targets]
+
+    def test_the_noisy_bank_is_trained_on_alone(self, common: dict[str, Any], tmp_path: Path, make_bank) -> None:
+        clean = self.banks(common, tmp_path)
+        noisy = replace(clean["train"], features=clean["train"].features.flip(1))
+        save_banks(tmp_path / "noisy.safetensors", {"train": noisy})
+        given = {"noisy_bank": "noisy.safetensors", "noisy_bank_sha256": sha256(tmp_path / "noisy.safetensors")}
+        banks = self.banks(common, tmp_path, **given)
+        assert torch.equal(banks["train"].features, noisy.features)
+        assert torch.equal(banks["test"].features, clean["test"].features)
+        grid = {cell.id.split("/")[1]: cell.settings for cell in cells("design", {**common, **given}, [0], {})}
+        assert [arm for arm, settings in grid.items() if "noisy_bank" in settings] == ["noise"]
+        assert "noise" not in {cell.id.split("/")[1] for cell in cells("design", common, [0], {})}
+        save_banks(tmp_path / "noisy.safetensors", {"train": make_bank(n=9, steps=6, seed=7)})
+        given["noisy_bank_sha256"] = sha256(tmp_path / "noisy.safetensors")
+        with pytest.raises(ConfigError, match="of another encoder"):
+            self.banks(common, tmp_path, **given)
+
+
+class TestCell:
+    def settings(self, common: dict[str, Any], **more: Any) -> dict[str, Any]:
+        return {**common, "seed": 0, "set": SMALL, **more}
+
+    @pytest.mark.parametrize("agent", [name for name in AGENTS if name != "b1"])
+    def test_stopped_and_repeated_ends_as_if_never_stopped(
+        self, common: dict[str, Any], tmp_path: Path, agent: str
+    ) -> None:
+        settings = self.settings(common, agent=agent)
+        whole, cut = tmp_path / "whole", tmp_path / "cut"
+        whole.mkdir()
+        cut.mkdir()
+        expected = run(settings, whole, go_on)
+        calls = iter([False, True])
+        with pytest.raises(Interrupted, match="stopped at"):
+            run(settings, cut, lambda share, note: next(calls))
+        found = run(settings, cut, go_on)
+        assert {**found, "seconds": 0} == {**expected, "seconds": 0}
+        assert sorted(p.name for p in cut.iterdir()) == ["agent.safetensors", "ranks.safetensors"]
+
+    def test_a_trained_cell_is_measured_again_without_training(self, common: dict[str, Any], tmp_path: Path) -> None:
+        first = run(self.settings(common), tmp_path, go_on)
+
+        def never(share: float, note: str) -> bool:
+            raise AssertionError
+
+        assert run(self.settings(common), tmp_path, never)["metrics"] == first["metrics"]
+
+    @pytest.mark.parametrize("agent", ["ppo-a-clip", "ppo-ac-kl"])
+    def test_a_log_goes_on_and_changes_no_result(self, common: dict[str, Any], tmp_path: Path, agent: str) -> None:
+        settings = self.settings(common, agent=agent)
+        plain, logged = tmp_path / "plain", tmp_path / "logged"
+        plain.mkdir()
+        logged.mkdir()
+        expected = run(settings, plain, go_on)
+        calls = iter([False, True])
+        with pytest.raises(Interrupted):
+            run({**settings, "logger": "csv"}, logged, lambda share, note: next(calls))
+        found = run({**settings, "logger": "csv"}, logged, go_on)
+        assert {**found, "seconds": 0} == {**expected, "seconds": 0}
+        assert not (plain / "log").exists()
+        logs = sorted((logged / "log").iterdir(), key=lambda path: len(path.name))
+        rows = [row for log in logs for row in csv.DictReader(log.open())]
+        steps = [int(row["time/total_timesteps"]) for row in rows]
+        assert len(logs) == 2
+        assert steps == sorted(set(steps))
+        assert steps[-1] == found["steps"]
+
+    def test_another_bank_is_refused(self, common: dict[str, Any], tmp_path: Path, refuses) -> None:
+        with refuses(ConfigError, "has changed since"):
+            run(self.settings(common, bank_sha256="0"), tmp_path, go_on)
+
+
+class TestCommand:
+    def test_ablates_and_reports_and_goes_on(self, bank: Path, tmp_path: Path, capsys) -> None:
+        out = tmp_path / "grid"
+        arguments = ["ablate", "methods", "--bank", str(bank), "--arms", "vpg", "ppo-a-clip", "--seeds", "0-1"]
+        arguments += ["--passes", "1", "--workers", "1", "--set", "episodes=4", "--out", str(out)]
+        assert main(arguments) == 0
+        printed = capsys.readouterr().out
+        assert "preliminary" in printed.lower()
+        assert (out / "report" / "report.html").exists()
+        assert str(tmp_path) not in "".join(p.read_text() for p in out.rglob("*.json"))
+        before = (out / "methods" / "vpg" / "seed-0" / "result.json").read_bytes()
+        assert main(arguments) == 0  # nothing is left to do
+        assert (out / "methods" / "vpg" / "seed-0" / "result.json").read_bytes() == before
+        assert main(["report", str(out), "--out", str(tmp_path / "again")]) == 0
+        again = (tmp_path / "again" / "table.csv").read_bytes()
+        assert again == (out / "report" / "table.csv").read_bytes()
+        (out / "methods" / "vpg" / "seed-0" / "agent.safetensors").unlink()
+        (out / "methods" / "vpg" / "seed-0" / "result.json").unlink()
+        assert main([*arguments, "--logger", "csv"]) == 0  # is no other grid
+        repeated = json.loads((out / "methods" / "vpg" / "seed-0" / "result.json").read_text())
+        assert {**repeated, "seconds": 0} == {**json.loads(before), "seconds": 0}
+        assert [log.parent.parent.name for log in out.rglob("progress.csv")] == ["seed-0"]
+        assert main([*arguments, "--passes", "2"]) == 2
+        assert "steps" in capsys.readouterr().err
+
+    def test_arms_without_a_bank_are_named_before_the_cells_run(
+        self, bank: Path, tmp_path: Path, monkeypatch, capsys
+    ) -> None:
+        monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda *_: print("cells run"))
+        monkeypatch.setattr("sketchless.benchmarks.commands.report.run", lambda *_: None)
+        given = ["ablate", "baselines", "--bank", str(bank), "--passes", "0.2", "--out", str(tmp_path / "grid")]
+        assert main([*given, "--arms", "b1", "refined"]) == 0
+        assert "left out" not in capsys.readouterr().out
+        assert main(given) == 0
+        before = capsys.readouterr().out.split("cells run")[0].splitlines()
+        lines = [line for line in before if line.startswith("left out: ")]
+        assert [line.split(",")[0].removeprefix("left out: ") for line in lines] == ["b2", "ts", "b1-sketch-a-net"]
+        for line, how in zip(lines, ("--frames random", "--complete", "--encoder sketch-a-net"), strict=True):
+            assert f"sketchless encode {how} " in line
+        assert "--banks random=" in lines[0]
+
+    def test_baselines_on_several_banks_grow_with_them(self, bank: Path, make_bank, tmp_path: Path, capsys) -> None:
+        other = save_as(tmp_path / "other" / "bank.safetensors", make_bank, weights=7)
+        out = tmp_path / "grid"
+        common = ["ablate", "baselines", "--seeds", "0-1", "--passes", "0.2", "--workers", "1", "--out", str(out)]
+        common += ["--set", "episodes=4", "--arms", "b1", "b3", "refined"]
+        assert main([*common, "--banks", f"complete={bank},{other}"]) == 0
+        printed = capsys.readouterr().out
+        assert "B1: complete sketches" in printed
+        assert "B1 (no refinement)" not in printed
+        table = (out / "report" / "table.md").read_text()
+        assert "Left out, as no bank of their kind was given" in table
+        assert "76.47" in table  # the published A@5 of B1
+        page = (out / "report" / "report.html").read_text()
+        assert "At or above the published m@B" in page
+        grid = json.loads((out / "grid.json").read_text())
+        assert "ts" not in grid["arms"]
+        assert str(tmp_path) not in "".join(p.read_text() for p in out.rglob("*.json"))
+        before = (out / "baselines" / "b3" / "seed-1" / "result.json").read_bytes()
+        assert main([*common, "ts", "--banks", f"complete={bank},{other}", f"completed={other}"]) == 0
+        assert (out / "baselines" / "b3" / "seed-1" / "result.json").read_bytes() == before
+        assert "TS: complete" in (out / "report" / "table.md").read_text()
+        assert main(["report", str(out), "--out", str(tmp_path / "again")]) == 0
+        again = (tmp_path / "again" / "table.csv").read_bytes()
+        assert again == (out / "report" / "table.csv").read_bytes()
+
+    @pytest.mark.parametrize(
+        ("kind", "said", "match"),
+        [
+            ("complete", {"stage1": {"frames": "random"}}, "an encoder trained on random frames; complete= stands for"),
+            ("random", {"stage1": {"frames": "complete"}}, "an encoder trained on complete frames; random= stands for"),
+            ("complete", {"completion": {}}, "frames that were completed"),
+            ("completed", {"stage1": None}, "frames as they were drawn"),
+            ("sketch-a-net", {"encoder": {"backbone": "zse"}}, "the encoder zse; sketch-a-net= stands for"),
+        ],
+    )
+    def test_a_bank_that_says_it_is_of_another_kind_is_refused(
+        self, make_bank, tmp_path: Path, capsys, kind: str, said: dict[str, Any], match: str
+    ) -> None:
+        banks = {split: make_bank(n=9, steps=6) for split in ("train", "validation", "test")}
+        for one in banks.values():
+            object.__setattr__(one, "provenance", {"encoder": {"backbone": "sketch-a-net"}, **said})
+        save_banks(tmp_path / "bank.safetensors", banks)
+        out = tmp_path / "grid"
+        arguments = ["ablate", "baselines", "--banks", f"{kind}={tmp_path / 'bank.safetensors'}", "--out", str(out)]
+        assert main(arguments) == 2
+        assert match in capsys.readouterr().err
+        assert not out.exists()
+
+    def test_banks_of_other_drawings_are_refused(self, bank: Path, make_bank, tmp_path: Path, capsys) -> None:
+        banks = {split: make_bank(n=7, steps=6) for split in ("train", "validation", "test")}
+        save_banks(tmp_path / "other.safetensors", banks)
+        arguments = ["ablate", "baselines", "--banks", f"complete={bank}", f"random={tmp_path / 'other.safetensors'}"]
+        assert main([*arguments, "--out", str(tmp_path / "grid")]) == 2
+        assert "has other drawings or photos" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["ablate", "method"], "did you mean 'methods'"),
+            (["ablate", "--preset", "fast"], "choose"),
+            (["ablate", "--arms", "vgp"], "did you mean 'vpg'"),
+            (["ablate", "--passes", "-1"], "above 0"),
+            (["ablate", "--passes", "0"], "above 0"),
+            (["ablate", "--passes", "inf"], "finite"),
+            (["ablate", "--seeds", "1-0"], "empty"),
+            (["ablate", "--seeds", ""], "give numbers"),
+            (["ablate", "rewards", "--agent", "stable_baselines3:PPO"], "no subclass"),
+            (["ablate", "design", "--agent", "grpo"], "arm flat-reward: advantage"),
+            (["ablate", "--set", "episodes"], "name=value"),
+            (["ablate", "--logger", "cvs"], "did you mean 'csv'"),
+            (["ablate", "baselines", "--banks", "randon=a"], "did you mean 'random'"),
+            (["ablate", "baselines", "--banks", "random="], "want a kind and its files"),
+            (["ablate", "baselines", "--arms", "ts"], "give --banks completed="),
+            (["ablate", "methods", "--banks", "random=a"], "no arm of methods"),
+            (["report", "nowhere"], "no such file"),
+        ],
+    )
+    def test_wrong_use_is_one_line(
+        self, arguments: list[str], match: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert main(arguments) == 2
+        error = capsys.readouterr().err.strip()
+        assert match in error
+        assert "\n" not in error
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["--set", "episode=32"], "did you mean 'episodes'"),
+            (["--set", "episodes=abc"], "want type int"),
+            (["--set", "episodes=0"], "above 0"),
+            (["--set", "seed=3"], "give --seeds"),
+            (["--set", "vpg.seed=3"], "give --seeds"),
+            (["--set", "vgp.episodes=3"], "did you mean 'vpg'"),
+            (["--set", "vpg.clip=0.1"], "unknown setting 'clip'"),
+            (["--arms", "vpg", "--set", "trpo.episodes=3"], "unknown arm 'trpo'"),
+            (["--workers", "0"], "at least 1"),
+            (["--executor", "slurm"], "choose"),
+            (["--gpus", "-1"], "0 or above"),
+            (["--arms", "vpg", "--set", "clip=0.1"], "unknown setting 'clip'"),
+            (["rewards", "--agent", "vpg", "--set", "clip=0.1"], "unknown setting 'clip'"),
+        ],
+    )
+    def test_a_setting_that_no_agent_could_have_is_refused_before_anything_is_written(
+        self, arguments: list[str], match: str, tmp_path: Path, capsys
+    ) -> None:
+        out = tmp_path / "grid"
+        assert main(["ablate", *arguments, "--out", str(out)]) == 2
+        error = capsys.readouterr().err.strip()
+        assert match in error
+        assert "\n" not in error
+        assert not out.exists()

@@ -1,0 +1,408 @@
+"""The command line as a user meets it, on small banks."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import threading
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sketchless.agents import PPOAClip
+from sketchless.benchmarks.cli import COMMANDS, main
+from sketchless.benchmarks.commands.encode import COMMON, RECIPES, EncodeConfig, _stage1
+from sketchless.encoders import save_banks
+
+FAST = ["--set", "episodes=4", "samples=2", "eval_every=2"]
+
+
+@pytest.fixture
+def bank(make_bank, tmp_path: Path) -> Path:
+    banks = {split: make_bank(n=9, steps=6, seed=i) for i, split in enumerate(("train", "validation", "test"))}
+    head = banks["train"]
+    for name in ("validation", "test"):
+        object.__setattr__(banks[name], "weight", head.weight)
+        object.__setattr__(banks[name], "bias", head.bias)
+    save_banks(tmp_path / "bank.safetensors", banks)
+    return tmp_path / "bank.safetensors"
+
+
+def train(bank: Path, out: Path, *more: str) -> int:
+    return main(["train", "--bank", str(bank), "--out", str(out), "--passes", "3", *more, *FAST])
+
+
+class TestTrain:
+    def test_writes_a_whole_run_and_evaluate_repeats_it(self, bank: Path, tmp_path: Path, capsys) -> None:
+        out = tmp_path / "run"
+        assert train(bank, out, "--seeds", "0-1") == 0
+        printed = capsys.readouterr().out
+        assert "B1 against ppo-a-clip" in printed
+        assert "no animation" in printed  # this bank does not say what it was made from
+        names = {p.name for p in out.glob("[!.]*")} - {"log"}  # of TensorBoard, where it is installed
+        assert names == {
+            "manifest.json", "results.json", "ranks.safetensors", "curves.png",
+            "agent-0.safetensors", "agent-1.safetensors", "learning-0.png", "learning-1.png",
+        }  # fmt: skip
+        results = json.loads((out / "results.json").read_text())
+        assert results["mean"]["m@B"] == pytest.approx(np.mean([results["refined"][s]["m@B"] for s in "01"]))
+        assert results["change"]["m@B"]["mean"] == pytest.approx(results["mean"]["m@B"] - results["baseline"]["m@B"])
+        assert str(tmp_path) not in (out / "manifest.json").read_text()
+        assert main(["evaluate", str(out)]) == 0
+        assert "equal to results.json" in capsys.readouterr().out
+
+    def test_same_seed_same_results(self, bank: Path, tmp_path: Path) -> None:
+        runs = []
+        for name in ("a", "b"):
+            assert train(bank, tmp_path / name) == 0
+            results = json.loads((tmp_path / name / "results.json").read_text())
+            runs.append({k: v for k, v in results.items() if k != "seconds"})
+        assert runs[0] == runs[1]
+
+    def test_interrupted_and_repeated_ends_as_if_never_stopped(self, bank: Path, tmp_path: Path, capsys) -> None:
+        assert train(bank, tmp_path / "whole", "--passes", "200") == 0
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        code = train(bank, tmp_path / "cut", "--passes", "200")
+        timer.cancel()
+        assert code == 130
+        message = capsys.readouterr().err.strip().splitlines()[-1]
+        assert message.startswith("sketchless: stopped at")
+        assert "goes on" in message
+        assert train(bank, tmp_path / "cut", "--passes", "200") == 0
+        whole, cut = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut"))
+        assert whole["refined"] == cut["refined"]
+        assert whole["validation"] == cut["validation"]
+        assert not list((tmp_path / "cut").glob("*.part.*"))
+
+    def test_killed_and_repeated_ends_as_if_never_killed(self, bank: Path, tmp_path: Path, monkeypatch) -> None:
+        """What a kill leaves is the last checkpoint written on the way."""
+
+        class Killed(BaseException):
+            pass
+
+        def save_then_die(agent: PPOAClip, path: Path, save=PPOAClip.save) -> None:
+            save(agent, path)
+            if agent.n_updates == 7:
+                raise Killed
+
+        assert train(bank, tmp_path / "whole", "--passes", "20") == 0
+        monkeypatch.setattr("sketchless.benchmarks.training.SECONDS_BETWEEN_SAVES", 0.0)
+        with monkeypatch.context() as dying:
+            dying.setattr(PPOAClip, "save", save_then_die)
+            with pytest.raises(Killed):
+                train(bank, tmp_path / "cut", "--passes", "20")
+        assert train(bank, tmp_path / "cut", "--passes", "20") == 0
+        whole, cut = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut"))
+        assert whole["refined"] == cut["refined"]
+        assert whole["validation"] == cut["validation"]
+
+    def test_logger_writes_the_same_keys_for_actor_only_and_actor_critic(self, bank: Path, tmp_path: Path) -> None:
+        keys = []
+        for agent in ("vpg", "trpo"):
+            assert train(bank, tmp_path / agent, "--agent", agent, "--logger", "csv") == 0
+            keys.append(
+                set((tmp_path / agent / "log" / "seed-0" / "progress.csv").read_text().splitlines()[0].split(","))
+            )
+        assert {"rollout/rank", "train/approx_kl", "train/entropy", "train/std", "eval/m_at_b"} <= keys[0] & keys[1]
+
+    def test_a_log_is_not_lost_when_training_goes_on(self, bank: Path, tmp_path: Path, monkeypatch) -> None:
+        def stop(agent: PPOAClip) -> Any:
+            os.kill(os.getpid(), signal.SIGINT)
+            return before(agent)
+
+        before = PPOAClip.collect
+        with monkeypatch.context() as patch:
+            patch.setattr(PPOAClip, "collect", stop)
+            assert train(bank, tmp_path / "run", "--logger", "csv") == 130
+        assert train(bank, tmp_path / "run", "--logger", "csv") == 0
+        logs = sorted((tmp_path / "run" / "log" / "seed-0").iterdir())
+        rows = [len(log.read_text().splitlines()) - 1 for log in logs]
+        assert [log.name for log in logs] == ["progress-48.csv", "progress.csv"]
+        assert (rows[1], sum(rows)) == (1, 7)  # 3 passes of 9 drawings, 4 at a time
+
+    def test_a_stop_after_training_is_one_as_well(self, bank: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+        def stop(path: Path, *_: object) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("sketchless.benchmarks.commands.train.learning", stop)
+            assert train(bank, tmp_path / "run") == 130
+        assert "the same command with --out" in capsys.readouterr().err
+        assert not (tmp_path / "run" / "results.json").exists()
+        assert train(bank, tmp_path / "run") == 0
+
+    def test_logger_tensorboard_says_what_to_install(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        assert train(bank, tmp_path / "run", "--logger", "tensorboard") == 2
+        assert 'pip install "sketchless[tensorboard]"' in capsys.readouterr().err
+
+    def test_paper_preset_runs(self, bank: Path, tmp_path: Path) -> None:
+        assert (
+            main(["train", "--bank", str(bank), "--out", str(tmp_path / "p"), "--preset", "paper", "--passes", "2"])
+            == 0
+        )
+        assert json.loads((tmp_path / "p" / "results.json").read_text())["settings"]["init_log_std"] == 0.0
+
+
+def test_encode_train_evaluate_on_procedural_chairs(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The whole way on a tiny set: pixels to policy, with its pictures."""
+    from sketchless.datasets import loading, procedural
+
+    def few(seed: int = 0, validation: int = 4):
+        return procedural(seed=seed, train=14, test=6, validation=validation, drawers=1)
+
+    monkeypatch.setitem(loading.DATASETS, "procedural", few)
+    monkeypatch.setattr("sketchless.envs.rendering.camera.dataset_of", lambda bank: few())
+    monkeypatch.setattr("sketchless.benchmarks.display.episode.dataset_of", lambda bank: few())
+    small = ["--validation", "4", "--epochs", "2", "--steps", "5", "--variants", "1", "--batch", "4"]
+    assert main(["encode", *small, "--out", str(tmp_path / "e")]) == 0
+    bank = tmp_path / "e" / "bank.safetensors"
+    assert main(["evaluate", str(bank)]) == 0
+    assert train(bank, tmp_path / "t") == 0
+    with Image.open(tmp_path / "t" / "episode.gif") as animation:
+        assert animation.n_frames > 1
+    again = [
+        "encode",
+        "--load",
+        str(tmp_path / "e" / "encoder.safetensors"),
+        "--reveal",
+        "strokes",
+        "--half",
+        "--validation",
+        "4",
+    ]
+    assert main([*again, "--out", str(tmp_path / "s")]) == 0
+    assert "validation" in capsys.readouterr().out
+    settings = json.loads((tmp_path / "s" / "manifest.json").read_text())["config"]
+    assert (settings["encoder"], settings["epochs"], settings["reveal"]) == (None, None, "strokes")  # it has had those
+
+
+class TestBadInput:
+    """One line, the right exit code, no traceback."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            (["trian"], "did you mean 'train'"),
+            (["train", "--sed", "3"], "did you mean --se"),
+            (["train", "--passes", "many"], "--passes"),
+            (["train", "--passes", "-1"], "above 0"),
+            (["train", "--passes", "inf"], "finite"),
+            (["train", "--seeds", "99999999999999999999"], "below 2^63"),
+            (["train", "--seeds", "0-99999999999"], "10,000 at most"),
+            (["train", "--agent", "stable_baselines3:PPO"], "no subclass"),
+            (["train", "--agent", "ppo-ac-clip", "--set", "critic=(-1,)"], "widths must be above 0"),
+            (["train", "--set", "seed=5"], "give --seeds"),
+            (["train", "--agent", "ppo-b-clip"], "did you mean 'ppo-a-clip'"),
+            (["train", "--preset", "papr"], "did you mean 'paper'"),
+            (["train", "--reward", "inv-rnk"], "did you mean 'inv-rank'"),
+            (["train", "--mode", "residul"], "did you mean 'residual'"),
+            (["train", "--observation", "feat"], "did you mean 'feature'"),
+            (["train", "--seeds", "9-0"], "empty"),
+            (["train", "--set", "learning_rat=1"], "did you mean 'learning_rate'"),
+            (["train", "--set", "learning_rate=fast"], "want type float"),
+            (["train", "--set", "mean_norm=abc"], "want type float"),
+            (["train", "--set", "mean_norm=0"], "above 0"),
+            (["train", "--set", "learning_rate"], "name=value"),
+            (["train", "--set", "learning_rate=-1.0"], "above 0"),
+            (["train", "--device", "cuda:99"], "cuda:99"),
+            (["train", "--device", "tpu"], "auto, cpu or cuda"),
+            (["train", "--bank", "no/such.safetensors"], "no such file"),
+            (["train", "--bank", "procedural-encoder"], "unknown bank"),
+            (["evaluate", "no-such-run"], "unknown bank"),
+            (["evaluate", "no/such/run"], "no such run folder or bank file"),
+            (["evaluate", "no/such/run", "--task", "inter"], "no such encode run or encoder file"),
+            (["report"], "sketchless report FOLDER"),
+            (["encode", "--encoder", "small-cn"], "did you mean 'small-cnn'"),
+            (["encode", "--dataset", "procedurl"], "did you mean 'procedural'"),
+            (["encode", "--dataset", "no/such/folder"], "no such folder"),
+            (["encode", "--loss", "tripl"], "did you mean 'triplet'"),
+            (["encode", "--load", "no/such.safetensors"], "no such file"),
+            (["info", "--sheet", "no.png", "--split", "tst"], "did you mean 'test'"),
+        ],
+    )
+    def test_one_line_and_exit_code_two(
+        self, arguments: list[str], match: str, bank: Path, tmp_path: Path, capsys, monkeypatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        if arguments[0] == "train" and "--bank" not in arguments:
+            arguments = [*arguments, "--bank", str(bank)]
+        assert main(arguments) == 2
+        err = capsys.readouterr().err
+        assert match in err
+        assert err.startswith("sketchless: ")
+        assert len(err.strip().splitlines()) == 1
+        assert not Path("runs").exists()  # nothing begun
+
+    def test_finished_run_is_not_overwritten(self, bank: Path, tmp_path: Path, capsys) -> None:
+        assert train(bank, tmp_path / "run") == 0
+        assert train(bank, tmp_path / "run") == 2
+        assert "finished" in capsys.readouterr().err
+
+    def test_evaluate_refuses_another_bank(self, bank: Path, tmp_path: Path, make_bank, capsys) -> None:
+        assert train(bank, tmp_path / "run") == 0
+        other = tmp_path / "other.safetensors"
+        save_banks(other, {"test": make_bank(n=9, steps=6, seed=9)})
+        assert main(["evaluate", str(tmp_path / "run"), "--bank", str(other)]) == 2
+        assert "is not the bank" in capsys.readouterr().err
+
+    def test_evaluate_notices_changed_results(self, bank: Path, tmp_path: Path, capsys) -> None:
+        assert train(bank, tmp_path / "run") == 0
+        file = tmp_path / "run" / "results.json"
+        content = json.loads(file.read_text())
+        content["refined"]["0"]["m@B"] += 0.01
+        file.write_text(json.dumps(content))
+        assert main(["evaluate", str(tmp_path / "run")]) == 2
+        assert "do not belong together" in capsys.readouterr().err
+
+    def test_a_full_disk_is_exit_code_three(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        assert train(bank, tmp_path / "run") == 3
+        assert "no room" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "raises",
+        [
+            lambda: torch.empty(1 << 60, dtype=torch.uint8),
+            lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 EiB")),
+            lambda: bytearray(1 << 62),
+        ],
+        ids=["cpu", "cuda", "python"],
+    )
+    def test_too_little_memory_is_exit_code_three(self, bank: Path, capsys, monkeypatch, raises) -> None:
+        monkeypatch.setattr("sketchless.benchmarks.commands.train.run", lambda config: raises())
+        assert main(["train", "--bank", str(bank)]) == 3
+        assert capsys.readouterr().err.startswith("sketchless: out of memory; use fewer episodes or samples")
+
+    def test_other_runtime_errors_are_no_lack_of_memory(self, bank: Path, monkeypatch) -> None:
+        monkeypatch.setattr("sketchless.benchmarks.commands.train.run", lambda config: torch.ones(2) @ torch.ones(3))
+        with pytest.raises(RuntimeError, match="size"):
+            main(["train", "--bank", str(bank)])
+
+    def test_debug_shows_the_traceback(self) -> None:
+        with pytest.raises(Exception, match="unknown command"):
+            main(["trian", "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("evaluate s1 --task inter", {"target": "s1", "task": "inter"}),
+        ("evaluate --task inter s1", {"target": "s1", "task": "inter"}),
+        ("evaluate --task=inter s1 --first 5", {"target": "s1", "task": "inter", "first": 5}),
+        ("evaluate --target s1 --task inter", {"target": "s1", "task": "inter"}),
+        ("explain --gallery ID", {"sketch": "ID", "gallery": True}),
+        ("explain --out q.png ID PHOTO", {"sketch": "ID", "photo": "PHOTO", "out": "q.png"}),
+        ("explain ID --no-gallery PHOTO", {"sketch": "ID", "photo": "PHOTO"}),
+        ("explain PHOTO --sketch ID", {"sketch": "ID", "photo": "PHOTO"}),
+        ("ablate rewards --arms top1 top5 --noisy_bank n", {"what": "rewards", "arms": ("top1", "top5")}),
+        ("ablate --noisy-bank n rewards", {"what": "rewards", "noisy_bank": "n"}),
+        ("info --sheet s.png encoders", {"topic": "encoders", "sheet": "s.png"}),
+    ],
+)
+def test_arguments_without_a_name_stand_anywhere(words: str, expected: dict[str, object], monkeypatch) -> None:
+    command, *rest = words.split()
+    module = importlib.import_module(f"sketchless.benchmarks.commands.{COMMANDS[command][0]}")
+    configs: list[object] = []
+    monkeypatch.setattr(module, "run", configs.append)
+    assert main([command, *rest]) == 0
+    assert {name: getattr(configs[0], name) for name in expected} == expected
+
+
+def test_an_argument_too_many_is_named(capsys) -> None:
+    assert main(["evaluate", "--task", "inter", "s1", "s2"]) == 2
+    assert "s2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "shown"), [("evaluate", "[TARGET]"), ("explain", "[SKETCH] [PHOTO]")])
+def test_usage_shows_arguments_without_a_name(command: str, shown: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert f"usage: sketchless {command} {shown} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["evaluate"], ["encode"], ["ablate"], ["report"], ["bench"], ["info"]]
+)
+def test_help(command: list[str], capsys) -> None:
+    try:
+        code = main([*command, "--help"])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    assert code == 0
+    assert "usage: sketchless" in capsys.readouterr().out
+
+
+def test_info_names_what_can_be_chosen(capsys) -> None:
+    assert main(["info"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("ppo-a-clip", "combined", "small-cnn", "procedural"):
+        assert name in printed
+
+
+def test_version(capsys) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("sketchless 0.1.0")
+
+
+def test_joined_banks_are_a_bank(bank: Path, tmp_path: Path, capsys) -> None:
+    scores = []
+    for name, members in {"twice": [str(bank)] * 2, "once": [str(bank)]}.items():
+        assert main(["encode", "--join", *members, "--out", str(tmp_path / name)]) == 0
+        assert "written to" in capsys.readouterr().out
+        found = json.loads((tmp_path / name / "results.json").read_text())["baseline"]
+        settings = json.loads((tmp_path / name / "manifest.json").read_text())["config"]
+        assert {key for key, value in settings.items() if value is not None} == {"join", "late", "half"}
+        assert set(found) == {"train", "validation", "test"}
+        scores.append(found["test"]["m@B"])
+    assert main(["evaluate", str(bank)]) == 0
+    assert f"{scores[1]:.2f}" in capsys.readouterr().out
+    assert scores[0] == pytest.approx(scores[1])  # twice the same encoder ranks as once
+    late = ["--join", str(bank), str(bank), "--late", "0", "4", "--out", str(tmp_path / "late")]
+    assert main(["encode", *late]) == 0
+    found = json.loads((tmp_path / "late" / "results.json").read_text())["baseline"]
+    assert found["test"]["m@B"] == pytest.approx(scores[1])  # nor does it matter when
+    assert main(["encode", "--late", "4", "--out", str(tmp_path / "alone")]) == 2
+    assert "--late weighs the banks of --join" in capsys.readouterr().err
+
+
+def test_a_set_known_by_category_gives_an_encoder_and_no_bank(tmp_path: Path, capsys) -> None:
+    draw = np.random.default_rng(0)
+    for category in ("ant", "bee", "cow", "dog"):
+        for folder, name in (("png", "{}.png"), ("ImageResized", "{}.jpg")):
+            (tmp_path / "set" / folder / category).mkdir(parents=True)
+            for number in range(10):
+                picture = np.full((64, 64, 3), 255, np.uint8)
+                picture[draw.integers(5, 30) :, 10:30] = 0
+                Image.fromarray(picture).save(tmp_path / "set" / folder / category / name.format(number))
+    out = tmp_path / "run"
+    options = ["--pairs", "category", "--epochs", "1", "--size", "32", "--batch", "8", "--validation", "4"]
+    assert main(["encode", "--dataset", f"{tmp_path / 'set'}?unseen=cow,dog", *options, "--out", str(out)]) == 0
+    assert "no episodes and no bank" in capsys.readouterr().out
+    assert {p.name for p in out.glob("[!.]*")} == {"encoder.safetensors", "manifest.json", "results.json"}
+    assert main(["evaluate", str(out), "--task", "inter"]) == 0
+    assert "mAP@all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_set_what_the_command_leaves_open(name: str) -> None:
+    recipe = {**COMMON, **RECIPES[name]}
+    assert set(recipe) == {field.name for field in fields(EncodeConfig) if field.default is None} - {
+        "load",
+        "out",
+        "split_seed",
+    }
+    config = _stage1(replace(EncodeConfig(encoder=name), **recipe))  # which checks their values
+    own = {"sketch-a-net": "triplet-squared", "dssa": "triplet-squared", "zse:hf": "triplet"}
+    assert config.loss == own.get(name, "contrastive")

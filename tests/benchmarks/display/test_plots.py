@@ -1,0 +1,235 @@
+"""Figures are whole files of the right kind, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from sketchless.benchmarks.display.plots import Curve, curves, gif, learning
+from sketchless.datasets.errors import ConfigError
+
+Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
+
+PERCENT = np.arange(5, 101, 5.0)
+HISTORY = [{"timesteps": 1000 * i, "val_m_at_b": 30 + i % 7, "reward": 0.1 * i} for i in range(1, 12)]
+
+
+def curve(name: str, height: float = 0.5, band: bool = True) -> Curve:
+    rising = height * PERCENT / 100
+    interval = np.stack([rising - 0.02, rising + 0.02]) if band else None
+    return Curve(name, PERCENT, rising, rising / 2, interval, interval)
+
+
+def movie(n: int = 20, height: int = 40, width: int = 60) -> list[npt.NDArray[np.uint8]]:
+    """A bright bar that wanders to the right."""
+    frames = np.full((n, height, width, 3), 240, np.uint8)
+    for t in range(n):
+        frames[t, :, 2 * t : 2 * t + 4] = (200, 30, 30)
+    return list(frames)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that were saved."""
+    figures: list[Any] = []
+    save = Figure.savefig
+
+    def spy(self: Figure, *args: Any, **kwargs: Any) -> None:
+        figures.append(self)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", spy)
+    return figures
+
+
+def check_png(path: Path) -> None:
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+        image.load()
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+# Curves ----------------------------------------------------------------------------------------------------
+
+
+def test_curves_are_drawn_with_their_means_and_bands(tmp_path: Path, drawn: list[Any]) -> None:
+    curves(tmp_path / "a.png", [curve("B1", 0.5), curve("refined", 0.8, band=False)], title="tiny")
+    check_png(tmp_path / "a.png")
+    left, right = drawn[0].axes
+    # The mean of 5, 10 .. 100 % is 52.5 %.
+    labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert [label.split() for label in labels] == [
+        ["B1", "m@A", "26.2", "m@B", "13.1"],
+        ["refined", "m@A", "42.0", "m@B", "21.0"],
+    ]
+    assert left.lines[0].get_ydata()[-1] == pytest.approx(50)
+    assert right.lines[1].get_ydata()[-1] == pytest.approx(0.4)
+    assert left.lines[0].get_color() == right.lines[0].get_color() != left.lines[1].get_color()
+    assert (len(left.collections), len(right.collections)) == (1, 1)
+    top = left.collections[0].get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(52)
+
+
+def test_many_curves_stay_apart(tmp_path: Path, drawn: list[Any]) -> None:
+    curves(tmp_path / "a.png", [curve(f"method {i}") for i in range(20)])
+    looks = {(line.get_color(), line.get_linestyle()) for line in drawn[0].axes[0].lines}
+    assert len(looks) == 20
+
+
+def test_the_same_curves_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        curves(tmp_path / name, [curve("B1")])
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_no_curve_is_refused(tmp_path: Path, refuses: Refuses) -> None:
+    with refuses(ConfigError, "no curve to draw"):
+        curves(tmp_path / "a.png", [])
+    assert not list(tmp_path.iterdir())
+
+
+# Learning --------------------------------------------------------------------------------------------------
+
+
+def test_learning_marks_the_best(tmp_path: Path, drawn: list[Any]) -> None:
+    learning(tmp_path / "a.png", HISTORY, title="tiny")
+    check_png(tmp_path / "a.png")
+    left, right = drawn[0].axes
+    assert left.get_title() == "best 36 at 6k steps"
+    assert left.lines[0].get_ydata().tolist() == [row["val_m_at_b"] for row in HISTORY]
+    assert right.lines[0].get_xdata().tolist() == [row["timesteps"] for row in HISTORY]
+
+
+def test_learning_skips_what_was_not_measured(tmp_path: Path, drawn: list[Any]) -> None:
+    history: list[dict[str, Any]] = [
+        {"timesteps": 10, "reward": 1.0},
+        {"timesteps": 20, "reward": 2.0, "val_m_at_b": None},
+        {"timesteps": 30, "reward": float("nan"), "val_m_at_b": 31.5},
+    ]
+    learning(tmp_path / "a.png", history)
+    check_png(tmp_path / "a.png")
+    left, right = drawn[0].axes
+    assert left.lines[0].get_xdata().tolist() == [30]
+    assert right.lines[0].get_xdata().tolist() == [10, 20]
+
+
+def test_learning_without_any_validation(tmp_path: Path) -> None:
+    learning(tmp_path / "a.png", [{"timesteps": 10, "reward": 1.0}])
+    check_png(tmp_path / "a.png")
+
+
+def test_an_empty_history_is_refused(tmp_path: Path, refuses: Refuses) -> None:
+    with refuses(ConfigError, "history is empty"):
+        learning(tmp_path / "a.png", [])
+    assert not list(tmp_path.iterdir())
+
+
+# Animations ------------------------------------------------------------------------------------------------
+
+
+def test_an_animation_has_its_frames_and_times(tmp_path: Path) -> None:
+    frames = movie()
+    gif(tmp_path / "a.gif", frames, seconds=0.25, hold=1.5)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.gif"]
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.format == "GIF"
+        assert image.info["loop"] == 0
+        assert image.n_frames == 20
+        durations = []
+        for t, frame in enumerate(frames):
+            image.seek(t)
+            durations.append(image.info["duration"])
+            assert np.abs(np.asarray(image.convert("RGB")).astype(int) - frame).max() <= 4
+    assert durations == [250] * 19 + [1500]
+
+
+def test_equal_neighbours_are_shown_as_long(tmp_path: Path) -> None:
+    first, second = movie(2)
+    gif(tmp_path / "a.gif", [first, first, second, second], seconds=0.1, hold=1)
+    with Image.open(tmp_path / "a.gif") as image:
+        durations = []
+        for t in range(image.n_frames):
+            image.seek(t)
+            durations.append(image.info["duration"])
+    assert durations == [200, 1100]
+
+
+def test_a_single_frame(tmp_path: Path) -> None:
+    gif(tmp_path / "a.gif", movie(1))
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.size == (60, 40)
+
+
+def test_an_animation_is_small(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    base = np.full((400, 900, 3), 245, np.uint8)
+    base[100:300, 500:800] = rng.integers(0, 256, (200, 300, 3))
+    frames = []
+    for t in range(20):
+        frames.append(base.copy())
+        frames[t][50 : 60 + 10 * t, 50:54] = 20
+    gif(tmp_path / "a.gif", frames)
+    assert (tmp_path / "a.gif").stat().st_size < 400_000
+
+
+@pytest.mark.parametrize("frames", [[], [np.zeros((4, 4), np.uint8)], [*movie(1), *movie(1, 20)]])
+def test_frames_that_make_no_animation_are_refused(tmp_path: Path, frames: Any, refuses: Refuses) -> None:
+    with refuses(ConfigError, "of one size"):
+        gif(tmp_path / "a.gif", frames)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("seconds", "hold"), [(0, 2), (-1, 2), (0.4, 1000), (float("nan"), 2)])
+def test_impossible_times_are_refused(tmp_path: Path, seconds: float, hold: float, refuses: Refuses) -> None:
+    with refuses(ConfigError, "0 to 600 s"):
+        gif(tmp_path / "a.gif", movie(2), seconds, hold)
+
+
+# Failure ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "draw"),
+    [
+        (Figure, "savefig", lambda path: curves(path, [curve("B1")])),
+        (Figure, "savefig", lambda path: learning(path, HISTORY)),
+        (Image.Image, "save", lambda path: gif(path, movie(3))),
+    ],
+    ids=["curves", "learning", "gif"],
+)
+def test_a_failure_leaves_the_old_file_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    method: str,
+    draw: Callable[[Path], None],
+) -> None:
+    path = tmp_path / "figure"
+    path.write_text("old")
+
+    def fail(self: object, file: Path, *args: Any, **kwargs: Any) -> None:
+        Path(file).write_text("half")
+        raise RuntimeError("interrupted")
+
+    monkeypatch.setattr(owner, method, fail)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        draw(path)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["figure"]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, refuses: Refuses) -> None:
+    with refuses(ConfigError, "is a folder"):
+        curves(tmp_path, [curve("B1")])
+    (tmp_path / "file").write_text("")
+    with refuses(ConfigError, "cannot be written"):
+        gif(tmp_path / "file" / "a.gif", movie(2))

@@ -1,0 +1,605 @@
+"""A report says what the result files say, and says what they lack."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from html.parser import HTMLParser
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
+from PIL import Image
+from rich.console import Console
+
+from sketchless.benchmarks.commands.report import ReportConfig, run
+from sketchless.benchmarks.metrics import Evaluation
+from sketchless.benchmarks.reporting.compare import Comparison, Ordering, compare, reading
+from sketchless.benchmarks.reporting.figures import learning_curves, pictures
+from sketchless.benchmarks.reporting.page import page
+from sketchless.benchmarks.reporting.published import BASELINES, TABLES, published
+from sketchless.benchmarks.reporting.results import read_grid
+from sketchless.benchmarks.reporting.statistics import Estimate
+from sketchless.benchmarks.reporting.tables import HEADER, body, comma_separated, markdown, terminal, tex
+from sketchless.datasets.errors import CheckpointError, ConfigError
+from sketchless.encoders.tensorfile import load_tensors, save_tensors
+
+Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
+
+METHODS = {
+    "vpg": "Vanilla policy gradient",
+    "ppo-ac-clip": "PPO-AC-Clipping",
+    "ppo-ac-kl": "PPO-AC-KL penalty",
+    "ppo-a-kl": "PPO-A-KL penalty",
+    "trpo": "TRPO",
+    "ppo-a-clip": "PPO-A-Clipping",
+}
+
+
+def write_grid(
+    folder: Path,
+    arms: dict[str, str] | None = None,
+    seeds: Sequence[int] = range(10),
+    photos: int = 40,
+    sketches: int = 30,
+    steps: int = 20,
+    skill: dict[str, float] | None = None,
+    **about: Any,
+) -> Path:
+    """A grid as a sweep leaves it; the more skill (0..1) an arm has, the earlier its photos come up."""
+    arms = METHODS if arms is None else arms
+    content = {
+        "sweep": "methods",
+        "title": "RL methods on procedural chairs",
+        "arms": list(arms),
+        "labels": arms,
+        "reference": list(arms)[-1],
+        "family": "every other method against PPO-A-Clipping, in m@B",
+        "seeds": list(seeds),
+        "published": "methods",
+        "dataset": "procedural",
+        "command": "sketchless ablate methods --seeds 0-9",
+        "photos": photos,
+        "sketches": sketches,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "grid.json").write_text(json.dumps({**content, **about}))
+    hard = np.random.default_rng(7).normal(0, 0.18, (sketches, 1))
+    for index, arm in enumerate(arms):
+        for seed in seeds:
+            rng = np.random.default_rng([index, seed])
+            able = (skill or {}).get(arm, 0.1 * index) + rng.normal(0, 0.06)  # of the seed
+            drawn = np.arange(1, steps + 1) / steps
+            share = hard + 0.75 - 0.5 * np.sqrt(drawn) - 0.12 * able + rng.normal(0, 0.12, (sketches, steps))
+            rank = np.round(photos ** np.clip(share, 0, 1)).astype(np.int32)
+            write_cell(folder / "methods" / arm / f"seed-{seed}", rank, photos, seed, able)
+    return folder
+
+
+def write_cell(cell: Path, rank: npt.NDArray[np.int32], photos: int, seed: int = 0, able: float = 0.0) -> None:
+    n, steps = rank.shape
+    lengths = torch.full((n,), steps)
+    cell.mkdir(parents=True, exist_ok=True)
+    save_tensors(cell / "ranks.safetensors", "ranks", {"rank": torch.from_numpy(rank), "lengths": lengths}, {})
+    evaluation = Evaluation(rank.astype(np.int64), lengths.numpy(), photos, ())
+    rng = np.random.default_rng([3, seed])
+    at = np.arange(1, 26)
+    val = evaluation.m_at_b * (1 - 0.25 * np.exp(-at / (4 + 8 * max(0.6 - able, 0)))) + rng.normal(0, 0.25, 25)
+    tau = 0.16 * np.exp(-np.arange(steps - 1) / 7) * (1.2 - 0.5 * able) + 0.03
+    tau[5:7] += 0.04
+    result = {
+        "metrics": evaluation.summary(),
+        "baseline": {"m@A": 78.0, "m@B": 33.5, "A@1": 50.0, "A@5": 80.0, "A@10": 90.0},
+        "history": [
+            {"timesteps": int(2000 * a), "val_m_at_a": 70.0, "val_m_at_b": float(v), "reward": 0.1}
+            for a, v in zip(at, val, strict=True)
+        ],
+        "tau_by_step": [float(max(t + rng.normal(0, 0.002), 0)) for t in tau],
+        "by_percentage": dict(zip(("rp", "rr"), (c.tolist() for c in evaluation.by_percentage()), strict=True)),
+        "steps": 50_000,
+        "seconds": 12.5 + seed,
+        "settings": {"learning_rate": 1e-3, "samples": 16},
+    }
+    (cell / "result.json").write_text(json.dumps(result))
+    manifest = {
+        "experiment": "sketchless.benchmarks.commands.ablate:train_cell",
+        "settings": {"seed": seed},
+        "started": f"2026-11-21T08:00:{seed:02}+00:00",
+        "python": "3.11.9",
+        "versions": {"sketchless": "0.1.0", "torch": "2.9.0"},
+        "system": "Linux x86_64",
+        "cpus": 2,
+        "threads": 1,
+        "gpu": None,
+    }
+    (cell / "manifest.json").write_text(json.dumps(manifest))
+
+
+def tiny(folder: Path, **about: Any) -> Path:
+    """Two arms, two seeds, two sketches of two frames, five photos; every number can be worked by hand."""
+    write_grid(folder, {"vpg": "VPG", "ppo-a-clip": "ours"}, (0, 1), photos=5, sketches=2, steps=2, **about)
+    ranks = {("vpg", 0): [[2, 1], [4, 2]], ("vpg", 1): [[1, 1], [2, 1]]}
+    for (arm, seed), rank in ranks.items():
+        write_cell(folder / "methods" / arm / f"seed-{seed}", np.array(rank, np.int32), 5, seed)
+    for seed in (0, 1):
+        write_cell(folder / "methods" / "ppo-a-clip" / f"seed-{seed}", np.ones((2, 2), np.int32), 5, seed)
+    return folder
+
+
+def change(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def shown(found: Comparison, width: int) -> str:
+    """The table as a terminal shows it."""
+    file = io.StringIO()
+    Console(width=width, file=file).print(terminal(found, width))
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The six methods with ten seeds."""
+    return write_grid(tmp_path_factory.mktemp("grid"))
+
+
+@pytest.fixture(scope="module")
+def report(grid: Path) -> dict[str, bytes]:
+    """Name -> content of the report's files."""
+    run(ReportConfig(str(grid)), Console(quiet=True))
+    return files(grid / "report")
+
+
+# Numbers ---------------------------------------------------------------------------------------------------
+
+
+def test_the_table_by_hand(tmp_path: Path) -> None:
+    # percentiles (5 - r)/4 of vpg, seed 0: .75 1 .25 .75, mean .6875; seed 1: 1 1 .75 1, mean .9375: 81.25 in all
+    # 1/r: .5 1 .25 .5, mean .5625, and 1 1 .5 1, mean .875: 71.875 in all; A@1: last ranks 1 2 1 1, 75
+    found = compare(read_grid(tiny(tmp_path)))
+    vpg, ours = found.rows
+    assert vpg.measured is not None
+    assert vpg.contrast is not None
+    assert (vpg.measured.score["m@A"].value, vpg.measured.score["m@B"].value) == (81.25, 71.875)
+    assert [hits.value for hits in vpg.measured.accuracy] == [75, 100, 100]
+    assert vpg.measured.seconds == 13  # 12.5 and 13.5
+    # per seed 56.25 - 100 and 87.5 - 100: both below 0, which 2 of 4 sign patterns are
+    assert vpg.contrast.difference["m@B"].value == -28.125
+    assert (vpg.contrast.p, vpg.contrast.adjusted, vpg.contrast.better.value) == (0.5, 0.5, 0)
+    # resampled seeds and sketches reach from the worst pair (1/r of .25 and .5, mean .375) to the best (1 and 1);
+    # means of both seeds and both sketches are -12.5 and -43.75, which leaves 2 degrees of freedom and half of the
+    # variance: sqrt(2) * 4.302653/1.959964 times as wide
+    wide = 2**0.5 * 4.302653 / 1.959964
+    ends = (-28.125 + wide * (-62.5 + 28.125), -28.125 + wide * 28.125)
+    assert vpg.contrast.difference["m@B"][1:] == pytest.approx(ends, rel=1e-6)
+    assert ours.contrast is None
+    rows = body(found)
+    assert rows[0][:8] == ["B1 (no refinement)", "78.00", "33.50", "50.00", "80.00", "90.00", "-", "-"]
+    assert rows[1][2:] == [
+        "71.88 [0.00, 100.00]", "75.00", "100.00", "100.00", "−28.12 [−134.85, +59.19]", "0.500", "80.36", "32.34",
+        "2", "13.0",
+    ]  # fmt: skip
+    assert rows[2][6:] == ["reference", "-", "85.44", "35.09", "2", "13.0"]
+
+
+def test_every_table_has_the_same_numbers(grid: Path, report: dict[str, bytes]) -> None:
+    lines = list(csv.DictReader(report["table.csv"].decode().splitlines()))
+    assert [line["arm"] for line in lines] == ["B1", *METHODS]
+    texts = [report[name].decode() for name in ("table.md", "table.tex", "report.html")]
+    texts.append(shown(compare(read_grid(grid)), 200))
+    for line in lines:
+        for column in ("m@A", "m@B", "A@1", "A@10", "published m@B"):
+            assert all(f"{float(line[column]):.2f}" in text for text in texts)
+    for line in lines[1:]:
+        ranks = [load_tensors(grid / "methods" / line["arm"] / f"seed-{s}" / "ranks.safetensors", "ranks")[0]["rank"]
+                 for s in range(10)]  # fmt: skip
+        assert float(line["m@B"]) == pytest.approx(100 * float((1 / torch.stack(ranks).double()).mean()), abs=1e-6)
+        assert float(line["m@B low"]) < float(line["m@B"]) < float(line["m@B high"])
+
+
+@pytest.mark.parametrize("name", ["methods", "rewards"])
+def test_the_tables_that_ship_are_what_their_cells_say(name: str) -> None:
+    folder = Path(__file__).parents[3] / "benchmarks" / "results" / "chair-v2" / name
+    found = compare(read_grid(folder))
+    assert (folder / "report" / "table.csv").read_text() == comma_separated(found)
+    assert (folder / "report" / "table.md").read_text() == markdown(found)
+
+
+def test_differences_are_paired(tmp_path: Path) -> None:
+    # both arms vary with sketch and seed alike: one is one place behind the other everywhere
+    write_grid(tmp_path, {"vpg": "a", "trpo": "b"}, range(10), sketches=20)
+    for seed in range(10):
+        rank = np.random.default_rng(seed).integers(2, 30, (20, 20)).astype(np.int32)
+        write_cell(tmp_path / "methods" / "vpg" / f"seed-{seed}", rank + 1, 40, seed)
+        write_cell(tmp_path / "methods" / "trpo" / f"seed-{seed}", rank, 40, seed)
+    vpg = compare(read_grid(tmp_path)).rows[0]
+    assert vpg.contrast is not None
+    assert vpg.contrast.difference["m@A"] == pytest.approx((-100 / 39,) * 3)  # one place of G - 1
+    assert vpg.contrast.p == 2 / 1024
+
+
+def test_the_published_numbers_are_the_papers() -> None:
+    chair, shoe = published("methods", "chair-v2"), published("rewards", "QMUL-Shoe-V2")
+    assert chair["trpo"][:2] == (83.21, 33.68)
+    assert chair["B1"] == (77.18, 29.04, 76.47, 88.13)
+    assert shoe["neg-rank"][:2] == (83.81, 20.71)
+    assert shoe["B1"].m_at_b == 18.05
+    assert published(None, "chair") == {}
+    for data in ("Chair-V2", "Shoe-V2"):
+        ours = BASELINES[data]["ours"][:2]
+        assert TABLES["methods"][data]["ppo-a-clip"][:2] == TABLES["rewards"][data]["combined"][:2] == ours
+
+
+# Reading ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("measured", "verdict"),
+    [
+        (Estimate(2, 0.1, 3), "holds"),
+        (Estimate(-2, -3, -0.1), "reversed"),
+        (Estimate(2, -0.1, 3), "undecided"),
+        (Estimate(0, 0, 0), "undecided"),
+        (None, "not measured"),
+    ],
+)
+def test_an_order_holds_only_above_zero(measured: Estimate | None, verdict: str) -> None:
+    assert Ordering("a", "b", "m@B", 1.0, measured).verdict == verdict
+
+
+def test_the_reading_counts_orders(tmp_path: Path) -> None:
+    # published m@B: trpo 33.68 > ppo-ac-kl 32.64 > vpg 32.34; here vpg leads by far and the others are alike
+    arms = {"vpg": "VPG", "ppo-ac-kl": "KL", "trpo": "TRPO"}
+    write_grid(tmp_path, arms, skill={"vpg": 1.5, "ppo-ac-kl": 0.05, "trpo": 0})
+    found = compare(read_grid(tmp_path))
+    verdicts = {(o.better, o.worse): o.verdict for o in found.orderings if o.metric == "m@B"}
+    assert verdicts == {
+        ("trpo", "vpg"): "reversed",
+        ("ppo-ac-kl", "vpg"): "reversed",
+        ("trpo", "ppo-ac-kl"): "undecided",
+    }
+    said = " ".join(reading(found))
+    assert "in m@B, 3 in all: 0 hold (interval of the difference above 0), 1 undecided, 2 reversed" in said
+    assert "reversed here: TRPO over VPG and KL over VPG." in said
+    assert "In m@B, VPG is above TRPO" in said
+    assert "KL cannot be told from TRPO" in said
+    assert "reliminary" not in said
+
+
+def test_equal_published_scores_are_no_order(tmp_path: Path) -> None:
+    arms = {"neg-rank": "-rank", "inv-sqrt-rank": "1/sqrt"}  # 83.71 both in m@A
+    write_grid(tmp_path, arms, seeds=(0, 1), published="rewards")
+    assert [o.metric for o in compare(read_grid(tmp_path)).orderings] == ["m@B"]
+
+
+def test_few_seeds_are_preliminary_everywhere(tmp_path: Path) -> None:
+    printed = io.StringIO()
+    run(ReportConfig(str(tiny(tmp_path))), Console(width=200, file=printed))
+    texts = [(tmp_path / "report" / name).read_text() for name in ("table.csv", "table.md", "table.tex", "report.html")]
+    for text in (*texts, printed.getvalue()):
+        assert "reliminary: 2 seeds" in text
+    assert "Take no conclusion" in texts[-1]
+    found = compare(read_grid(tmp_path))
+    assert "cannot go below p = 0.5" in " ".join(reading(found))
+    for picture in pictures(found):
+        assert picture.draw(found).get_suptitle() == "RL methods on procedural chairs (preliminary: 2 seeds)"
+
+
+# What is not there, and what is broken ---------------------------------------------------------------------
+
+
+def test_a_missing_cell_is_said_and_left_out(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    shutil.rmtree(tmp_path / "methods" / "trpo" / "seed-3")
+    (tmp_path / "methods" / "vpg" / "seed-4" / "result.json").unlink()  # still running
+    found = compare(read_grid(tmp_path))
+    rows = {row.name: row for row in found.rows}
+    assert (rows["trpo"].seeds, rows["vpg"].seeds, rows["ppo-a-kl"].seeds) == (9, 9, 10)
+    assert rows["trpo"].contrast is not None
+    assert rows["trpo"].contrast.seeds == 9
+    assert found.warning == "preliminary: 9 seeds"
+    for text in (markdown(found), tex(found), page(found, []), " ".join(reading(found))):
+        assert "vpg/seed-4, trpo/seed-3" in text
+    assert "| 9 of 10 |" in markdown(found)
+
+
+def test_an_arm_with_another_b1_is_named(tmp_path: Path) -> None:
+    folder = tiny(tmp_path)
+    assert "another B1" not in markdown(compare(read_grid(folder)))
+    for seed in (0, 1):
+        file = folder / "methods" / "vpg" / f"seed-{seed}" / "result.json"
+        change(file, baseline={**json.loads(file.read_text())["baseline"], "m@B": 30.25})
+    assert "so that features differ too; its m@B: VPG 30.25." in markdown(compare(read_grid(folder)))
+
+
+def test_an_arm_without_cells_keeps_its_place(tmp_path: Path) -> None:
+    write_grid(tmp_path)
+    before = {row.name: row for row in compare(read_grid(tmp_path)).rows}
+    shutil.rmtree(tmp_path / "methods" / "ppo-ac-clip")
+    found = compare(read_grid(tmp_path))
+    assert len([picture.draw(found) for picture in pictures(found)]) == 6
+    lost = found.rows[1]
+    assert (lost.measured, lost.contrast, lost.seeds) == (None, None, 0)
+    assert found.warning == "preliminary: 1 of 6 arms missing"
+    assert body(found)[2][:2] == ["PPO-AC-Clipping", "not measured"]
+    assert {o.verdict for o in found.orderings if "ppo-ac-clip" in (o.better, o.worse)} == {"not measured"}
+    # it was planned, so that it still counts among the five of the family
+    vpg, earlier = found.rows[0].contrast, before["vpg"].contrast
+    assert vpg is not None
+    assert earlier is not None
+    assert vpg.adjusted == earlier.adjusted == 5 * vpg.p
+
+
+def test_without_the_reference_there_are_no_differences(tmp_path: Path) -> None:
+    write_grid(tmp_path, {"vpg": "a", "trpo": "b"}, seeds=(0, 1))
+    shutil.rmtree(tmp_path / "methods" / "trpo")
+    found = compare(read_grid(tmp_path))
+    assert all(row.contrast is None for row in found.rows)
+    assert "differences" not in [picture.name for picture in pictures(found)]
+
+
+def test_one_arm_one_seed_nothing_published(tmp_path: Path) -> None:
+    write_grid(tmp_path, {"mine": "mine"}, seeds=(4,), published=None)
+    found = run(ReportConfig(str(tmp_path), str(tmp_path / "elsewhere")), Console(quiet=True))
+    assert body(found)[1][6:10] == ["reference", "-", "-", "-"]
+    names = {path.stem for path in (tmp_path / "elsewhere").glob("*.png")}
+    assert names == {"learning", "percentage", "profile", "settling"}
+    assert not (tmp_path / "report").exists()
+
+
+def break_ranks(cell: Path) -> None:
+    data = bytearray((cell / "ranks.safetensors").read_bytes())
+    data[-40] ^= 1
+    (cell / "ranks.safetensors").write_bytes(data)
+
+
+def save_ranks(cell: Path, rank: Any, **meta: Any) -> None:
+    rank = torch.tensor(rank, dtype=torch.int32)
+    tensors = {"rank": rank, "lengths": torch.full((len(rank),), 2)}
+    save_tensors(cell / "ranks.safetensors", "ranks", tensors, meta)
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "cut": (lambda c: (c / "result.json").write_text('{"metrics": {'), "result.json: cannot be read"),
+    "list": (lambda c: (c / "result.json").write_text("[]"), "result.json: is no JSON object"),
+    "no metrics": (lambda c: change(c / "result.json", metrics=None), "metrics is missing"),
+    "no m@B": (lambda c: change(c / "result.json", metrics={"m@A": 3.0}), "m@B is missing"),
+    "nan": (lambda c: change(c / "result.json", tau_by_step=[float("nan")]), "tau_by_step holds a number that is not"),
+    "text": (lambda c: change(c / "result.json", tau_by_step=["x"]), "tau_by_step holds what is no number"),
+    "long": (lambda c: change(c / "result.json", tau_by_step=[0.1, 0.1]), "tau_by_step has 2 values"),
+    "history": (lambda c: change(c / "result.json", history=[7]), "history"),
+    "seconds": (lambda c: change(c / "result.json", seconds="long"), "seconds is missing"),
+    "baseline": (lambda c: change(c / "result.json", baseline=dict.fromkeys(("m@A", "m@B", "A@1", "A@5", "A@10"), 1)),
+                 "different drawings"),
+    "flip": (break_ranks, "ranks.safetensors: damaged"),
+    "no ranks": (lambda c: (c / "ranks.safetensors").unlink(), "ranks.safetensors: no such file"),
+    "rank 0": (lambda c: save_ranks(c, [[0, 1], [1, 1]]), "want ranks 1..5 of 2 sketches"),
+    "rank 6": (lambda c: save_ranks(c, [[6, 1], [1, 1]]), "want ranks 1..5 of 2 sketches"),
+    "one sketch": (lambda c: save_ranks(c, [[1, 1]]), "want ranks 1..5 of 2 sketches"),
+    "other ranks": (lambda c: save_ranks(c, [[5, 1], [1, 1]]), "m@A is .* from that of the ranks"),
+    "other names": (lambda c: save_ranks(c, [[1, 1], [1, 1]], sketch_ids=["a", "b"]), "different drawings"),
+    "other split": (lambda c: save_ranks(c, [[1, 1], [1, 1]], split="validation"), "different drawings"),
+    "no tensor": (lambda c: save_tensors(c / "ranks.safetensors", "ranks", {}, {}), "holds no 'rank'"),
+    "manifest": (lambda c: (c / "manifest.json").write_text("?"), "manifest.json: cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_damaged_cell_is_one_line(tmp_path: Path, how: str, refuses: Refuses) -> None:
+    spoil, match = BROKEN[how]
+    spoil(tiny(tmp_path) / "methods" / "ppo-a-clip" / "seed-1")
+    with refuses(CheckpointError, match):
+        run(ReportConfig(str(tmp_path)), Console(quiet=True))
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("about", "match"),
+    [
+        ({"arms": None}, "arms is missing"),
+        ({"photos": True}, "photos is missing"),
+        ({"reference": "sac"}, "the reference is no arm"),
+        ({"arms": ["vpg", "vpg", "ppo-a-clip"]}, "stand there twice"),
+        ({"seeds": [0, 0]}, "stand there twice"),
+        ({"seeds": [7]}, "no cell of the grid is done"),
+        ({"seeds": ["../0"]}, "seeds"),
+        ({"arms": [{}]}, "arms"),
+        ({"published": 3}, "published is missing"),
+    ],
+)
+def test_a_damaged_grid_is_one_line(tmp_path: Path, about: dict[str, Any], match: str, refuses: Refuses) -> None:
+    change(tiny(tmp_path) / "grid.json", **about)
+    with refuses(CheckpointError, match):
+        run(ReportConfig(str(tmp_path)), Console(quiet=True))
+
+
+def test_no_grid_and_no_such_table(tmp_path: Path, refuses: Refuses) -> None:
+    with refuses(CheckpointError, "grid.json: no such file"):
+        run(ReportConfig(str(tmp_path / "nothing")), Console(quiet=True))
+    change(tiny(tmp_path) / "grid.json", published="method")
+    with refuses(ConfigError, "did you mean 'methods'"):
+        run(ReportConfig(str(tmp_path)), Console(quiet=True))
+
+
+def test_arms_may_differ_in_frames_but_seeds_may_not(tmp_path: Path, refuses: Refuses) -> None:
+    tiny(tmp_path)
+    for seed in (0, 1):
+        write_cell(tmp_path / "methods" / "vpg" / f"seed-{seed}", np.full((2, 3), 2, np.int32), 5)
+    assert compare(read_grid(tmp_path)).rows[0].seeds == 2
+    write_cell(tmp_path / "methods" / "vpg" / "seed-1", np.full((2, 4), 2, np.int32), 5)
+    with refuses(CheckpointError, "different drawings"):
+        read_grid(tmp_path)
+
+
+# Files -----------------------------------------------------------------------------------------------------
+
+NASTY = r"<script>alert('&')</script> 50% a_b #1 $x$ {y} ~^\\ | *b* [c]"
+
+
+class _Page(HTMLParser):
+    """Notes what a page refers to, and that its tags close in order."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parsed(text: str) -> _Page:
+    found = _Page()
+    found.feed(text)
+    found.close()
+    assert not found.open
+    return found
+
+
+def test_the_page_holds_everything_and_asks_for_nothing(report: dict[str, bytes]) -> None:
+    text = report["report.html"].decode()
+    found = parsed(text)
+    names = [tag for tag, _ in found.tags]
+    assert not {"script", "link", "iframe", "a", "object"} & set(names)
+    images = [attributes for tag, attributes in found.tags if tag == "img"]
+    assert len(images) == 6
+    assert all((image["src"] or "").startswith("data:image/png;base64,") and image["alt"] for image in images)
+    assert not re.search(r"https?://|//\w|url\(|@import", re.sub(r'src="data:[^"]*"', "", text))
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in found.tags
+    for needed in ("sketchless ablate methods --seeds 0-9", "torch 2.9.0", "learning_rate = 0.001", *METHODS.values()):
+        assert needed in found.text
+    assert len(text) < 3_000_000
+
+
+def test_what_is_written_and_that_figures_are_whole(grid: Path, report: dict[str, bytes]) -> None:
+    figures = ("published", "differences", "learning", "percentage", "profile", "settling")
+    tables = {"table.csv", "table.md", "table.tex", "report.html"}
+    assert set(report) == tables | {f"{name}.{kind}" for name in figures for kind in ("png", "pdf")}
+    for name in figures:
+        with Image.open(grid / "report" / f"{name}.png") as image:
+            image.load()
+        assert report[f"{name}.pdf"].startswith(b"%PDF")
+
+
+def test_equal_results_give_equal_files(grid: Path, report: dict[str, bytes], tmp_path: Path) -> None:
+    copy = tmp_path / "moved"
+    shutil.copytree(grid, copy, ignore=shutil.ignore_patterns("report"))
+    run(ReportConfig(str(copy)), Console(quiet=True))
+    assert files(copy / "report") == report
+
+
+def test_text_is_escaped_everywhere(tmp_path: Path) -> None:
+    tiny(tmp_path, title=NASTY, labels={"vpg": NASTY, "ppo-a-clip": "[bold]ours"}, family=NASTY, dataset=NASTY,
+         command=NASTY)  # fmt: skip
+    found = compare(read_grid(tmp_path))
+    text = page(found, [])
+    assert "<script" not in text
+    assert NASTY in parsed(text).text
+    lines = tex(found).splitlines()
+    escaped = (
+        r"\textless{}script\textgreater{}alert('\&')\textless{}/script\textgreater{} 50\% a\_b \#1 \$x\$ \{y\} "
+        r"\textasciitilde{}\textasciicircum{}\textbackslash{}\textbackslash{} \textbar{} *b* [c]"
+    )
+    assert sum(escaped in line for line in lines) == 2  # caption and row
+    assert any(line.startswith("    {[}bold]ours &") for line in lines)  # not an option of the row's end before it
+    row = next(line for line in markdown(found).splitlines() if line.startswith(r"| \<script"))
+    assert len(re.findall(r"(?<!\\)\|", row)) == len(HEADER) + 1
+    assert "[bold]ours" in shown(found, 400)
+    with open(tmp_path / "t.csv", "w", newline="") as file:
+        file.write(comma_separated(found))
+    with open(tmp_path / "t.csv", newline="") as file:
+        assert [line["label"] for line in csv.DictReader(file)] == ["B1 (no refinement)", NASTY, "[bold]ours"]
+
+
+def test_a_narrow_terminal_gets_the_columns_that_matter(grid: Path) -> None:
+    narrow = shown(compare(read_grid(grid)), 80)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "…" not in narrow
+    assert "m@B" in narrow
+    assert "seconds" not in narrow
+
+
+# Figures ---------------------------------------------------------------------------------------------------
+
+
+def test_an_arm_has_one_colour(grid: Path) -> None:
+    seen: dict[str, set[str]] = {label: set() for label in METHODS.values()}
+    found = compare(read_grid(grid))
+    figures = {picture.name: picture.draw(found) for picture in pictures(found)}
+    for name in ("percentage", "profile", "settling"):
+        (legend,) = figures[name].legends
+        for line, text in zip(legend.get_lines(), legend.get_texts(), strict=True):
+            seen[text.get_text().split("   ")[0]].add(to_hex(line.get_color()))
+    for text in figures["learning"].axes[0].texts:
+        seen[text.get_text()].add(to_hex(text.arrow_patch.get_edgecolor()))
+    others = [label for arm, label in METHODS.items() if arm != "ppo-a-clip"]
+    for axes in figures["differences"].axes:
+        dots = [line for line in axes.lines if line.get_marker() == "o"]
+        for label, dot in zip(others, dots, strict=True):
+            seen[label].add(to_hex(dot.get_color()))
+    assert all(len(colours) == 1 for colours in seen.values())
+    assert len(set.union(*seen.values())) == len(METHODS)
+
+
+def test_many_arms_are_all_listed_and_some_drawn(tmp_path: Path) -> None:
+    arms = {f"arm-{i}": f"arm {i}" for i in range(12)}
+    skill = {name: 0.1 * i for i, name in enumerate(arms)}
+    write_grid(tmp_path, arms, seeds=(0, 1, 2), sketches=10, skill=skill, reference="arm-11", published=None)
+    found = compare(read_grid(tmp_path))
+    assert len(body(found)) == 13
+    figures = {picture.name: picture.draw(found) for picture in pictures(found)}
+    assert "8 of 12 arms" in figures["learning"].get_suptitle()
+    drawn = [text.get_text() for text in figures["learning"].axes[0].texts]
+    assert len(drawn) == len(set(drawn)) == 8
+    assert "arm 11" in drawn
+    assert "arm 10" not in drawn  # next to the reference
+    assert len(figures["differences"].axes[0].get_yticks()) == 11
+
+
+def test_labels_at_line_ends_cover_nothing(grid: Path) -> None:
+    figure = learning_curves(compare(read_grid(grid)))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert len(axes.texts) == 6
+    # of the text alone: the box of an annotation takes in its line
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(axes.bbox.x1 < box.x0 < box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+def test_seeds_that_looked_at_other_steps_are_read_off_where_all_did(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    looks = {0: [(0, 10.0), (100, 20.0), (200, 30.0)], 1: [(50, 20.0), (150, 40.0)]}
+    for seed, history in looks.items():
+        rows = [{"timesteps": t, "val_m_at_b": v} for t, v in history] + [{"timesteps": 300, "val_m_at_b": None}]
+        change(tmp_path / "methods" / "vpg" / f"seed-{seed}" / "result.json", history=rows)
+    line = learning_curves(compare(read_grid(tmp_path))).axes[0].lines[0]
+    # at 50, 100, 150 the seeds have 15 20 25 and 20 30 40
+    assert line.get_xdata().tolist() == [50, 100, 150]
+    assert line.get_ydata().tolist() == [17.5, 25, 32.5]

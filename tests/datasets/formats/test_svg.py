@@ -1,0 +1,457 @@
+"""SVG sketches: path data against curves worked out point by point, and everything that can be wrong with a file."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sketchless.datasets.errors import DataError, FormatError, ResourceError, SketchlessError, UnsafeFileError
+from sketchless.datasets.formats.svg import MAX_BYTES, read_svg
+from sketchless.datasets.formats.svg_path import TOLERANCE, chords, subpaths
+from sketchless.datasets.sketch import Sketch
+
+Read = Callable[..., Sketch]
+NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
+
+
+def svg(body: str, box: str = 'viewBox="0 0 256 256"') -> str:
+    return f"<svg {NAMESPACE} {box}>{body}</svg>"
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    def read(content: str | bytes, stretch: bool = False) -> Sketch:
+        path = tmp_path / "drawing.svg"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return read_svg(path, "drawing", stretch)
+
+    return read
+
+
+def points(data: str) -> list[list[list[float]]]:
+    return [np.round(chords(curves), 6).tolist() for curves in subpaths(data)]
+
+
+def de_casteljau(controls: list[complex], t: float) -> complex:
+    """A Bezier curve by repeated interpolation."""
+    while len(controls) > 1:
+        controls = [(1 - t) * a + t * b for a, b in itertools.pairwise(controls)]
+    return controls[0]
+
+
+def off(path: npt.NDArray[np.float64], point: complex) -> float:
+    """Distance of a point from a polyline."""
+    z = path[:, 0] + 1j * path[:, 1]
+    a, d = z[:-1], np.diff(z)
+    along = np.clip(((point - a) * d.conj()).real / np.maximum(np.abs(d) ** 2, 1e-300), 0, 1)
+    return float(np.abs(a + along * d - point).min())
+
+
+# Path data -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param("M1 2L3 4 5 6", [[[1, 2], [3, 4], [5, 6]]], id="absolute"),
+        pytest.param("m1 2l2 2 2 2", [[[1, 2], [3, 4], [5, 6]]], id="relative"),
+        pytest.param("M1 2 3 4 5 6", [[[1, 2], [3, 4], [5, 6]]], id="pairs after a move are lines"),
+        pytest.param("m1 2 3 4", [[[1, 2], [4, 6]]], id="relative pairs after a move"),
+        pytest.param("M1 2H5h2V9v-3", [[[1, 2], [5, 2], [7, 2], [7, 9], [7, 6]]], id="H and V"),
+        pytest.param("M0 0h1 2 3", [[[0, 0], [1, 0], [3, 0], [6, 0]]], id="repeated h"),
+        pytest.param("M1 1h2v2z", [[[1, 1], [3, 1], [3, 3], [1, 1]]], id="closed"),
+        pytest.param("M1 1h2zl5 5", [[[1, 1], [3, 1], [1, 1]], [[1, 1], [6, 6]]], id="on from where it closed"),
+        pytest.param("M1 1h2zm1 1h1", [[[1, 1], [3, 1], [1, 1]], [[2, 2], [3, 2]]], id="move from where it closed"),
+        pytest.param("M1 1h1M5 5h1", [[[1, 1], [2, 1]], [[5, 5], [6, 5]]], id="two subpaths"),
+        pytest.param("M3 3z", [[[3, 3], [3, 3]]], id="a dot"),
+        pytest.param("M3 3zz", [[[3, 3], [3, 3]]], id="closed twice"),
+        pytest.param("M3 3L3 3", [[[3, 3], [3, 3]]], id="a dot by a line"),
+        pytest.param("M1 1", [], id="93-only a move"),
+        pytest.param("M1 1M2 2h1M3 3", [[[2, 2], [3, 2]]], id="93-moves between"),
+        pytest.param("", [], id="empty"),
+        pytest.param(" \n", [], id="blank"),
+        pytest.param("M10-5L.5.5", [[[10, -5], [0.5, 0.5]]], id="96-no separator"),
+        pytest.param("M10,-5,L,1e1,+2E-1", [[[10, -5], [10, 0.2]]], id="96-commas and exponents"),
+        pytest.param("M1\t2\n3\r4", [[[1, 2], [3, 4]]], id="96-white space"),
+        pytest.param("M0 0A0 5 0 0 1 9 9", [[[0, 0], [9, 9]]], id="an arc without radius is a line"),
+        pytest.param("M1 1A5 5 0 0 1 1 1h2", [[[1, 1], [3, 1]]], id="an arc to where it starts is nothing"),
+    ],
+)
+def test_94_96_path_data(data: str, expected: list[list[list[float]]]) -> None:
+    assert points(data) == expected
+
+
+# Each pair draws the same; the first is spelled out.
+@pytest.mark.parametrize(
+    ("long", "short"),
+    [
+        ("M0 0C10 20 30 40 50 0", "m0 0c10 20 30 40 50 0"),
+        ("M5 5C10 20 30 40 50 0C70 -40 90 0 80 80", "M5 5C10 20 30 40 50 0S90 0 80 80"),
+        ("M5 5C10 20 30 40 50 0C70 -40 90 0 80 80", "M5 5c5 15 25 35 45-5s40 0 30 80"),
+        ("M5 5C5 5 30 40 50 0", "M5 5S30 40 50 0"),
+        ("M5 5L9 9C9 9 30 40 50 0", "M5 5L9 9S30 40 50 0"),
+        ("M0 0Q10 20 30 0Q50 -20 60 0", "M0 0Q10 20 30 0T60 0"),
+        ("M0 0Q10 20 30 0Q50 -20 60 0Q70 20 90 9", "M0 0q10 20 30 0t30 0 30 9"),
+        ("M5 5Q5 5 60 0", "M5 5T60 0"),
+        ("M5 5C1 2 3 4 9 9Q9 9 60 0", "M5 5C1 2 3 4 9 9T60 0"),
+        ("M0 0C20 40 40 40 60 0", "M0 0Q30 60 60 0"),
+        ("M9 9A30 20 15 0 1 70 40", "m9 9a30 20 15 0161 31"),
+        ("M9 9A30 20 15 1 0 70 40A9 9 0 0 0 80 40", "M9,9A30,20,15,1,0,70,40 9,9,0,0,0,80,40"),
+        ("M9 9A1 1 0 0 1 29 9", "M9 9A10 10 0 0 1 29 9"),
+        ("M9 9A-10 10 0 0 1 29 9", "M9 9A10 10 0 0 1 29 9"),
+    ],
+)
+def test_94_two_ways_to_write_one_path(long: str, short: str) -> None:
+    assert np.allclose(subpaths(long), subpaths(short))
+
+
+number = st.floats(-300, 300).map(lambda value: round(value, 3))
+
+
+@given(st.lists(number, min_size=8, max_size=8))
+def test_chords_stay_near_a_cubic(values: list[float]) -> None:
+    x0, y0, *rest = values
+    path = chords(subpaths(f"M{x0} {y0}C{' '.join(map(str, rest))}")[0])
+    controls = [complex(x, y) for x, y in zip(values[::2], values[1::2], strict=True)]
+    assert path[0].tolist() == values[:2]
+    assert path[-1].tolist() == values[-2:]
+    assert max(off(path, de_casteljau(controls, t)) for t in np.linspace(0, 1, 97)) <= TOLERANCE + 1e-9
+    # bend <= 1200 sqrt(2) within the box, so at most sqrt(0.75 * 1698 / 0.1) = 113 steps
+    assert len(path) <= 114
+
+
+@given(st.lists(number, min_size=6, max_size=6))
+def test_chords_stay_near_a_quadratic(values: list[float]) -> None:
+    x0, y0, *rest = values
+    path = chords(subpaths(f"M{x0} {y0}Q{' '.join(map(str, rest))}")[0])
+    controls = [complex(x, y) for x, y in zip(values[::2], values[1::2], strict=True)]
+    assert max(off(path, de_casteljau(controls, t)) for t in np.linspace(0, 1, 97)) <= TOLERANCE + 1e-9
+
+
+@settings(max_examples=60)
+@given(
+    radii=st.tuples(st.floats(5, 200), st.floats(5, 200)),
+    angle=st.floats(-180, 180),
+    start=st.floats(0, math.tau),
+    sweep=st.floats(0.05, math.tau - 0.05),
+    clockwise=st.booleans(),
+)
+def test_an_arc_follows_its_ellipse(
+    radii: tuple[float, float], angle: float, start: float, sweep: float, clockwise: bool
+) -> None:
+    """The ellipse is walked by its angle, which the path data do not name."""
+
+    def at(theta: float) -> complex:
+        turned = complex(radii[0] * math.cos(theta), radii[1] * math.sin(theta))
+        return 100 + 120j + turned * complex(math.cos(math.radians(angle)), math.sin(math.radians(angle)))
+
+    walk = [at(start + (1 if clockwise else -1) * sweep * t) for t in np.linspace(0, 1, 73)]
+    a, b = walk[0], walk[-1]
+    flags = f"{int(sweep > math.pi)} {int(clockwise)}"
+    if abs(sweep - math.pi) < 1e-3:  # either flag is right
+        return
+    data = f"M{a.real!r} {a.imag!r}A{radii[0]!r} {radii[1]!r} {angle!r} {flags} {b.real!r} {b.imag!r}"
+    path = chords(subpaths(data)[0])
+    # Four cubics stand off a circle by 2.7e-4 of its radius at most.
+    assert max(off(path, point) for point in walk) <= TOLERANCE + 3e-4 * max(radii)
+    assert 0.9 < np.abs(np.diff(path[:, 0] + 1j * path[:, 1])).sum() / np.abs(np.diff(walk)).sum() < 1.1
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        pytest.param("M nan 1", "'n' stands where a number should", id="95-nan"),
+        pytest.param("M1 2L inf 3", "'inf' stands where a number should", id="95-inf"),
+        pytest.param("M1 2L 1e999 3", "'1e999' is beyond any number", id="95-1e999"),
+        pytest.param("M1 2L 3", "'L' with 1 numbers; it takes 2", id="a-number-too-few"),
+        pytest.param("M1 2C 1 2 3 4 5 6 7", "'C' with 7 numbers; it takes 6", id="a-number-too-many"),
+        pytest.param("M1 2L", "'L' with 0 numbers", id="no-number"),
+        pytest.param("M1 2h1z5", "'z' with 1 numbers", id="a-number-too-many-for-z"),
+        pytest.param("L1 2", "starts with 'L'", id="no-move"),
+        pytest.param("1 2", "unknown path command '1 2'", id="no-command"),
+        pytest.param("X1 2", "unknown path command 'X1 2'", id="unknown-command"),
+        pytest.param("M1 2a1 1 0 2 0 3 3", "'2 0 3 3' in an arc", id="arc-flag-2"),
+        pytest.param("M1 2a1 1 0 1 0 3", "'a' with 6 numbers; it takes 7", id="half-an-arc"),
+    ],
+)
+def test_95_bad_path_data(data: str, match: str, read: Read, refuses: Any) -> None:
+    with refuses(FormatError, rf"drawing\.svg: .*{match}"):
+        read(svg(f'<path d="{data}"/>'))
+
+
+def test_curves_without_end_are_refused(read: Read, refuses: Any) -> None:
+    wild = "C9e8 9e8 -9e8 -9e8 0 0" * 2000
+    with refuses(ResourceError, "at most 1,000,000"):
+        read(svg(f'<path d="M0 0{wild}"/>', 'viewBox="0 0 1 1"').replace("9e8", "1e6"))
+
+
+def test_hostile_path_data_takes_no_time() -> None:
+    """What would send a backtracking expression astray: long runs that end wrong."""
+    for run in ("1" * 50_000, " " * 50_000, "," * 50_000, "1 " * 25_000, "-" * 50_000):
+        with pytest.raises(FormatError):
+            subpaths(f"M0 0a{run}x")
+        with pytest.raises(FormatError):
+            subpaths(f"M0 0L{run}x")
+
+
+# The document ----------------------------------------------------------------------------------------------
+
+
+def test_strokes_stand_in_document_order(read: Read) -> None:
+    body = """
+      <line x1="1" y1="2" x2="3" y2="4"/>
+      <g><polyline points="5,6 7,8 9,10"/><g><path d="M20 20h5M30 30h5"/></g></g>
+      <polygon points="40 40 50 40 50 50"/>
+      <line x2="7px" y1="1"/>
+    """
+    sketch = read(svg(body))
+    assert sketch.id == "drawing"
+    assert [stroke.tolist() for stroke in sketch.strokes()] == [
+        [[1, 2], [3, 4]],
+        [[5, 6], [7, 8], [9, 10]],
+        [[20, 20], [25, 20]],
+        [[30, 30], [35, 30]],
+        [[40, 40], [50, 40], [50, 50], [40, 40]],
+        [[0, 1], [7, 0]],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        ("", [[10, 20], [30, 20]]),
+        ("translate(5)", [[15, 20], [35, 20]]),
+        ("translate(5,-5)", [[15, 15], [35, 15]]),
+        ("scale(2)", [[20, 40], [60, 40]]),
+        ("scale(2 3)", [[20, 60], [60, 60]]),
+        ("translate(100,0) rotate(90)", [[80, 10], [80, 30]]),
+        ("rotate(90 10 20)", [[10, 20], [10, 40]]),
+        ("rotate(180, 20, 20)", [[30, 20], [10, 20]]),
+        ("matrix(0 1 1 0 7 9)", [[27, 19], [27, 39]]),
+        ("skewX(45)", [[30, 20], [50, 20]]),
+        ("skewY(45)", [[10, 30], [30, 50]]),
+        # the one named first is applied last: (10, 20) -> (20, 40) -> (25, 46)
+        ("translate(5 6),scale(2)", [[25, 46], [65, 46]]),
+        (" translate( 5 , 6 )\n scale(2) ", [[25, 46], [65, 46]]),
+    ],
+)
+def test_97_transforms(transform: str, expected: list[list[float]], read: Read) -> None:
+    one = read(svg(f'<path transform="{transform}" d="M10 20H30"/>'))
+    assert one.points.tolist() == pytest.approx(np.array(expected), abs=1e-4)
+    around = read(svg(f'<g transform="{transform}"><g><path d="M10 20H30"/></g></g>'))
+    assert around.points.tolist() == one.points.tolist()
+
+
+def test_97_transforms_of_groups_compose_and_end_with_them(read: Read) -> None:
+    body = '<g transform="translate(100,0)"><g transform="scale(2)"><path d="M1 2h3"/></g></g><path d="M1 2h3"/>'
+    assert read(svg(body)).points.tolist() == [[102, 4], [108, 4], [1, 2], [4, 2]]
+
+
+@pytest.mark.parametrize(
+    "transform", ["scale", "scale()", "scale(1 2 3)", "grow(2)", "rotate(1 2)", "matrix(1 2)", "3"]
+)
+def test_97_bad_transforms(transform: str, read: Read, refuses: Any) -> None:
+    with refuses(FormatError, r"drawing\.svg: .*transform"):
+        read(svg(f'<path transform="{transform}" d="M10 20H30"/>'))
+
+
+def test_97_a_transform_beyond_all_bounds(read: Read, refuses: Any) -> None:
+    with refuses(FormatError, "beyond any canvas"):
+        read(svg('<path transform="scale(1e300) scale(1e300)" d="M10 20H30"/>'))
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        pytest.param('viewBox="0 0 512 512"', [[5, 10], [15, 10]], id="halved"),
+        pytest.param('viewBox="10,20,256,256"', [[0, 0], [20, 0]], id="moved"),
+        # 512 x 256: scale 1/2, and 64 px above
+        pytest.param('viewBox="0 0 512 256"', [[5, 74], [15, 74]], id="aspect kept"),
+        pytest.param('width="512" height="256"', [[5, 74], [15, 74]], id="98-width and height"),
+        pytest.param('width="512px" height="256px"', [[5, 74], [15, 74]], id="98-pixels"),
+        pytest.param('viewBox="0 0 512 256" width="3" height="3"', [[5, 74], [15, 74]], id="view box first"),
+        # the drawing, 20 wide, fills 240
+        pytest.param("", [[8, 128], [248, 128]], id="98-missing"),
+        pytest.param('width="100%" height="100%"', [[8, 128], [248, 128]], id="98-percent"),
+        pytest.param('width="512"', [[8, 128], [248, 128]], id="98-no height"),
+    ],
+)
+def test_98_view_box(box: str, expected: list[list[float]], read: Read) -> None:
+    assert read(svg('<path d="M10 20H30"/>', box)).points.tolist() == expected
+
+
+def test_stretched_to_the_canvas(read: Read) -> None:
+    assert read(svg('<path d="M10 20H30"/>', 'viewBox="0 0 512 128"'), stretch=True).points.tolist() == [
+        [5, 40],
+        [15, 40],
+    ]
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        'viewBox="0 0 0 256"',
+        'viewBox="0 0 256 0"',
+        'viewBox="0 0 -5 256"',
+        'viewBox="0 0 256"',
+        'viewBox=""',
+        'width="0" height="5"',
+        'width="5" height="-5"',
+    ],
+)
+def test_98_no_area(box: str, read: Read, refuses: Any) -> None:
+    with refuses(FormatError, r"drawing\.svg: .*no area"):
+        read(svg('<path d="M10 20H30"/>', box))
+
+
+def test_a_dot_alone_is_centred_where_there_is_no_box(read: Read) -> None:
+    assert read(svg('<path d="M1e4 3z"/>', "")).points.tolist() == [[128, 128], [128, 128]]
+
+
+def test_all_off_the_canvas(read: Read, refuses: Any) -> None:
+    with refuses(FormatError, "outside the 256 px canvas"):
+        read(svg('<path d="M300 20H330"/>'))
+
+
+@pytest.mark.parametrize("body", ["", "<g/>", "<path/>", '<path d=""/>', '<path d="M1 1"/>', '<polyline points=""/>'])
+def test_92_93_nothing_drawn(body: str, read: Read, refuses: Any) -> None:
+    with refuses(FormatError, r"drawing\.svg: draws no line"):
+        read(svg(body))
+
+
+BOMB = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("doctype", "match"),
+    [
+        pytest.param(f'[<!ENTITY a0 "lol">{BOMB}]', "entity 'a0'", id="84-billion-laughs"),
+        pytest.param(f'[<!ENTITY long "{"A" * 100_000}">]', "entity 'long'", id="85-quadratic"),
+        pytest.param('[<!ENTITY x SYSTEM "file:///etc/passwd">]', "entity 'x'", id="86-external-entity"),
+        pytest.param('SYSTEM "http://evil.example/x.dtd"', "http://evil.example/x.dtd", id="87-external-dtd"),
+        pytest.param('PUBLIC "-//x" "https://evil.example/www.w3.org/"', "evil.example", id="87-public-dtd"),
+        pytest.param('SYSTEM "file:///etc/passwd"', "file:///etc/passwd", id="87-file"),
+        pytest.param('[<!ENTITY % p SYSTEM "http://evil.example/p"> %p;]', "entity 'p'", id="88-parameter-entity"),
+        pytest.param('[<!ENTITY % p "<!ENTITY q 1>"> %p;]', "entity 'p'", id="88-inner-parameter-entity"),
+        pytest.param(
+            'PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd" '
+            '[<!ENTITY ns_svg "http://www.w3.org/2000/svg">]',
+            "entity 'ns_svg', as Illustrator does",
+            id="90-illustrator-entities",
+        ),
+    ],
+)
+def test_84_to_90_entities(doctype: str, match: str, read: Read, refuses: Any) -> None:
+    with refuses(UnsafeFileError, rf"drawing\.svg: .*{match}"):
+        read(f"<!DOCTYPE svg {doctype}>" + svg('<path d="M1 2h3"/>&long;&a9;&x;'))
+
+
+@pytest.mark.parametrize(
+    "doctype",
+    [
+        'PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd"',
+        'PUBLIC "-//W3C//DTD SVG 20010904//EN" "https://www.w3.org/TR/2001/REC-SVG-20010904/DTD/svg10.dtd" []',
+        "",
+    ],
+)
+def test_89_a_document_type_without_entities_loads(doctype: str, read: Read) -> None:
+    head = '<?xml version="1.0" encoding="utf-8"?>\n<!-- Generator: Adobe Illustrator -->\n'
+    assert read(f"{head}<!DOCTYPE svg {doctype}>\n" + svg('<path d="M1 2h3"/>')).n_strokes == 1
+
+
+def test_91_a_hundred_thousand_nested_groups(read: Read, refuses: Any) -> None:
+    depth = 100_000
+    with refuses(UnsafeFileError, r"drawing\.svg: elements nested over 256 deep"):
+        read(svg("<g>" * depth + '<path d="M1 2h3"/>' + "</g>" * depth))
+    assert read(svg("<g>" * 250 + '<path d="M1 2h3"/>' + "</g>" * 250)).n_strokes == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(svg('<path d="M1 2h3"/>').encode("utf-8-sig"), id="99-bom"),
+        pytest.param(
+            ('<?xml version="1.0" encoding="utf-16"?>' + svg('<path d="M1 2h3"/>')).encode("utf-16"), id="99-utf-16"
+        ),
+        pytest.param(svg('<path d="M1 2h3"/>').replace(NAMESPACE, ""), id="99-no-namespace"),
+        pytest.param(svg('<path d="M1 2h3"/>').replace(NAMESPACE, 'xmlns="urn:other"'), id="99-unknown-namespace"),
+        pytest.param(
+            '<svg:svg xmlns:svg="http://www.w3.org/2000/svg" viewBox="0 0 256 256"><svg:path d="M1 2h3"/></svg:svg>',
+            id="99-prefix",
+        ),
+        pytest.param(svg('<ink:path d="M9 9h9" xmlns:ink="urn:ink"/><path d="M1 2h3"/>'), id="99-foreign-path"),
+        pytest.param(svg('<script>alert(1)</script><path d="M1 2h3" onclick="x()"/>'), id="99-script"),
+        pytest.param(
+            svg('<image href="http://evil.example/x.png"/><use href="file:///etc/passwd#x"/><path d="M1 2h3"/>'),
+            id="99-image-never-fetched",
+        ),
+        pytest.param(svg('<defs><path d="M9 9h9"/><g><path d="M9 9h9"/></g></defs><path d="M1 2h3"/>'), id="99-defs"),
+        pytest.param(svg('<g display="none"><path d="M9 9h9"/></g><path d="M1 2h3"/>'), id="hidden"),
+        pytest.param(svg('<path d="M1 2h3"/>').removesuffix("</svg>"), id="no-end-tag"),
+        pytest.param(svg('<path d="M1 2h3"/>').removesuffix("</svg>") + "\n", id="no-end-tag-but-a-line-break"),
+    ],
+)
+def test_99_what_loads_all_the_same(content: str | bytes, read: Read) -> None:
+    assert read(content).points.tolist() == [[1, 2], [4, 2]]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        pytest.param("", "no element found", id="empty"),
+        pytest.param("<html><body>not found</body></html>", "holds <html>", id="html"),
+        pytest.param("not xml", "no readable XML", id="text"),
+        pytest.param(b"\x89PNG\r\n\x1a\n\0\0\0", "no readable XML", id="png"),
+        pytest.param(svg('<g><path d="M1 2h3"/>').removesuffix("</svg>"), "no readable XML", id="cut-in-a-group"),
+        pytest.param(svg('<path d="M1 2h3"/>')[:-14], "no readable XML", id="cut-in-a-path"),
+        pytest.param(svg('<path d="M1 2h3"/>') + "<svg/>", "no readable XML", id="two-roots"),
+        pytest.param(svg("&foo;"), "no readable XML", id="undefined-entity"),
+        pytest.param('<?xml version="1.0" encoding="klingon"?>' + svg(""), "no readable XML", id="unknown-encoding"),
+        pytest.param(svg('<line x1="a"/>'), "'a' stands where", id="line"),
+        pytest.param(svg('<line x1="1 2"/>'), "'1 2' is not one number", id="line-of-two-numbers"),
+        pytest.param(svg('<polyline points="1 2 3"/>'), "no pairs", id="odd-points"),
+        pytest.param(svg('<path d="M1 2h3"/>', 'viewBox="0 0 1e-9 1e-9"'), "beyond|limit|outside", id="98-tiny-box"),
+    ],
+)
+def test_what_is_no_drawing(content: str | bytes, match: str, read: Read, refuses: Any) -> None:
+    with refuses(FormatError, match):
+        read(content)
+
+
+def test_a_file_beyond_the_limit(read: Read, refuses: Any) -> None:
+    with refuses(UnsafeFileError, "over 20 MB"):
+        read(svg("<!--" + "x" * MAX_BYTES + "-->"))
+
+
+def test_no_such_file(tmp_path: Path, refuses: Any) -> None:
+    for path in (tmp_path / "none.svg", tmp_path):
+        with refuses(DataError, "cannot be read"):
+            read_svg(path)
+
+
+def test_damage_anywhere_is_a_typed_error_or_loads(tmp_path: Path) -> None:
+    whole = svg(
+        '<g transform="scale(2) translate(1,2)"><path d="M1 2c1 2 3 4 5 6s7 8 9 10a5 6 7 0 1 8 9z"/></g>'
+    ).encode()
+    rng = np.random.default_rng(0)
+    path, loaded = tmp_path / "x.svg", 0
+    for trial in range(1000):
+        damaged = bytearray(whole)
+        for place in rng.integers(len(whole), size=rng.integers(0, 3)):
+            damaged[place] = rng.choice(list(b'0159.-+eE,MmzA<>"&() \0\xff'))
+        path.write_bytes(damaged[: rng.integers(len(whole))] if trial % 2 else damaged)
+        try:
+            loaded += bool(read_svg(path).n_strokes)
+        except SketchlessError as error:
+            message = str(error)
+            assert "\n" not in message and "x.svg" in message  # noqa: PT018
+    assert 50 < loaded < 950

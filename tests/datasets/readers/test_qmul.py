@@ -1,0 +1,422 @@
+"""Chair-V2 and Shoe-V2: keys, splits, photos and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sketchless.datasets.dataset import SPLITS, SketchDataset
+from sketchless.datasets.errors import ConfigError, DataError, FormatError, ResourceError, UnsafeFileError
+from sketchless.datasets.readers.qmul import EDITIONS, qmul
+
+Build = Callable[..., Path]
+
+
+def drawing(n: int) -> np.ndarray:
+    """Sketch number n; no two are the same."""
+    return np.array([[10 + n, 20, 0], [30, 40 + n, 1], [50, 60, 0], [70, 80, 1]], dtype=np.float64)
+
+
+def standard() -> dict[str, np.ndarray]:
+    """20 train and 5 test photos with 3 sketches each."""
+    parts = ["train"] * 20 + ["test"] * 5
+    keys = [f"/{part}/chair_{i:02d}_{n}" for i, part in enumerate(parts) for n in (1, 2, 3)]
+    return {key: drawing(i) for i, key in enumerate(keys)}
+
+
+def photo_of(key: str) -> str:
+    return Path(key).name.rsplit("_", 1)[0]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    def build(sketches: Any, photos: Iterable[str] | None = None, name: str = "ToyV2") -> Path:
+        root = tmp_path / "set"
+        (root / "photo").mkdir(parents=True, exist_ok=True)
+        (root / f"{name}_Coordinate").write_bytes(pickle.dumps(sketches, 3))
+        if photos is None:
+            photos = sorted({photo_of(str(key)) + ".png" for key in sketches})
+        for i, photo in enumerate(photos):
+            Image.new("RGB", (4, 3), (i, i // 256, 7)).save(root / "photo" / photo)
+        return root
+
+    return build
+
+
+def ids(data: SketchDataset, split: str) -> list[str]:
+    return [sketch.id for sketch in data.split(split).sketches]
+
+
+def targets(data: SketchDataset, split: str) -> list[str]:
+    return [data.split(split).photos[target] for target in data.split(split).targets]
+
+
+def test_a_whole_set(build: Build) -> None:
+    root = build(standard())
+    data = qmul(root, seed=3, validation=4)
+    assert data.name == "ToyV2"
+    assert data.spec == {
+        "name": "qmul",
+        "root": str(root),
+        "seed": 3,
+        "validation": 4,
+        "allow_missing": False,
+    }
+    assert {name: len(data.split(name).photos) for name in SPLITS} == {
+        "train": 16,
+        "validation": 4,
+        "test": 5,
+    }
+    assert {name: len(data.split(name).sketches) for name in SPLITS} == {
+        "train": 48,
+        "validation": 12,
+        "test": 15,
+    }
+    photos = [photo for name in SPLITS for photo in data.split(name).photos]
+    assert len(set(photos)) == len(photos)
+    for name in SPLITS:
+        assert targets(data, name) == [photo_of(id) for id in ids(data, name)]
+    assert data.split("test").photos == tuple(f"chair_{i}" for i in range(20, 25))
+    assert ids(data, "test")[:4] == ["chair_20_1", "chair_20_2", "chair_20_3", "chair_21_1"]
+    assert data.split("test").sketches[0].points.tolist() == drawing(60)[:, :2].tolist()
+    assert data.photo("chair_20").tolist() == np.tile([20, 0, 7], (3, 4, 1)).tolist()
+    json.dumps([dict(data.spec), data.report], allow_nan=False)
+
+
+def test_report_of_a_clean_set(build: Build) -> None:
+    report = qmul(build(standard()), validation=4).report
+    assert report["released"] == {
+        "train_sketches": 60,
+        "test_sketches": 15,
+        "train_photos": 20,
+        "test_photos": 5,
+    }
+    assert report["splits"]["validation"] == {"sketches": 12, "photos": 4}
+    assert report["edition"] == "no published counts known for 'ToyV2'"
+    assert report["missing_photos"] == {"photos": 0, "sketches": 0, "first": []}
+    for what in ("photos_without_sketch", "duplicate_photos", "duplicate_sketches"):
+        assert report[what] == {"count": 0, "first": []}
+    for what in ("empty_sketches", "zero_length_segments", "train_sketches_dropped_as_test_duplicates"):
+        assert report[what] == 0
+
+
+def test_the_same_seed_gives_the_same_splits_whatever_the_order_in_the_file(build: Build) -> None:
+    sketches = standard()
+    one = qmul(build(sketches), seed=5, validation=4)
+    two = qmul(build(dict(reversed(sketches.items()))), seed=5, validation=4)
+    other = qmul(build(sketches), seed=6, validation=4)
+    for name in SPLITS:
+        assert one.split(name).photos == two.split(name).photos
+        assert ids(one, name) == ids(two, name)
+        assert one.split(name).targets.tolist() == two.split(name).targets.tolist()
+    assert one.split("validation").photos != other.split("validation").photos
+    assert one.split("test").photos == other.split("test").photos
+
+
+def test_no_validation(build: Build) -> None:
+    data = qmul(build(standard()), validation=0)
+    assert [len(data.split(name).photos) for name in SPLITS] == [20, 0, 5]
+    assert data.split("validation").sketches == ()
+    assert data.split("validation").targets.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"validation": 20}, "validation=20: leaves none of the 20"),
+        ({"validation": -1}, "validation=-1: must be a whole number"),
+        ({"validation": 2.5}, "validation=2.5"),
+        ({"validation": True}, "validation=True"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": None}, "seed=None"),
+        ({"edition": "ChairV3"}, "did you mean 'ChairV2'"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], match: str, build: Build, refuses: Any) -> None:
+    with refuses(ConfigError, match):
+        qmul(build(standard()), **{"validation": 4, **options})
+
+
+def test_numpy_integers_are_numbers(build: Build) -> None:
+    data = qmul(build(standard()), seed=np.int64(3), validation=np.int32(4))  # type: ignore[arg-type]
+    assert json.loads(json.dumps(dict(data.spec))) == dict(data.spec)
+
+
+# -- keys -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param("/val/a_1", id="48 neither"),
+        pytest.param("a_1", id="48 bare"),
+        pytest.param("train/a_1", id="48 not from the root"),
+        pytest.param("/trainer/a_1", id="48 longer"),
+        pytest.param("/train/test/a_1", id="49 both"),
+        pytest.param("/test/train/a_1", id="49 both"),
+        pytest.param("/train/../a_1", id="50 up"),
+        pytest.param("/train/.._1", id="50 up as a photo"),
+        pytest.param("/etc/train/a_1", id="50 elsewhere"),
+        pytest.param("C:\\train\\a_1", id="50 Windows"),
+        pytest.param("/train/a", id="no number"),
+        pytest.param("/train/a_", id="empty number"),
+        pytest.param("/train/_1", id="no photo"),
+        pytest.param("/train/a\0b_1", id="NUL"),
+        pytest.param("/train/", id="nothing"),
+        pytest.param("/train/x\n/test/a_1", id="newline"),
+    ],
+)
+def test_keys_that_are_refused(key: str, build: Build, refuses: Any) -> None:
+    with refuses(FormatError, "ToyV2_Coordinate: key "):
+        qmul(build(standard() | {key: drawing(99)}, photos=[]))
+
+
+@pytest.mark.parametrize("key", [3, None, b"/train/a_1", ("/train/a_1",)])
+def test_51_keys_that_are_no_text(key: Any, build: Build, refuses: Any) -> None:
+    with refuses(FormatError, "a key is of type"):
+        qmul(build({**standard(), key: drawing(99)}, photos=[]))
+
+
+@pytest.mark.parametrize(
+    ("key", "part", "photo"),
+    [
+        ("/test/train_7_1", "test", "train_7"),
+        ("/train/test_1", "train", "test"),
+        ("/train/a_b_c_d_1", "train", "a_b_c_d"),
+        ("/train/sd.1-2 é_12", "train", "sd.1-2 é"),
+        ("/train/laque-rouge_A1YX741QQSMKPS", "train", "laque-rouge"),
+    ],
+)
+def test_49_52_only_the_place_in_the_key_counts(key: str, part: str, photo: str, build: Build) -> None:
+    data = qmul(build(standard() | {key: drawing(99)}), validation=0)
+    assert photo in data.split(part).photos
+    assert targets(data, part)[ids(data, part).index(Path(key).name)] == photo
+
+
+def test_53_one_sketch_number_twice(build: Build, refuses: Any) -> None:
+    with refuses(FormatError, r"key '/train/chair_00_01' is the same sketch as /train/chair_00_1"):
+        qmul(build(standard() | {"/train/chair_00_01": drawing(99)}))
+
+
+def test_photo_in_train_and_test(build: Build, refuses: Any) -> None:
+    with refuses(DataError, "1 photos stand in train and in test, 'chair_00'"):
+        qmul(build(standard() | {"/test/chair_00_9": drawing(99)}))
+
+
+def test_a_bad_sketch_is_named(build: Build, refuses: Any) -> None:
+    bad = drawing(1)
+    bad[2, 1] = np.nan
+    with refuses(FormatError, r"ToyV2_Coordinate: sketch '/test/chair_20_2': point 2 has nan as its y"):
+        qmul(build(standard() | {"/test/chair_20_2": bad}))
+
+
+def test_a_huge_sketch_is_named(build: Build, refuses: Any) -> None:
+    huge = np.ones((1_000_001, 3), dtype=np.int8)
+    with refuses(ResourceError, r"ToyV2_Coordinate: sketch '/test/chair_20_2': 1,000,001 points"):
+        qmul(build(standard() | {"/test/chair_20_2": huge}))
+
+
+def test_no_sketch_at_all(build: Build, refuses: Any) -> None:
+    with refuses(FormatError, "holds no sketch"):
+        qmul(build({}))
+
+
+def test_1_empty_sketches_are_skipped_and_counted(build: Build) -> None:
+    data = qmul(build(standard() | {f"/test/chair_20_{n}": np.zeros((0, 3)) for n in (1, 2, 3)}), validation=4)
+    assert data.report["empty_sketches"] == 3
+    assert len(data.split("test").sketches) == 12
+    assert "chair_20" in data.split("test").photos, "a photo whose split is known stays in its gallery"
+
+
+def test_32_zero_length_segments_are_counted(build: Build) -> None:
+    still = np.array([[9, 9, 0], [9, 9, 0], [12, 9, 1], [12, 9, 0], [12, 9, 1]], dtype=float)
+    data = qmul(build(standard() | {"/test/chair_20_1": still}), validation=4)
+    assert data.report["zero_length_segments"] == 2, "a new stroke that begins where the last ended is none"
+
+
+def test_code_in_the_coordinate_file(build: Build, refuses: Any) -> None:
+    with refuses(UnsafeFileError, "ToyV2_Coordinate: asks for"):
+        qmul(build({"/train/a_1": print}))
+
+
+# -- duplicates -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_33_equal_sketches_are_never_split_over_train_and_validation(seed: int, build: Build) -> None:
+    sketches = standard()
+    for i, j in ((0, 1), (1, 2), (5, 6), (7, 15)):  # chair_00, 01 and 02 hang together by two pairs
+        sketches[f"/train/chair_{j:02d}_{1 + (i == 1)}"] = sketches[f"/train/chair_{i:02d}_{2 if i == 1 else 3}"]
+    sketches["/train/chair_02_2"] = sketches["/train/chair_01_3"]
+    data = qmul(build(sketches), seed=seed, validation=7)
+    carved = set(data.split("validation").photos)
+    assert len(carved) == 7
+    for group in ({"chair_00", "chair_01", "chair_02"}, {"chair_05", "chair_06"}, {"chair_07", "chair_15"}):
+        assert not carved & group or group <= carved
+    inks = {name: {s.points.tobytes() for s in data.split(name).sketches} for name in SPLITS}
+    assert not inks["train"] & inks["validation"]
+    assert data.report["duplicate_sketches"]["count"] >= 4
+
+
+def test_33_train_copy_of_a_test_sketch_is_dropped(build: Build) -> None:
+    sketches = standard()
+    sketches["/train/chair_03_2"] = sketches["/test/chair_21_1"]
+    data = qmul(build(sketches), validation=0)
+    assert data.report["train_sketches_dropped_as_test_duplicates"] == 1
+    assert data.report["duplicate_sketches"] == {"count": 1, "first": [["chair_03_2", "chair_21_1"]]}
+    assert "chair_03_2" not in ids(data, "train")
+    assert "chair_21_1" in ids(data, "test")
+    assert "chair_03" in data.split("train").photos
+    assert data.report["released"]["train_sketches"] == 60
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_57_equal_photos_stay_together_and_are_reported(seed: int, build: Build) -> None:
+    root = build(standard())
+    for copy in ("chair_04", "chair_22"):
+        (root / "photo" / f"{copy}.png").write_bytes((root / "photo" / "chair_03.png").read_bytes())
+    data = qmul(root, seed=seed, validation=7)
+    carved = set(data.split("validation").photos)
+    assert len(carved & {"chair_03", "chair_04"}) != 1
+    assert data.report["duplicate_photos"] == {"count": 1, "first": [["chair_03", "chair_04", "chair_22"]]}
+    assert data.report["duplicate_photos_across_train_test"] == 1
+    assert "chair_22" in data.split("test").photos
+
+
+def test_groups_that_do_not_fit_leave_validation_smaller(build: Build) -> None:
+    sketches = standard()
+    for i in range(0, 20, 2):
+        sketches[f"/train/chair_{i:02d}_1"] = sketches[f"/train/chair_{i + 1:02d}_1"]
+    data = qmul(build(sketches), validation=5)
+    assert data.report["splits"]["validation"]["photos"] == 4
+
+
+# -- the folder -----------------------------------------------------------------------------------------
+
+
+def test_191_missing_folder(tmp_path: Path, refuses: Any) -> None:
+    with refuses(DataError, r"no such folder; it has to hold <Name>_Coordinate and photo/.*http://sketchx\.ai"):
+        qmul(tmp_path / "absent")
+
+
+def test_no_coordinate_file(tmp_path: Path, refuses: Any) -> None:
+    with refuses(DataError, "exactly one file <Name>_Coordinate, .* found none"):
+        qmul(tmp_path)
+
+
+def test_two_coordinate_files(build: Build, refuses: Any) -> None:
+    root = build(standard(), name="ChairV2")
+    build(standard(), name="ShoeV2")
+    with refuses(DataError, "found 'ChairV2_Coordinate', 'ShoeV2_Coordinate'"):
+        qmul(root)
+
+
+def test_no_photo_folder(build: Build, refuses: Any) -> None:
+    root = build(standard(), photos=[])
+    (root / "photo").rmdir()
+    with refuses(DataError, r"photo: no such folder; .*http://sketchx\.ai"):
+        qmul(root)
+
+
+def test_54_missing_photos(build: Build, refuses: Any) -> None:
+    present = [f"chair_{i:02d}.png" for i in range(25) if i not in (1, 2, 3, 4, 5, 21)]
+    root = build(standard(), photos=present)
+    with refuses(DataError, r"lacks 6 photos .* 'chair_01', .*'chair_05', \.\.\.; .*allow_missing=True"):
+        qmul(root)
+    data = qmul(root, validation=4, allow_missing=True)
+    assert data.spec["allow_missing"] is True
+    assert data.report["missing_photos"] == {
+        "photos": 6,
+        "sketches": 18,
+        "first": ["chair_01", "chair_02", "chair_03", "chair_04", "chair_05"],
+    }
+    assert [len(data.split(name).photos) for name in SPLITS] == [11, 4, 4]
+    assert [len(data.split(name).sketches) for name in SPLITS] == [33, 12, 12]
+
+
+def test_55_photos_without_sketch_are_counted(build: Build) -> None:
+    root = build(standard())
+    Image.new("RGB", (3, 3)).save(root / "photo" / "spare.png")
+    (root / "photo" / "Thumbs.db").write_bytes(b"x")
+    data = qmul(root, validation=4)
+    assert data.report["photos_without_sketch"] == {"count": 1, "first": ["spare"]}
+    assert data.report["other_files_in_photo"] == 1
+    assert not any("spare" in data.split(name).photos for name in SPLITS)
+    assert data.photo("spare").shape == (3, 3, 3)
+
+
+@pytest.mark.parametrize("twin", ["chair_03.jpg", "chair_03.PNG", "Chair_03.png", "chair_03.JPEG"])
+def test_56_photo_names_that_differ_by_case_or_extension(twin: str, build: Build, refuses: Any) -> None:
+    root = build(standard())
+    path = root / "photo" / twin
+    if path.exists():
+        pytest.skip("this file system does not tell the two names apart")
+    path.write_bytes(b"x")
+    with refuses(DataError, rf"1 photo names differ only by case or extension, .*{twin}"):
+        qmul(root)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPG", "jpeg"])
+def test_photos_may_be_jpeg(suffix: str, build: Build) -> None:
+    root = build(standard())
+    png = root / "photo" / "chair_03.png"
+    Image.open(png).save(png.with_suffix(f".{suffix}"), "JPEG")
+    png.unlink()
+    assert qmul(root, validation=4).photo("chair_03").shape == (3, 4, 3)
+
+
+def test_photos_are_read_when_asked_for(build: Build, refuses: Any) -> None:
+    root = build(standard())
+    (root / "photo" / "chair_03.png").write_bytes(b"no picture")
+    data = qmul(root, validation=4)
+    with refuses(FormatError, r"chair_03\.png"):
+        data.photo("chair_03")
+    with refuses(ConfigError, "unknown photo 'chair_3'"):
+        data.photo("chair_3")
+    assert pickle.loads(pickle.dumps(data.photo))("chair_04").shape == (3, 4, 3), "worker processes need it"
+
+
+# -- editions -------------------------------------------------------------------------------------------
+
+
+def test_192_another_edition_is_reported_or_refused(build: Build, refuses: Any) -> None:
+    root = build(standard(), name="ChairV2")
+    assert (
+        qmul(root, validation=4)
+        .report["edition"]
+        .startswith("differs from the published ChairV2: 60 train sketches instead of 952, 15 test")
+    )
+    with refuses(DataError, r"ChairV2_Coordinate: differs from the published ChairV2"):
+        qmul(root, edition="ChairV2")
+
+
+def test_192_the_demanded_edition(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"train_sketches": 60, "test_sketches": 15, "train_photos": 20, "test_photos": 5}
+    monkeypatch.setitem(EDITIONS, "ToyV2", counts)
+    assert qmul(build(standard()), validation=4, edition="ToyV2").report["edition"] == "as published"
+
+
+@pytest.mark.data
+def test_the_released_chair_v2(chair_v2: Path) -> None:
+    data = qmul(chair_v2, edition="ChairV2")
+    report = data.report
+    assert data.name == "ChairV2"
+    assert {name: len(data.split(name).photos) for name in SPLITS} == {
+        "train": 250,
+        "validation": 50,
+        "test": 100,
+    }
+    assert len(data.split("test").sketches) == 323
+    assert len(data.split("train").sketches) + len(data.split("validation").sketches) == 952
+    assert report["duplicate_sketches"]["count"] == 1
+    assert report["zero_length_segments"] == 2
+    for what in ("photos_without_sketch", "duplicate_photos"):
+        assert report[what]["count"] == 0
+    assert data.photo(data.split("test").photos[0]).shape == (256, 256, 3)
