@@ -29,7 +29,7 @@ from sketchless.envs.core import Core
 from sketchless.envs.ranking import m_at_a, m_at_b
 
 from .batch import Batch, advantages, average
-from .checkpoint import ground, load_agent, save_agent
+from .checkpoint import load_agent, save_agent, training_fingerprint
 from .config import AgentConfig
 from .policy import gaussian_entropy, gaussian_kl, gaussian_log_prob, make_policy
 
@@ -40,7 +40,7 @@ class Best:
 
     m_at_b: float = -math.inf
     timesteps: int = 0
-    looks: int = 0  # without improvement
+    stale_evals: int = 0  # evaluations without improvement
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -213,7 +213,7 @@ class Agent:
         """
         if total_timesteps <= 0:
             raise ConfigError(f"total_timesteps={total_timesteps}: must be above 0")
-        self._begin_on(ground(self.core), reset_num_timesteps)
+        self._begin_on(training_fingerprint(self.core), reset_num_timesteps)
         if reset_num_timesteps:
             self.num_timesteps = self.n_updates = 0
             self._best, self.history = Best(), []
@@ -222,7 +222,7 @@ class Agent:
         callback.init_callback(self)
         callback.on_training_start(locals(), globals())
         if self._validation is not None and not self.history:
-            self._look()
+            self._evaluate()
         with Progress(disable=not progress_bar) as bar:
             task = bar.add_task(self.name, total=total_timesteps, completed=self.num_timesteps)
             going = all(callback.on_step() for _ in self.prepare())
@@ -234,7 +234,7 @@ class Agent:
                 logged = self._update_or_undo(batch)
                 self.n_updates += 1
                 if self._validation is not None and self.n_updates % self.config.eval_every == 0:
-                    self._look()
+                    self._evaluate()
                 self.logger.record(
                     "time/fps", int((self.num_timesteps - before) / max(time.perf_counter() - start, 1e-9))
                 )
@@ -244,7 +244,7 @@ class Agent:
                 bar.update(task, completed=self.num_timesteps)
         # A callback that says stop in the very update that spends the budget interrupts nothing.
         if (going or self.num_timesteps >= total_timesteps) and self._validation is not None:
-            self._look()
+            self._evaluate()
             self.policy.load_state_dict(self._best.weights)
         callback.on_training_end()
         return self
@@ -376,7 +376,7 @@ class Agent:
 
     # Validation and log ----------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _evaluate(self) -> None:
         """Validate the mean action and remember the best policy."""
         assert self._validation is not None
         area_a, area_b = self.validate(self._validation)
@@ -384,7 +384,7 @@ class Agent:
             weights = {k: v.detach().clone() for k, v in self.policy.state_dict().items()}
             self._best = Best(area_b, self.num_timesteps, 0, weights)
         else:
-            self._best.looks += 1
+            self._best.stale_evals += 1
         look = {"timesteps": self.num_timesteps, "val_m_at_a": area_a, "val_m_at_b": area_b}
         self.history.append(look if math.isnan(self.last_reward) else look | {"reward": self.last_reward})
         self.logger.record("eval/m_at_a", area_a)
@@ -402,7 +402,7 @@ class Agent:
         return Core(bank.to(self.device), "inv-rank", self.core.mode, self.core.observation, self.core.scale)
 
     def _stalled(self) -> bool:
-        return bool(0 < self.config.patience <= self._best.looks)
+        return bool(0 < self.config.patience <= self._best.stale_evals)
 
     @torch.no_grad()
     def _log(self, batch: Batch, logged: dict[str, float], log_interval: int) -> None:

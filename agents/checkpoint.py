@@ -35,7 +35,7 @@ def save_agent(agent: Any, path: str | os.PathLike[str]) -> None:
         "core": _kind(agent),
         "counters": {"timesteps": agent.num_timesteps, "updates": agent.n_updates, "budget": agent._budget},
         "numbers": agent.numbers,
-        "best": {"m_at_b": best.m_at_b, "timesteps": best.timesteps, "looks": best.looks} if best.weights else None,
+        "best": _best_meta(best),
         "last_reward": None if math.isnan(agent.last_reward) else agent.last_reward,
         "history": agent.history,
         "trained_on": agent._trained_on,
@@ -78,6 +78,7 @@ def load_agent(cls: Any, path: str | os.PathLike[str], env: Any, validation: Any
             best = _numbers("best", meta["best"], {"m_at_b": float, "timesteps": int, "looks": int})
             weights = _part(tensors, "best/")
             _same(weights, agent.policy.state_dict())
+            best["stale_evals"] = best.pop("looks")  # its name in files
             agent._best = type(agent._best)(**best, weights={k: v.to(agent.device) for k, v in weights.items()})
     except ConfigError as error:
         raise CheckpointError(f"{path}: cannot be used here: {error}") from error
@@ -89,7 +90,7 @@ def load_agent(cls: Any, path: str | os.PathLike[str], env: Any, validation: Any
     return agent
 
 
-def ground(core: Any) -> str:
+def training_fingerprint(core: Any) -> str:
     """What an agent trains on, in words that differ where the drawings, the photos, the head or the reward do."""
     bank = core.bank
     names = [bank.sketch_ids, bank.photo_ids, dict(bank.provenance)]
@@ -97,16 +98,16 @@ def ground(core: Any) -> str:
     for tensor in (bank.lengths, bank.targets, bank.gallery, bank.weight, bank.bias):
         sums = zlib.crc32(tensor.cpu().contiguous().numpy().data, sums)
     size = f"{len(bank)} drawings, {len(bank.photo_ids)} photos"
-    return f"bank {sums:08x} ({bank.split}, {size}) with reward {core.reward.name} ({_worth(core):08x})"
+    return f"bank {sums:08x} ({bank.split}, {size}) with reward {core.reward.name} ({_reward_checksum(core):08x})"
 
 
-def _worth(core: Any) -> int:
+def _reward_checksum(core: Any) -> int:
     """Checksum of what the reward pays: two of one name may differ in their weights."""
     reward = core.reward
     paid = [reward.table(core.n_photos, core.device)]
     if reward.trajectory is not None:
         tau = torch.linspace(0, 1, 5, dtype=torch.float64, device=core.device)
-        paid.append(reward.steadiness(*torch.meshgrid(tau, tau, indexing="ij")))
+        paid.append(reward.trajectory_reward(*torch.meshgrid(tau, tau, indexing="ij")))
     sums = int(reward.tau_normalized)
     for tensor in paid:
         sums = zlib.crc32(tensor.cpu().contiguous().numpy().data, sums)
@@ -120,7 +121,7 @@ def _queue(agent: Any, queue: Tensor, trained_on: Any) -> tuple[Tensor, str | No
     if not isinstance(trained_on, str | None):
         raise ValueError(f"trained_on is {trained_on!r}, no text; use an earlier file")
     if bool((queue >= len(agent.core.bank)).any()):
-        if trained_on == ground(agent.core):
+        if trained_on == training_fingerprint(agent.core):
             raise ValueError(f"queue holds drawings beyond the {len(agent.core.bank)} of the bank; use an earlier file")
         trained_on = trained_on or "a bank of more drawings"  # files of version 0.1 do not say which
     return queue.to(agent.device), trained_on
@@ -156,6 +157,12 @@ def _same(found: dict[str, Tensor], like: dict[str, Tensor]) -> None:
             raise ValueError(
                 f"{name} is {tuple(tensor.shape)}, not finite {tuple(like[name].shape)}; use an earlier file"
             )
+
+
+def _best_meta(best: Any) -> dict[str, Any] | None:
+    if not best.weights:
+        return None
+    return {"m_at_b": best.m_at_b, "timesteps": best.timesteps, "looks": best.stale_evals}
 
 
 def _kind(agent: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ ADVANTAGES = ("reward", "batch-mean", "group")
 SCHEDULES = ("constant", "linear", "cosine")
 
 
-MOST, MOST_SEED = 1e9, 2**63 - 1  # of a setting
+MAX_VALUE, MAX_SEED = 1e9, 2**63 - 1  # of a setting
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class AgentConfig:
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         for name in ("learning_rate", "episodes", "samples", "max_grad_norm", "eval_every", *self._positive):
-            if not 0 < getattr(self, name) <= MOST:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be a number above 0, {MOST:.0e} at most")
+            if not 0 < getattr(self, name) <= MAX_VALUE:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be a number above 0, {MAX_VALUE:.0e} at most")
         for name in ("weight_decay", "patience", "seed", *self._not_negative):
-            most = MOST_SEED if name == "seed" else MOST
+            most = MAX_SEED if name == "seed" else MAX_VALUE
             if not 0 <= getattr(self, name) <= most:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be a number of 0 or more, {most:.3g} at most")
         for f in fields(self):
@@ -69,10 +69,10 @@ class AgentConfig:
                 raise ConfigError(f"{f.name}={getattr(self, f.name)}: this agent does not read it; leave it out")
         if self.advantage == "group" and "advantage" not in self._unread and self.samples < 2:
             raise ConfigError("samples=1: the group advantage needs two samples of a state or more")
-        if self.mean_norm is not None and not 0 < self.mean_norm <= MOST:
-            raise ConfigError(f"mean_norm={self.mean_norm}: must be a number above 0, {MOST:.0e} at most, or None")
-        if not -MOST <= self.init_log_std <= MOST:
-            raise ConfigError(f"init_log_std={self.init_log_std}: must be finite, {MOST:.0e} at most")
+        if self.mean_norm is not None and not 0 < self.mean_norm <= MAX_VALUE:
+            raise ConfigError(f"mean_norm={self.mean_norm}: must be a number above 0, {MAX_VALUE:.0e} at most, or None")
+        if not -MAX_VALUE <= self.init_log_std <= MAX_VALUE:
+            raise ConfigError(f"init_log_std={self.init_log_std}: must be finite, {MAX_VALUE:.0e} at most")
 
     _positive: ClassVar[tuple[str, ...]] = ()  # further settings that must be above 0
     _not_negative: ClassVar[tuple[str, ...]] = ()  # ... that must be 0 or more

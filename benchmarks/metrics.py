@@ -157,8 +157,8 @@ def _tied(core: Core, actions: Tensor) -> float:
     """Share of the frames whose own photo ties with another, under actions [N, T, d]."""
     targets, ties = core.bank.targets.unsqueeze(1), 0
     for t in range(core.n_steps):
-        nearness = similarity(core.refine(core.base[:, t], actions[:, t]), core.gallery)  # [N, G]
-        tied = (nearness == nearness.gather(1, targets)).sum(dim=1) > 1
+        similarities = similarity(core.refine(core.base[:, t], actions[:, t]), core.gallery)  # [N, G]
+        tied = (similarities == similarities.gather(1, targets)).sum(dim=1) > 1
         ties += int((tied & (core.bank.lengths > t)).sum())
     return ties / int(core.bank.lengths.sum())
 

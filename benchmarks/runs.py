@@ -27,7 +27,7 @@ from sketchless.datasets.errors import CheckpointError, ConfigError, ResourceErr
 from sketchless.datasets.files import write_json
 from sketchless.encoders.bank import EpisodeBank, bank_splits
 
-MOST_SEED, MOST_SEEDS = 1 << 63, 10_000
+MAX_SEED, MAX_SEEDS = 1 << 63, 10_000
 _PACKAGES = ("sketchless", "torch", "gymnasium", "stable-baselines3", "numpy", "scipy", "numba")
 
 
@@ -120,8 +120,8 @@ def parse_seeds(text: str) -> list[int]:
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ConfigError(f"seeds {text!r}: give numbers and ranges such as 0-9 or 0,2,5")
         span = range(int(first), int(last or first) + 1)
-        if span.stop > MOST_SEED or len(span) > MOST_SEEDS:
-            raise ConfigError(f"seeds {text!r}: want seeds below 2^63, {MOST_SEEDS:,} at most")
+        if span.stop > MAX_SEED or len(span) > MAX_SEEDS:
+            raise ConfigError(f"seeds {text!r}: want seeds below 2^63, {MAX_SEEDS:,} at most")
         seeds += span
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"seeds {text!r}: {'a seed stands there twice' if seeds else 'the range is empty'}")

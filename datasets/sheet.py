@@ -20,7 +20,7 @@ GUTTER = 10  # pixels between pictures
 LABEL = 16  # pixels under each picture for its id
 BLOCK_GAP = 34  # pixels between columns
 FINER = 3  # supersampling of the ink
-MOST_SKETCHES = 3  # beside one photo
+MAX_SKETCHES = 3  # beside one photo
 
 INK, GREY, RULE = (28, 28, 34), (125, 125, 132), (232, 232, 236)
 
@@ -89,7 +89,7 @@ def _blocks(part: Split, most: int, rng: np.random.Generator) -> list[_Block]:
             _Block(
                 part.photos[target],
                 _short(part.photos[target]),
-                np.flatnonzero(part.targets == target)[:MOST_SKETCHES].tolist(),
+                np.flatnonzero(part.targets == target)[:MAX_SKETCHES].tolist(),
             )
             for target in chosen
         ]
@@ -97,7 +97,7 @@ def _blocks(part: Split, most: int, rng: np.random.Generator) -> list[_Block]:
     blocks = []
     for category in np.sort(rng.permutation(np.unique(sketches))[:most]).tolist():
         shown = rng.permutation(np.flatnonzero(photos == category))
-        beside = rng.permutation(np.flatnonzero(sketches == category))[:MOST_SKETCHES]
+        beside = rng.permutation(np.flatnonzero(sketches == category))[:MAX_SKETCHES]
         blocks.append(_Block(part.photos[shown[0]] if len(shown) else None, category, beside.tolist()))
     return blocks
 

@@ -40,7 +40,7 @@ class Terms(NamedTuple):
     """What one step pays, by part."""
 
     local: Tensor  # float64 [B], for the rank of this step
-    trajectory: Tensor  # float64 [B], for the steadiness around the previous step
+    trajectory: Tensor  # float64 [B], the trajectory reward around the previous step
 
 
 class Transition(NamedTuple):
@@ -117,7 +117,7 @@ class Core:
         # Rounding may carry a coordinate of a unit vector out of the box.
         low, high = frames.aminmax()
         self.frames = frames if low >= -1 and high <= 1 else frames.clamp(-1, 1)
-        self._worth = self.reward.table(self.n_photos, self.device)  # of rank r at r - 1
+        self._reward_table = self.reward.table(self.n_photos, self.device)  # of rank r at r - 1
 
     @property
     def n_photos(self) -> int:
@@ -184,15 +184,15 @@ class Core:
         """
         self._check_actions(action, (len(state.step), self.action_dim))
         embedding = self.refine(self._at(self.base, state), action)
-        nearness, rank = self._rank(embedding, self.bank.targets[state.sketch])
-        terms, order, tau = self._pay(state, nearness, rank)
+        similarities, rank = self._rank(embedding, self.bank.targets[state.sketch])
+        terms, order, tau = self._pay(state, similarities, rank)
         last = self.bank.lengths[state.sketch] - 1
         following = state._replace(
             step=torch.minimum(state.step + 1, last),
             ranking=order,
             tau=tau,
         )
-        return Transition(following, terms.local + terms.trajectory, state.step >= last, rank, terms, nearness)
+        return Transition(following, terms.local + terms.trajectory, state.step >= last, rank, terms, similarities)
 
     # Whole episodes at once ------------------------------------------------------------------------------
 
@@ -225,18 +225,18 @@ class Core:
         self._check_actions(actions, (len(self._rows(sketches)), steps, self.action_dim))
         targets = self.bank.targets[sketches].unsqueeze(1).expand(-1, steps)
         valid = torch.arange(steps, device=self.device) < self.bank.lengths[sketches].unsqueeze(1)  # [B, T]
-        nearness, rank = self._rank(
+        similarities, rank = self._rank(
             self.refine(self.base.index_select(0, sketches), actions), targets
         )  # [B, T, G] and [B, T]
         rank = rank * valid
-        local = self._worth[rank.clamp_min(1) - 1] * valid
+        local = self._reward_table[rank.clamp_min(1) - 1] * valid
         trajectory = torch.zeros_like(local)
         tau = torch.zeros(len(sketches), steps - 1, dtype=torch.float64, device=self.device)
         if self.reward.trajectory is not None and steps > 1:
-            tau = tau_along(nearness, self.reward.tau_normalized) * valid[:, 1:]
+            tau = tau_along(similarities, self.reward.tau_normalized) * valid[:, 1:]
             place = slice(1, -1) if credit == "aligned" else slice(2, None)
             about = torch.arange(2, steps, device=self.device)  # from 1
-            trajectory[:, place] = self._steadiness(tau[:, :-1], tau[:, 1:], valid[:, 2:], sketches, about)
+            trajectory[:, place] = self._trajectory_reward(tau[:, :-1], tau[:, 1:], valid[:, 2:], sketches, about)
         return Score(rank, tau, local + trajectory, local, trajectory, valid)
 
     # Parts -----------------------------------------------------------------------------------------------
@@ -255,8 +255,8 @@ class Core:
     def _check_photos(self, gallery: ShardedGallery) -> None:
         """In another order the ranks would be those of other photos."""
         row = self.bank.targets.unique()
-        nearness = gallery.nearness(self.gallery[row], row)
-        for wrong in row[nearness < 1 - 1e-6][:1].tolist():  # float16 is off by 1e-7
+        similarities = gallery.similarity(self.gallery[row], row)
+        for wrong in row[similarities < 1 - 1e-6][:1].tolist():  # float16 is off by 1e-7
             photo = self.bank.photo_ids[wrong]
             raise ConfigError(
                 f"gallery row {wrong} is not the bank's photo {photo!r}: begin with the bank's photos in order"
@@ -291,25 +291,29 @@ class Core:
         """Similarities [..., G], or [..., 0] of a gallery in parts, and ranks [...]."""
         if self.parts is not None:
             return embedding[..., :0], self.parts.rank(embedding, target)
-        nearness = similarity(embedding, self.gallery)
-        return nearness, count_rank(nearness, target)
+        similarities = similarity(embedding, self.gallery)
+        return similarities, count_rank(similarities, target)
 
     def _at(self, table: Tensor, state: State) -> Tensor:
         """Rows [B, ...] of a table [N, T, ...] for the frames on show; quicker than table[sketch, step]."""
         return table.flatten(0, 1).index_select(0, state.sketch * table.shape[1] + state.step)
 
-    def _pay(self, state: State, nearness: Tensor, rank: Tensor) -> tuple[Terms, Tensor, Tensor]:
+    def _pay(self, state: State, similarities: Tensor, rank: Tensor) -> tuple[Terms, Tensor, Tensor]:
         """What the step pays, its list and the distance of that from the list before."""
-        local = self._worth[rank - 1]
+        local = self._reward_table[rank - 1]
         if self.reward.trajectory is None:
             return Terms(local, torch.zeros_like(local)), state.ranking, state.tau
-        order, tau = ranking_after(state.ranking, nearness, self.reward.tau_normalized)
+        order, tau = ranking_after(state.ranking, similarities, self.reward.tau_normalized)
         # The part about step t-1 needs tau(L_{t-2}, L_{t-1}) and tau(L_{t-1}, L_t): first paid at step three.
-        return Terms(local, self._steadiness(state.tau, tau, state.step >= 2, state.sketch, state.step)), order, tau
+        return (
+            Terms(local, self._trajectory_reward(state.tau, tau, state.step >= 2, state.sketch, state.step)),
+            order,
+            tau,
+        )
 
-    def _steadiness(self, before: Tensor, after: Tensor, where: Tensor, sketch: Tensor, about: Tensor) -> Tensor:
+    def _trajectory_reward(self, before: Tensor, after: Tensor, where: Tensor, sketch: Tensor, about: Tensor) -> Tensor:
         """The trajectory part float64 [B, ...] `where` it is due, else 0, of sketches [B], for steps `about` [...]."""
-        paid = torch.where(where, self.reward.steadiness(before, after), 0.0)
+        paid = torch.where(where, self.reward.trajectory_reward(before, after), 0.0)
         fine, fault = torch.isfinite(paid).all(), f"reward {self.reward.name!r}: its trajectory part is NaN or infinite"
         if paid.device.type != "cpu":
             torch._assert_async(fine, fault)

@@ -53,7 +53,7 @@ class RewardScheme:
             raise ConfigError(f"reward {self.name!r} is NaN or infinite for rank {int(broken[0])} of {size}")
         return paid
 
-    def steadiness(self, before: Tensor, after: Tensor) -> Tensor:
+    def trajectory_reward(self, before: Tensor, after: Tensor) -> Tensor:
         """The trajectory part float64 [...] for rank distances float64 [...], which may not be finite.
 
         Raises:

@@ -33,7 +33,7 @@ Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Finals(Sequence[dict[str, Any]]):
+class StepInfos(Sequence[dict[str, Any]]):
     """What one step ended: tensors [B] on the device that count where `done`, and B infos as `SketchVecEnv` gives them.
 
     The infos are made when first looked at: a rollout that never looks pays nothing for them.
@@ -156,7 +156,7 @@ class SketchVecEnv(VecEnv):
         self._returns = torch.zeros_like(self._returns)
         return self.core.observe(self._state)
 
-    def step_tensor(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, Finals]:
+    def step_tensor(self, actions: Any) -> tuple[Tensor, Tensor, Tensor, StepInfos]:
         """One step everywhere.
 
         Args:
@@ -180,7 +180,7 @@ class SketchVecEnv(VecEnv):
         ended, after = outcome.terminated, outcome.state
         returns, lengths = self._returns + outcome.reward, self._state.step + 1
         seconds = time.monotonic() - self._began
-        finals = Finals(ended, returns, lengths, outcome.rank, outcome.terms, seconds, self.core, after)
+        finals = StepInfos(ended, returns, lengths, outcome.rank, outcome.terms, seconds, self.core, after)
         self._state = self.core.next_episode(after, ended)
         self._returns = returns.masked_fill(ended, 0)
         return self.core.observe(self._state), outcome.reward, ended, finals

@@ -90,7 +90,7 @@ class ShardedGallery:
             count[some] += (near >= own[some]).sum(dim=1)
         return self._add(count).reshape(target.shape)
 
-    def nearness(self, queries: Tensor, target: Tensor) -> Tensor:
+    def similarity(self, queries: Tensor, target: Tensor) -> Tensor:
         """How near each query is to its own photo: similarity float64 [...]. Arguments and errors as `rank`."""
         return self._own(self._flat(queries), queries, target).reshape(target.shape)
 

@@ -42,7 +42,7 @@ RULES = {
     "reward repeats": "the same ranks or taus are paid the same every time",
     "reward elementwise": "what a rank is paid does not depend on what else is asked about, nor on the order",
     "reward order": "a nearer rank is never paid less",
-    "reward steadiness": "the trajectory part is never above 0 and never grows with the second tau",
+    "reward trajectory": "the trajectory part is never above 0 and never grows with the second tau",
     # check_causal, check_agent
     "actions": "a policy answers one frame or a batch by one finite action each, in the action space if it has one",
     "repeats": "the same frames are answered by the same actions every time",
@@ -285,7 +285,7 @@ def check_reward(reward: str | Local | RewardScheme, sizes: Sequence[int] = (2, 
             pairs = torch.cartesian_prod(taus, taus).unbind(1)
             paid = _paid("for a trajectory", scheme.trajectory, *pairs).view(9, 9)  # [before, after]
             steady = (paid <= 0).all() and (paid.diff(dim=1) <= 0).all()
-            _require(steady, "reward steadiness", f"taus up to {most:g} are paid {paid.tolist()}")
+            _require(steady, "reward trajectory", f"taus up to {most:g} are paid {paid.tolist()}")
 
 
 def _paid(where: str, part: Callable[..., Any], *asked: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from sketchless.datasets.errors import ConfigError
 
 from ..agent import Agent
 from ..batch import Batch
-from ..config import MOST, AgentConfig
+from ..config import MAX_VALUE, AgentConfig
 from .on_device import HostView
 
 
@@ -50,8 +50,8 @@ class CriticConfig(AgentConfig):
         super().__post_init__()
         if not 0 <= self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
             raise ConfigError(f"gamma={self.gamma}, gae_lambda={self.gae_lambda}: must lie in 0..1")
-        if not all(0 < width <= MOST for width in self.critic):
-            raise ConfigError(f"critic={self.critic}: widths must be above 0, {MOST:.0e} at most")
+        if not all(0 < width <= MAX_VALUE for width in self.critic):
+            raise ConfigError(f"critic={self.critic}: widths must be above 0, {MAX_VALUE:.0e} at most")
 
 
 class CriticPolicy(ActorCriticPolicy):

@@ -38,11 +38,11 @@ class Cell:
 
 
 class Outcome(NamedTuple):
-    """How a cell ended: `state` is done, stopped or failed; a failure has one `line`; `scarce`: memory or disk."""
+    """How a cell ended: `state` is done, stopped or failed; a failure has one `line`, and may be `out_of_resources`."""
 
     state: str
     line: str = ""
-    scarce: bool = False
+    out_of_resources: bool = False
 
 
 def experiment(cell: Cell) -> Callable[[dict[str, Any], Path, Progress], Mapping[str, Any]]:
@@ -87,30 +87,30 @@ def perform(cell: Cell, folder: Path, progress: Progress) -> Outcome:
         except KeyboardInterrupt:
             return Outcome("stopped")
         except BaseException as error:  # SystemExit too: a cell must not end its worker
-            scarce = isinstance(error, ResourceError) or out_of_memory(error)
-            return _failed(home, f"{type(error).__name__}: {error}", traceback.format_exc(), scarce)
+            out_of_resources = isinstance(error, ResourceError) or out_of_memory(error)
+            return _failed(home, f"{type(error).__name__}: {error}", traceback.format_exc(), out_of_resources)
 
 
-def _failed(home: Path, line: str, text: str, scarce: bool) -> Outcome:
+def _failed(home: Path, line: str, text: str, out_of_resources: bool) -> Outcome:
     """Put a failure on record; `line` is cut to its first line."""
     with contextlib.suppress(SketchlessError), replacing(home / "error.txt") as temporary:
         temporary.write_text(text + "\n", encoding="utf-8", errors="replace")
-    return Outcome("failed", line.strip().partition("\n")[0], scarce)
+    return Outcome("failed", line.strip().partition("\n")[0], out_of_resources)
 
 
-def seldom(tell: Callable[[float, str], bool]) -> Progress:
-    """`tell` as a `Progress` that experiments may call as often as they like."""
+def throttle(send: Callable[[float, str], bool]) -> Progress:
+    """`send` as a `Progress` that experiments may call as often as they like."""
     last, stop = -math.inf, False
 
     def progress(share: float, note: str) -> bool:
         nonlocal last, stop
         if time.monotonic() - last >= SECONDS_BETWEEN_NOTES:
-            stop, last = tell(float(share), note), time.monotonic()
+            stop, last = send(float(share), note), time.monotonic()
         return stop
 
     return progress
 
 
-def lost(home: Path, line: str, text: str) -> Outcome:
+def crashed(home: Path, line: str, text: str) -> Outcome:
     """The outcome of a cell whose process ended without a word."""
-    return Outcome("done") if (home / "result.json").exists() else _failed(home, line, text, scarce=True)
+    return Outcome("done") if (home / "result.json").exists() else _failed(home, line, text, out_of_resources=True)

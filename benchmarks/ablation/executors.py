@@ -1,6 +1,6 @@
 """Where the cells of a grid run: processes of this machine, or a Ray cluster.
 
-An executor carries out cells, tells the board of each, and comes back when all have ended or a signal came.
+An executor carries out cells, tells the progress of each, and comes back when all have ended or a signal came.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import torch
 from sketchless.datasets.errors import ConfigError, ResourceError
 
 from ..runs import StopSignal
-from .cells import Cell, Outcome, lost, perform, seldom
-from .progress import Board
+from .cells import Cell, Outcome, crashed, perform, throttle
+from .progress import GridProgress
 
 RETRIES_ON_A_CLUSTER = 5
 """How often Ray starts a cell again whose node or process was lost."""
@@ -59,7 +59,7 @@ class _Worker:
         self.give(cell)
 
     def give(self, cell: Cell | None) -> None:
-        """Have it run a cell; None sends it home."""
+        """Have it run a cell; None ends it."""
         self.cell = cell
         self._send(cell)
 
@@ -71,58 +71,58 @@ class _Worker:
             if not self._ready:
                 self.process.kill()
 
-    def hear(self, board: Board) -> bool:
+    def poll(self, progress: GridProgress) -> bool:
         """Take in what it has told. False when it is dead."""
         alive = self.process.is_alive()  # asked first: then all that it told before its end is there
         with contextlib.suppress(EOFError, OSError):
             while self.pipe.poll():
-                self._take(self.pipe.recv(), board)
+                self._take(self.pipe.recv(), progress)
         if self.cell and not alive:
             code = self.process.exitcode or 0
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
             line = f"its process ended {how}; if memory ran out, use fewer workers"
             home = self._folder / self.cell.id
-            board.ended(self.cell.id, Outcome("stopped") if self._stopping else lost(home, line, line))
+            progress.ended(self.cell.id, Outcome("stopped") if self._stopping else crashed(home, line, line))
             self.cell = None
         return alive
 
-    def _take(self, told: Outcome | tuple[float, str], board: Board) -> None:
+    def _take(self, told: Outcome | tuple[float, str], progress: GridProgress) -> None:
         self._ready = True
         if self.cell and isinstance(told, Outcome):
-            board.ended(self.cell.id, told)
+            progress.ended(self.cell.id, told)
             self.cell = None
         elif self.cell:
-            board.running(self.cell.id, *told)
+            progress.running(self.cell.id, *told)
 
     def _send(self, message: Any) -> None:
-        with contextlib.suppress(OSError):  # a dead worker is noticed by `hear`
+        with contextlib.suppress(OSError):  # a dead worker is noticed by `poll`
             self.pipe.send(message)
 
 
-def _local(todo: Sequence[Cell], folder: Path, workers: int, _gpus: float, board: Board) -> None:
+def _local(todo: Sequence[Cell], folder: Path, n_workers: int, _gpus: float, progress: GridProgress) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(cores // workers, 1)
-    waiting, crew, home = deque(todo), list[_Worker](), list[_Worker]()
+    threads = max(cores // n_workers, 1)
+    waiting, workers, idle = deque(todo), list[_Worker](), list[_Worker]()
     try:
         with StopSignal() as stop:
-            while waiting or crew:
-                crew = [worker for worker in crew if worker.hear(board)]
+            while waiting or workers:
+                workers = [worker for worker in workers if worker.poll(progress)]
                 if stop.asked:
                     waiting.clear()
-                    for worker in crew:
+                    for worker in workers:
                         worker.stop()
-                for worker in [worker for worker in crew if not worker.cell]:
+                for worker in [worker for worker in workers if not worker.cell]:
                     worker.give(waiting.popleft() if waiting else None)
                     if not worker.cell:
-                        crew.remove(worker)
-                        home.append(worker)
-                while waiting and len(crew) < workers:
-                    crew.append(_Worker(waiting.popleft(), folder, threads))
-                connection.wait([worker.pipe for worker in crew], timeout=0.2)
-            for worker in home:
+                        workers.remove(worker)
+                        idle.append(worker)
+                while waiting and len(workers) < n_workers:
+                    workers.append(_Worker(waiting.popleft(), folder, threads))
+                connection.wait([worker.pipe for worker in workers], timeout=0.2)
+            for worker in idle:
                 worker.process.join(timeout=5)
     finally:
-        for worker in (*crew, *home):
+        for worker in (*workers, *idle):
             worker.process.kill()
             worker.process.join()
 
@@ -149,7 +149,7 @@ def _work(pipe: connection.Connection, runner: int, folder: Path, threads: int) 
         except (EOFError, OSError):  # the runner is dead, and another may take its place any moment
             os._exit(1)
 
-    def tell(message: Any) -> bool:
+    def send(message: Any) -> bool:
         try:
             pipe.send(message)
         except OSError:
@@ -158,21 +158,21 @@ def _work(pipe: connection.Connection, runner: int, folder: Path, threads: int) 
 
     threading.Thread(target=listen, daemon=True).start()
     while (cell := inbox.get()) is not None:
-        tell(perform(cell, folder, seldom(lambda share, note: tell((share, note)))))
+        send(perform(cell, folder, throttle(lambda share, note: send((share, note)))))
 
 
-class _Desk:
-    """On a cluster: what the cells tell, and whether they are to stop."""
+class Mailbox:
+    """On a cluster: what the cells send, and whether they are to stop."""
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[float, str]] = {}
         self._stop = False
 
-    def tell(self, cell: str, share: float, note: str) -> bool:
+    def send(self, cell: str, share: float, note: str) -> bool:
         self._told[cell] = share, note
         return self._stop
 
-    def hear(self, stop: bool) -> dict[str, tuple[float, str]]:
+    def poll(self, stop: bool) -> dict[str, tuple[float, str]]:
         self._stop, told, self._told = stop, self._told, {}
         return told
 
@@ -204,7 +204,7 @@ def _cluster() -> Iterator[Any]:
         ray.shutdown()
 
 
-def _ray(todo: Sequence[Cell], folder: Path, _workers: int, gpus: float, board: Board) -> None:
+def _ray(todo: Sequence[Cell], folder: Path, _workers: int, gpus: float, progress: GridProgress) -> None:
     folder = folder.resolve()
     with _cluster() as ray, contextlib.ExitStack() as stack:
         if gpus > ray.cluster_resources().get("GPU", 0.0) or (gpus > 1 and gpus % 1):
@@ -212,39 +212,41 @@ def _ray(todo: Sequence[Cell], folder: Path, _workers: int, gpus: float, board: 
         here = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=True
         )
-        desk = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(_Desk).remote()
+        mailbox = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(
+            Mailbox
+        ).remote()
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES_ON_A_CLUSTER)(_on_node)
         path = [os.path.abspath(entry) for entry in sys.path]
-        refs = {task.remote(cell, folder, desk, path, os.getcwd()): cell.id for cell in todo}
+        refs = {task.remote(cell, folder, mailbox, path, os.getcwd()): cell.id for cell in todo}
         stack.callback(lambda: [ray.cancel(ref, force=True) for ref in refs])
         stop = stack.enter_context(StopSignal())
         while refs:
             ended, _ = ray.wait(list(refs), num_returns=len(refs), timeout=0.5)
-            for cell, told in ray.get(desk.hear.remote(stop.asked)).items():
-                board.running(cell, *told)
+            for cell, told in ray.get(mailbox.poll.remote(stop.asked)).items():
+                progress.running(cell, *told)
             for ref in ended:
                 cell = refs.pop(ref)
                 try:
                     outcome = ray.get(ref)
                 except ray.exceptions.RayError as error:
-                    outcome = lost(folder / cell, f"{type(error).__name__}: {error}", str(error))
-                board.ended(cell, outcome)
+                    outcome = crashed(folder / cell, f"{type(error).__name__}: {error}", str(error))
+                progress.ended(cell, outcome)
 
 
-def _on_node(cell: Cell, folder: Path, desk: Any, path: Sequence[str], where: str) -> Outcome:
+def _on_node(cell: Cell, folder: Path, mailbox: Any, path: Sequence[str], where: str) -> Outcome:
     """A cell on a node of the cluster."""
     ray = importlib.import_module("ray")
     sys.path += [entry for entry in path if entry not in sys.path]
     os.chdir(where)
     torch.set_num_threads(1)
 
-    def tell(share: float, note: str) -> bool:
+    def send(share: float, note: str) -> bool:
         try:
-            return bool(ray.get(desk.tell.remote(cell.id, share, note)))
+            return bool(ray.get(mailbox.send.remote(cell.id, share, note)))
         except ray.exceptions.RayError:  # the runner is dead
             return True
 
-    return perform(cell, folder, seldom(tell))
+    return perform(cell, folder, throttle(send))
 
 
 EXECUTORS = {"local": _local, "ray": _ray}

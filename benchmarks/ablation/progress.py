@@ -21,7 +21,7 @@ from .cells import Outcome
 _MARKS = {"done": "[green]✓[/]", "failed": "[red]✗[/]", "stopped": "[yellow]■[/]"}
 
 
-class Board:
+class GridProgress:
     """The state of every cell, shown live on a terminal and else in one line per cell that ends."""
 
     def __init__(self, cells: Sequence[str], finished: Collection[str], console: Console) -> None:
@@ -31,7 +31,7 @@ class Board:
         self._console, self._kept, self._start = console, len(finished), time.monotonic()
         self._live = Live(console=console, get_renderable=self._show) if console.is_terminal else None
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> GridProgress:
         if self._live:
             self._live.start()
         elif self._kept:
@@ -73,7 +73,7 @@ class Board:
         if failed:
             cell, outcome = next(iter(failed.items()))
             file = folder / cell / "error.txt"
-            raise (ResourceError if outcome.scarce else CheckpointError)(
+            raise (ResourceError if outcome.out_of_resources else CheckpointError)(
                 f"cell {cell}: {outcome.line} ({len(failed)} of {cells} cells failed); see {file}; "
                 "the same command runs what failed again"
             )

@@ -15,7 +15,7 @@ from sketchless.datasets.errors import ConfigError, unknown_name
 from ..runs import locked, read_json
 from .cells import Cell, Progress, experiment
 from .executors import EXECUTORS
-from .progress import Board
+from .progress import GridProgress
 
 __all__ = ["Cell", "Progress", "run_cells"]
 
@@ -71,11 +71,11 @@ def run_cells(
             _claim(cell, folder / cell.id)
         finished = {cell.id for cell in cells if (folder / cell.id / "result.json").exists()}
         todo = [cell for cell in cells if cell.id not in finished]
-        board = Board([cell.id for cell in cells], finished, console or Console())
+        progress = GridProgress([cell.id for cell in cells], finished, console or Console())
         if todo:
-            with board:
-                EXECUTORS[executor](todo, folder, workers, gpus, board)
-        board.verdict(folder)
+            with progress:
+                EXECUTORS[executor](todo, folder, workers, gpus, progress)
+        progress.verdict(folder)
         return {cell.id: read_json(folder / cell.id / "result.json") for cell in cells}
 
 

@@ -20,7 +20,7 @@ from sketchless.envs.core import Core
 from ..display.tables import comparison, scores
 from ..metrics import Evaluation, evaluate
 from ..runs import progress_bar, read_json
-from ..zero_shot.encoder_run import Trained
+from ..zero_shot.encoder_run import EncoderRun
 from ..zero_shot.published import ZERO_SHOT
 from ..zero_shot.table import retrieval
 from ..zero_shot.tasks import Retrieval, ways_to_count, zero_shot
@@ -104,7 +104,7 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
 def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
     if config.json is not None and Path(config.json).exists():
         raise ConfigError(f"{config.json}: exists; remove it or name another file")
-    trained = Trained.find(config.target)
+    trained = EncoderRun.find(config.target)
     if trained.learned is None and config.dataset is None:
         raise ConfigError(f"{trained.file}: what it was trained on is not known; give --dataset")
     encoder = load_encoder(trained.file, config.device)
@@ -124,7 +124,7 @@ def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
     return found
 
 
-def _data(task: str, given: str | None, trained: Trained) -> SketchDataset:
+def _data(task: str, given: str | None, trained: EncoderRun) -> SketchDataset:
     """The data set that is asked for, if it is one for the task."""
     name = given or trained.learned
     assert name is not None

@@ -39,7 +39,7 @@ from ..explanation.episode import (
 )
 from ..explanation.pair import Explanation, explain
 from ..explanation.pictures import EpisodePictures, pair_picture
-from ..zero_shot.encoder_run import Trained
+from ..zero_shot.encoder_run import EncoderRun
 
 SHIPPED = Path(banks.__file__).parent / "banks" / "procedural-encoder.safetensors"
 SECONDS, HOLD = 0.8, 3.0  # a frame of the animation and its last one are shown
@@ -106,7 +106,7 @@ def run(config: ExplainConfig, console: Console | None = None) -> Explained:
     """
     console = console or Console()
     _check(config)
-    trained = Trained.find(str(SHIPPED) if config.encoder == "procedural" else config.encoder)
+    trained = EncoderRun.find(str(SHIPPED) if config.encoder == "procedural" else config.encoder)
     encoder = load_encoder(trained.file, config.device)
     model = token_model(encoder)  # before the data set, which takes a while
     dataset = trained.load(config.dataset or trained.dataset or "procedural")
@@ -123,11 +123,11 @@ def run(config: ExplainConfig, console: Console | None = None) -> Explained:
         bank = bank_of_one(encoder, dataset, config.split, drawing, row or 0, config.reveal, config.steps)
         agent = load_agent(config.agent, bank) if config.agent else None
     if search:
-        nearness = last_similarity(encoder, bank, agent)
-        rank = None if true is None else rank_of(nearness, true)
-        best = nearness.argsort(descending=True, stable=True).tolist()[: config.top]
+        similarity = last_similarity(encoder, bank, agent)
+        rank = None if true is None else rank_of(similarity, true)
+        best = similarity.argsort(descending=True, stable=True).tolist()[: config.top]
         shown = best + [true] * (true is not None and true not in best)
-        _say_gallery(console, split, drawing, true, rank, best, nearness.tolist())
+        _say_gallery(console, split, drawing, true, rank, best, similarity.tolist())
     names = [split.photos[i] for i in shown]
     pairs = [explain(encoder, frame, dataset.photo(name), model) for name in names]
     for name, pair in zip(names, pairs, strict=True):
@@ -217,14 +217,14 @@ def _say_gallery(
     true: int | None,
     rank: int | None,
     best: Iterable[int],
-    nearness: list[float],
+    similarity: list[float],
 ) -> None:
-    listed = ", ".join(f"{split.photos[i]} ({nearness[i]:.3f})" for i in best)
+    listed = ", ".join(f"{split.photos[i]} ({similarity[i]:.3f})" for i in best)
     console.print(f"best of {len(split.photos)} photos for {drawing.id}: {listed}")
     if true is None:
         console.print("which photo it depicts is not known")
     else:
-        console.print(f"its own photo, {split.photos[true]} ({nearness[true]:.3f}), has rank {rank}")
+        console.print(f"its own photo, {split.photos[true]} ({similarity[true]:.3f}), has rank {rank}")
 
 
 def _say_pair(console: Console, sketch: str, photo: str, pair: Explanation) -> None:

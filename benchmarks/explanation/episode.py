@@ -133,19 +133,19 @@ def explain_episode(
         frame = birth <= step
         explanation = explain(encoder, frame, photo, model)
         patches, frames = _patch_by_patch(drawing, knots, step, birth, explanation.sketch_attention.shape)
-        nearness = walk.similarity(frames, bank.features[:1, step])  # [patches + 1, G]
+        similarities = walk.similarity(frames, bank.features[:1, step])  # [patches + 1, G]
         walk.go_on()
-        scores = nearness[:, target].tolist()
+        scores = similarities[:, target].tolist()
         last = scores.pop()  # of the frame as a whole, from the bank; the last patch completes it
         if scores:
             scores[-1] = last
         gains = np.diff([before, *scores]).tolist()
         found.append(
             Step(
-                rank=rank_of(nearness[-1], target),
+                rank=rank_of(similarities[-1], target),
                 score=last,
                 gain=last - before,
-                order=nearness[-1].argsort(descending=True, stable=True).tolist(),
+                order=similarities[-1].argsort(descending=True, stable=True).tolist(),
                 answers=tuple(_answer(p, g, explanation) for p, g in zip(patches, gains, strict=True)),
                 explanation=explanation,
             )
@@ -158,14 +158,14 @@ def last_similarity(encoder: Encoder, bank: EpisodeBank, agent: Any = None) -> T
     """Similarities float64 [G] of the complete drawing of a bank of one, as an agent has seen it grow."""
     walk = _Walk(encoder, bank, agent)
     for step in range(int(bank.lengths[0])):
-        nearness = walk.similarity(_NOTHING, bank.features[:1, step])
+        similarities = walk.similarity(_NOTHING, bank.features[:1, step])
         walk.go_on()
-    return nearness[0]
+    return similarities[0]
 
 
-def rank_of(nearness: Tensor, photo: int) -> int:
+def rank_of(similarities: Tensor, photo: int) -> int:
     """Rank 1..G of a photo among similarities [G], ties against it."""
-    return int(count_rank(nearness.unsqueeze(0), torch.tensor([photo])))
+    return int(count_rank(similarities.unsqueeze(0), torch.tensor([photo])))
 
 
 class _Walk:

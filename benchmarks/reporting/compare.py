@@ -13,9 +13,9 @@ from .results import Grid
 from .statistics import (
     ENOUGH_SEEDS,
     Estimate,
-    crossed,
     holm,
     iqm,
+    pigeonhole_bootstrap,
     preliminary,
     probability_of_improvement,
     sign_flip,
@@ -193,8 +193,8 @@ def _measured(grid: Grid, name: str) -> Measured | None:
         return None
     seconds = [cell.seconds for cell in cells if cell.seconds is not None]
     return Measured(
-        {metric: _percent(crossed(grid.per_sketch(name, metric))) for metric in HEADLINE},
-        tuple(_percent(crossed(grid.per_sketch(name, f"A@{q}"))) for q in (1, 5, 10)),
+        {metric: _percent(pigeonhole_bootstrap(grid.per_sketch(name, metric))) for metric in HEADLINE},
+        tuple(_percent(pigeonhole_bootstrap(grid.per_sketch(name, f"A@{q}"))) for q in (1, 5, 10)),
         _percent(stratified(grid.runs(name), iqm)),
         float(np.mean(seconds)) if seconds else None,
     )
@@ -230,7 +230,7 @@ def _p(grid: Grid, name: str, seeds: list[int]) -> float:
 
 
 def _difference(grid: Grid, one: str, other: str, metric: str, seeds: list[int]) -> Estimate:
-    return crossed(grid.per_sketch(one, metric, seeds) - grid.per_sketch(other, metric, seeds))
+    return pigeonhole_bootstrap(grid.per_sketch(one, metric, seeds) - grid.per_sketch(other, metric, seeds))
 
 
 def _shared(grid: Grid, one: str, other: str) -> list[int]:

@@ -18,7 +18,7 @@ from ..display.plots import TEXT, Curve, curves_figure, line_look, plain
 from ..metrics import POINTS
 from .compare import HEADLINE, Comparison, Row
 from .published import published_set
-from .statistics import Estimate, band, profile
+from .statistics import Estimate, bootstrap_band, profile
 
 FloatArray = npt.NDArray[np.float64]
 _FAINT = "#7a828f"
@@ -49,7 +49,7 @@ def learning_curves(found: Comparison) -> Figure:
         steps = steps[(steps >= first) & (steps <= last)]
         if len(steps):
             values = np.stack([np.interp(steps, *history.T) for history in histories])
-            ends.append((row.label, *_line(axes, index, steps, *band(values))))
+            ends.append((row.label, *_line(axes, index, steps, *bootstrap_band(values))))
     axes.set(xlabel="environment steps", ylabel="validation m@B", xlim=(0, None))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     _label_ends(figure, axes, ends)
@@ -62,7 +62,7 @@ def by_percentage(found: Comparison) -> Figure:
     for index, row in _shown(found):
         cells = found.grid.cells[row.name].values()
         of_seeds = np.stack([cell.evaluation.by_percentage() for cell in cells])  # [S, 2, 20]
-        (rp, *rp_ends), (rr, *rr_ends) = np.clip([band(of_seeds[:, i]) for i in range(2)], 0, 1)
+        (rp, *rp_ends), (rr, *rr_ends) = np.clip([bootstrap_band(of_seeds[:, i]) for i in range(2)], 0, 1)
         series.append(Curve(row.label, _PERCENT, rp, rr, np.stack(rp_ends), np.stack(rr_ends)))
         looks.append(index)
     return curves_figure(series, _some(found), looks)
@@ -113,12 +113,12 @@ def settling(found: Comparison) -> Figure:
         cells = found.grid.cells[row.name].values()
         percentile = np.stack([cell.evaluation.by_percentage()[0] for cell in cells])  # [S, 20]
         rank = photos - (photos - 1) * percentile  # the mean rank, as the percentile is linear in it
-        centre, low, high = np.clip(band(rank), 1, photos)
+        centre, low, high = np.clip(bootstrap_band(rank), 1, photos)
         _line(upper, index, _PERCENT, centre, low, high, label=row.label)
         tau = np.stack([cell.tau for cell in cells])  # [S, T - 1]
         if tau.size:
             percent = 100 * np.arange(2, tau.shape[1] + 2) / (tau.shape[1] + 1)
-            _line(lower, index, percent, *np.clip(band(tau), 0, 1))
+            _line(lower, index, percent, *np.clip(bootstrap_band(tau), 0, 1))
     upper.set(ylabel="mean rank of the photo (1 is best)", yscale="log")
     upper.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
     lower.set(ylabel="Kendall-tau distance\nto the list one step before", xlabel="percentage of sketch")

@@ -68,15 +68,15 @@ def stratified(scores: FloatArray, statistic: Statistic = mean, level: float = 0
     """A statistic of scores [S, K], its interval by resampling the runs of each task apart (Agarwal et al.)."""
     found = statistic(_checked(scores))
     again = statistic(_resampled(scores, np.random.default_rng(seed)))
-    low, high = found + stretch(list(scores.T), level) * (_ends(again, level) - found)
+    low, high = found + small_sample_factor(list(scores.T), level) * (_ends(again, level) - found)
     return Estimate(float(found), float(low), float(high))
 
 
-def band(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:
+def bootstrap_band(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Mean over runs of curves [S, P], and the ends of its interval at every point: [P] each."""
     weight = _counts(len(_checked(values)), seed, "seeds") / len(values)  # [R, S]
     centre = values.mean(axis=0)
-    low, high = centre + stretch([values[:, 0]], level) * (_ends(weight @ values, level) - centre)
+    low, high = centre + small_sample_factor([values[:, 0]], level) * (_ends(weight @ values, level) - centre)
     return centre, low, high
 
 
@@ -105,7 +105,7 @@ def probability_of_improvement(x: FloatArray, y: FloatArray, level: float = 0.95
     return Estimate(float(wins), float(low), float(high))
 
 
-def crossed(values: FloatArray, level: float = 0.95, seed: int = 0) -> Estimate:
+def pigeonhole_bootstrap(values: FloatArray, level: float = 0.95, seed: int = 0) -> Estimate:
     """Mean of values [S, N] and its interval, resampling seeds and sketches at once (Owen).
 
     For the difference of two arms give the matrix of their differences, paired by seed and by sketch. Of a
@@ -115,7 +115,7 @@ def crossed(values: FloatArray, level: float = 0.95, seed: int = 0) -> Estimate:
     seeds, sketches = _counts(n_seeds, seed, "seeds"), _counts(n_sketches, seed, "sketches")  # [R, S], [R, N]
     means = ((seeds @ values) * sketches).sum(axis=1) / values.size
     parts = [values.mean(axis=1), values.mean(axis=0)]
-    low, high = values.mean() + stretch(parts, level) * (_ends(means, level) - values.mean())
+    low, high = values.mean() + small_sample_factor(parts, level) * (_ends(means, level) - values.mean())
     return Estimate(float(values.mean()), float(low), float(high))
 
 
@@ -151,7 +151,7 @@ def holm(p: Sequence[float] | FloatArray) -> FloatArray:
     return np.minimum(adjusted, 1)
 
 
-def stretch(parts: Sequence[FloatArray], level: float = 0.95) -> float:
+def small_sample_factor(parts: Sequence[FloatArray], level: float = 0.95) -> float:
     """How much wider than its percentiles the interval of a sum of means must be, as they rest on few values.
 
     Percentiles of resampled means of n values are too narrow twice over (Hesterberg): resampling shrinks the

@@ -19,7 +19,7 @@ from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
 from sketchless.envs.vector_env import OnTheFlyVectorEnv
 
-from .measure import DIM, STEPS, BenchConfig, Cell, D, Job, env_rate, measure, number_table, ratio_record
+from .measure import DIM, STEPS, BenchConfig, D, Job, Reading, env_rate, measure, number_table, ratio_record
 from .reference_env import PlainEnv
 
 OTHERS = 16  # environments side by side in what others would write
@@ -39,7 +39,7 @@ SORTED_NUMBERS = 1 << 22  # similarities to sort in one step; beyond this a read
 
 def bench_env(config: BenchConfig, console: Console) -> dict[str, Any]:
     """Our environment against what others would write and the floor, and how its cost grows."""
-    cells: list[Cell] = []
+    cells: list[Reading] = []
     ratios: list[dict[str, Any]] = []
     for size in config.galleries:
         console.print(f"measuring with {size} photos ...")
@@ -52,7 +52,7 @@ def bench_env(config: BenchConfig, console: Console) -> dict[str, Any]:
     return {"cells": [cell.as_json() for cell in [*cells, *growth]], "ratios": ratios}
 
 
-def _episodes(config: BenchConfig, size: int) -> list[Cell]:
+def _episodes(config: BenchConfig, size: int) -> list[Reading]:
     """Everything for one gallery, measured turn by turn; one call is one episode in each environment."""
     bank = random_bank(size, STEPS, 1 << 22 if config.quick else BANK_BYTES)
     work: dict[tuple[str, int], tuple[Job, int]] = {}
@@ -74,11 +74,11 @@ def _episodes(config: BenchConfig, size: int) -> list[Cell]:
         return measure(work, config, size, STEPS)
 
 
-def _growth_with_steps(config: BenchConfig) -> list[Cell]:
+def _growth_with_steps(config: BenchConfig) -> list[Reading]:
     """Episodes of different lengths at the second gallery size (300) and 1024 environments, if asked for."""
     size = config.galleries[min(1, len(config.galleries) - 1)]
     batch = max(b for b in config.batches if b <= 1024) if min(config.batches) <= 1024 else config.batches[0]
-    cells: list[Cell] = []
+    cells: list[Reading] = []
     for steps in (5, STEPS, 80):
         bank = random_bank(size, steps, 1 << 22 if config.quick else BANK_BYTES)
         work: dict[tuple[str, int], tuple[Job, int]] = {}
@@ -174,7 +174,7 @@ def floor(bank: EpisodeBank, batch: int) -> Job:
     return work
 
 
-def _env_ratios(cells: list[Cell], size: int) -> list[dict[str, Any]]:
+def _env_ratios(cells: list[Reading], size: int) -> list[dict[str, Any]]:
     """Ours over what others would write with the same reward, and the floor over anything."""
     rates = {(cell.what, cell.batch): cell.rate for cell in cells}
     ratios = []
@@ -188,7 +188,7 @@ def _env_ratios(cells: list[Cell], size: int) -> list[dict[str, Any]]:
     return ratios
 
 
-def _others_table(cells: list[Cell], size: int) -> Table:
+def _others_table(cells: list[Reading], size: int) -> Table:
     table = number_table(f"{size} photos: what others would write, {OTHERS} environments", "env steps/s", "with tau")
     by_name = {cell.what: cell for cell in cells}
     for name in OTHER_VECTORS:
@@ -196,7 +196,7 @@ def _others_table(cells: list[Cell], size: int) -> Table:
     return table
 
 
-def _ours_table(cells: list[Cell], size: int) -> Table:
+def _ours_table(cells: list[Reading], size: int) -> Table:
     """One row per batch size; ratios against `DummyVecEnv` with the same reward, and the floor over us."""
     table = number_table(
         f"{size} photos: ours",
@@ -216,7 +216,7 @@ def _ours_table(cells: list[Cell], size: int) -> Table:
     return table
 
 
-def _growth_table(cells: list[Cell]) -> Table:
+def _growth_table(cells: list[Reading]) -> Table:
     table = number_table(f"{cells[0].gallery} photos, B={cells[0].batch}: us per env step", "no tau", "with tau")
     for steps in sorted({cell.steps or 0 for cell in cells}):
         shown = [f"{1e6 / cell.rate:.2f}" for cell in cells if cell.steps == steps]

@@ -17,18 +17,18 @@ from sketchless.datasets.raster import birth_map, frames
 from sketchless.datasets.sketch import CANVAS, Sketch, reveal
 from sketchless.envs.ranking import kendall_tau_distance, target_rank
 
-from .measure import STEPS, BenchConfig, Cell, Job, measure, number_table, ratio_record
+from .measure import STEPS, BenchConfig, Job, Reading, measure, number_table, ratio_record
 from .reference_raster import plain_frames
 
 
 def bench_kernels(config: BenchConfig, console: Console) -> dict[str, Any]:
     """Kendall tau, ranks and frames against scipy, a plain loop and reading or writing the memory alone."""
-    cells: list[Cell] = []
+    cells: list[Reading] = []
     for size in config.galleries:
         console.print(f"measuring with {size} photos ...")
         cells += _list_kernels(config, size)
     cells += _raster_kernel(config)
-    groups: dict[tuple[str, int | None], dict[str, Cell]] = {}
+    groups: dict[tuple[str, int | None], dict[str, Reading]] = {}
     for cell in cells:
         kind, _, name = cell.what.partition(" ")
         groups.setdefault((kind, cell.gallery), {})[name] = cell
@@ -45,7 +45,7 @@ def bench_kernels(config: BenchConfig, console: Console) -> dict[str, Any]:
     return {"cells": [cell.as_json() for cell in cells], "ratios": ratios}
 
 
-def _list_kernels(config: BenchConfig, size: int) -> list[Cell]:
+def _list_kernels(config: BenchConfig, size: int) -> list[Reading]:
     """Pairs of lists that differ as those of neighbouring steps do, and targets to rank among them."""
     rows = max(1, min(1024, (1 << 16 if config.quick else 1 << 20) // size))
     rng = np.random.default_rng(0)
@@ -68,8 +68,8 @@ def _list_kernels(config: BenchConfig, size: int) -> list[Cell]:
             rankdata(-before[i], method="max")[target[i]]
 
     def loop_rank() -> None:
-        values, nearness = before[0].tolist(), before[0, target[0]]
-        sum(1 for value in values if value >= nearness)
+        values, similarity = before[0].tolist(), before[0, target[0]]
+        sum(1 for value in values if value >= similarity)
 
     def rank_floor() -> Tensor:
         return (a >= 0).sum(dim=1)
@@ -87,7 +87,7 @@ def _list_kernels(config: BenchConfig, size: int) -> list[Cell]:
     return [replace(cell, steps=None) for cell in measure(work, config, size, 0)]
 
 
-def _raster_kernel(config: BenchConfig) -> list[Cell]:
+def _raster_kernel(config: BenchConfig) -> list[Reading]:
     """The frames of procedural sketches; the floor writes as many bytes."""
     split = procedural(train=1, test=2 if config.quick else 8, validation=0, drawers=1).splits["test"]
     shown = [(s, reveal(s, "points", STEPS)) for s in split.sketches if isinstance(s, Sketch)]

@@ -15,7 +15,7 @@ from .timing import Timing, interleave
 D, DIM, STEPS = 2048, 64, 20  # width of a feature and of an embedding, frames a sketch
 
 
-LEAST = 0.02  # seconds a reading takes at least
+MIN_SECONDS = 0.02  # seconds a reading takes at least
 
 
 # Ratios to reach on two cores: what, photos, environments.
@@ -54,7 +54,7 @@ class BenchConfig:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Reading:
     """One thing measured: `units` of work (env steps, pairs, lists, sketches) in one call of `timing`."""
 
     what: str
@@ -74,11 +74,11 @@ class Cell:
         return {**asdict(self), "per_second": self.rate, "us_per_unit": 1e6 / self.rate}
 
 
-def measure(work: dict[tuple[str, int], tuple[Job, int]], config: BenchConfig, size: int, steps: int) -> list[Cell]:
+def measure(work: dict[tuple[str, int], tuple[Job, int]], config: BenchConfig, size: int, steps: int) -> list[Reading]:
     jobs = {f"{name}|{batch}": job for (name, batch), (job, _) in work.items()}
-    timings = interleave(jobs, config.repeats, 0.0 if config.quick else LEAST)
+    timings = interleave(jobs, config.repeats, 0.0 if config.quick else MIN_SECONDS)
     return [
-        Cell(name, size, batch, steps, units, timing)
+        Reading(name, size, batch, steps, units, timing)
         for ((name, batch), (_, units)), timing in zip(work.items(), timings.values(), strict=True)
     ]
 
@@ -107,7 +107,7 @@ def number_table(title: str, *columns: str) -> Table:
     return table
 
 
-def env_rate(cell: Cell) -> str:
+def env_rate(cell: Reading) -> str:
     """Units a second with their spread: half the distance between the quartiles, in percent."""
     spread = 50 * (cell.timing.high - cell.timing.low) / cell.timing.median
     return f"{cell.rate:,.0f} ±{spread:.0f}%"

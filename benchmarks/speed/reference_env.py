@@ -66,13 +66,13 @@ class PlainEnv(gym.Env[Array, Array]):
         rank = int((distances <= distances[self.targets[self.sketch]]).sum())
         reward = 1 / rank
         if self.tau:
-            reward -= self.gamma2 * self._unsteadiness(distances)
+            reward -= self.gamma2 * self._trajectory_penalty(distances)
         self.step_count += 1
         terminated = self.step_count == self.features.shape[1]
         frame = min(self.step_count, self.features.shape[1] - 1)
         return self.features[self.sketch, frame].copy(), reward, terminated, False, {"rank": rank}
 
-    def _unsteadiness(self, distances: Array) -> float:
+    def _trajectory_penalty(self, distances: Array) -> float:
         """max(0, rise of the Kendall-tau distance between neighbouring lists), 0 while there are fewer than three."""
         rise = 0.0
         if self.last_list is not None:

@@ -14,7 +14,7 @@ from ..runs import read_json
 
 
 @dataclass(frozen=True)
-class Trained:
+class EncoderRun:
     """Where an encoder lies.
 
     Attributes:
@@ -31,7 +31,7 @@ class Trained:
     carving: dict[str, Any]
 
     @classmethod
-    def find(cls, path: str) -> Trained:
+    def find(cls, path: str) -> EncoderRun:
         """The encoder of a run's folder, or in a file. Raises CheckpointError: none, or a folder of something else."""
         folder = Path(path)
         if not folder.exists():

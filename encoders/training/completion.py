@@ -26,7 +26,9 @@ from .frames import Frames
 
 SIDE = 64  # pixels of the raster that is completed
 INK = 0.3  # share of a pixel of that raster under ink from which it counts as drawn: keeps a line about a pixel wide
-LEAST = 0.4  # probability below which no pixel is added, chosen on Chair-V2's validation sketches among 0, 0.25 and 0.4
+MIN_PROBABILITY = (
+    0.4  # probability below which no pixel is added, chosen on Chair-V2's validation sketches among 0, 0.25 and 0.4
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Completion(nn.Module):
         # k = round(sum_i p_i), over the pixels without ink
         order = likely.argsort(dim=1, descending=True, stable=True)
         first = torch.arange(likely.shape[1]) < likely.sum(dim=1, keepdim=True).round()
-        first &= likely.gather(1, order) >= LEAST
+        first &= likely.gather(1, order) >= MIN_PROBABILITY
         added = torch.zeros_like(first).scatter(1, order, first).view(small.shape)
         return ink | (interpolate(added.float(), size=ink.shape[-2:])[:, 0] > 0)
 

@@ -85,7 +85,7 @@ class Game:
         self.sketches = _drawings(bank, dataset)
         self.subsets = SubsetEncoder(encoder, self.sketches, capacity)
         self.lengths = torch.tensor([sketch.n_strokes for sketch in self.sketches], device=self.core.device)
-        self._worth = self.core.reward.table(self.core.n_photos, self.core.device)  # of rank r at r - 1
+        self._reward_table = self.core.reward.table(self.core.n_photos, self.core.device)  # of rank r at r - 1
 
     @property
     def observation_dim(self) -> int:
@@ -131,11 +131,11 @@ class Game:
         steps = state.step.tolist()
         kept = tuple(k | bool(yes) << step for k, yes, step in zip(position.kept, keep, steps, strict=True))
         features = self.subsets.features(state.sketch.tolist(), kept)
-        nearness = similarity(self.core.refine(self._embed(features), action), self.core.gallery)
-        rank = target_rank(nearness, self.core.bank.targets[state.sketch])
+        similarities = similarity(self.core.refine(self._embed(features), action), self.core.gallery)
+        rank = target_rank(similarities, self.core.bank.targets[state.sketch])
         following = Position(state._replace(step=state.step + 1), kept)
         terminated = following.state.step >= self.lengths[state.sketch]
-        return Outcome(following, self._worth[rank - 1], terminated, rank, nearness)
+        return Outcome(following, self._reward_table[rank - 1], terminated, rank, similarities)
 
     def _embed(self, features: Tensor) -> Tensor:
         """Frozen embeddings float64 [B, d], as `Core` makes them."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 _CHUNK = 1 << 25  # pairs held at a time by the torch version
-_WORTH_A_THREAD = 1 << 17  # photos to sort before a second thread pays
+_MIN_SORT_PER_THREAD = 1 << 17  # photos to sort before a second thread pays
 _CACHED = 1 << 15  # photos in a part of the rows, few enough to stay in the cache
 _BUCKETS = 512  # photos from which buckets beat numpy's sort in vector registers
 _PHOTO_BITS = 14  # of a key's 32; in a larger gallery too few would be left to tell similarities apart
@@ -164,7 +164,7 @@ def _in_threads(work: Callable[[slice], None], rows: int, size: int) -> None:
         for part in parts:
             work(part)
 
-    helpers = min(torch.get_num_threads(), rows * size // _WORTH_A_THREAD + 1) - 1
+    helpers = min(torch.get_num_threads(), rows * size // _MIN_SORT_PER_THREAD + 1) - 1
     others = [_pool(os.getpid()).submit(take) for _ in range(helpers)]
     take()
     for other in others:

@@ -258,7 +258,7 @@ def test_kernels_are_the_same_in_chunks_and_in_threads(monkeypatch: pytest.Monke
     counts = discordant_pairs(*lists)
     monkeypatch.setattr("sketchless.envs.kernels.cpu._CHUNK", 3 * 70**2)
     assert torch.equal(discordant_pairs_torch(*lists), counts)
-    monkeypatch.setattr("sketchless.envs.kernels.cpu._WORTH_A_THREAD", 1)
+    monkeypatch.setattr("sketchless.envs.kernels.cpu._MIN_SORT_PER_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr("sketchless.envs.kernels.cpu._CACHED", 3 * 70)
     assert torch.equal(ordering(a), lists[0])
@@ -268,7 +268,7 @@ def test_kernels_are_the_same_in_chunks_and_in_threads(monkeypatch: pytest.Monke
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_threads_work_in_a_forked_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sketchless.envs.kernels.cpu._WORTH_A_THREAD", 1)
+    monkeypatch.setattr("sketchless.envs.kernels.cpu._MIN_SORT_PER_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     lists = hard_lists(4000, 70, seed=0)
     expected = ordering(lists)

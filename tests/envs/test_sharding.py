@@ -252,7 +252,7 @@ def share(number: str, meeting: str) -> dict[str, Any]:
     near, row = parts.top_k(queries, 50)
     found = {"photos": len(parts), "rank": parts.rank(queries, target).tolist()}
     found |= {"near": near.tolist(), "row": row.tolist()}
-    found["own"] = parts.nearness(queries[: len(target) - 5], target[:-5]).tolist()
+    found["own"] = parts.similarity(queries[: len(target) - 5], target[:-5]).tolist()
     for name, faulty in (("fault", own if number == "0" else own * NAN), ("empty", own[:0])):
         try:
             ShardedGallery(faulty, group=world)

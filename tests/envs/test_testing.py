@@ -471,8 +471,8 @@ def drifts(rank: Tensor, size: int, count: list[int] = [0]) -> Tensor:  # noqa: 
         ("reward elementwise", scheme(lambda before, after: -after / after.max().clamp_min(1e-9))),
         ("reward order", lambda rank, size: rank.double()),
         ("reward order", lambda rank, size: (rank - 3).abs().neg()),
-        ("reward steadiness", scheme(lambda before, after: before - after)),
-        ("reward steadiness", scheme(lambda before, after: after - 1)),
+        ("reward trajectory", scheme(lambda before, after: before - after)),
+        ("reward trajectory", scheme(lambda before, after: after - 1)),
     ],
 )  # fmt: skip
 def test_a_fault_of_a_reward_is_named(rule: str, reward: Any) -> None:

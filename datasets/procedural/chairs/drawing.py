@@ -78,9 +78,9 @@ def scene(seed: int, index: int) -> Scene:
         cover = np.minimum(np.minimum(np.roll(cover, 1, axis), np.roll(cover, -1, axis)), cover)
 
     lines = [replace(line, points=even(line.points, 1.6)) for part in parts for line in part.lines]
-    x, y, nearness = camera.project(np.concatenate([line.points for line in lines])).T
+    x, y, closeness = camera.project(np.concatenate([line.points for line in lines])).T
     column, row = (np.rint(value).astype(np.int64).clip(0, GLANCE - 1) for value in (x, y))
-    seen = cover[row, column] < nearness * (1 + 2.0 / camera.distance)
+    seen = cover[row, column] < closeness * (1 + 2.0 / camera.distance)
     middle = np.array([0.0, 0.0, chair.seat_height])
     return Scene(camera, middle, lines, np.split(seen, _bounds(lines)))
 

@@ -41,7 +41,7 @@ class Camera:
         return np.array([np.sin(yaw) * np.cos(pitch), np.cos(yaw) * np.cos(pitch), np.sin(pitch)])
 
     def project(self, points: Array) -> Array:
-        """[..., 3] cm to x, y (down) on the picture and nearness, which grows towards the camera."""
+        """[..., 3] cm to x, y (down) on the picture and closeness, which grows towards the camera."""
         yaw = np.radians(self.yaw)
         right = np.array([-np.cos(yaw), np.sin(yaw), 0.0])
         eye = self.eye
@@ -88,7 +88,7 @@ def triangles(grid: Array) -> Array:
 
 @numba.njit(cache=True, nogil=True)
 def fill(corners, owner, near, owners, values):  # type: ignore[no-untyped-def]
-    """Draw triangles [n, 3, 3 + k] (x, y, nearness, k values) of `owner` [n], the nearest one winning.
+    """Draw triangles [n, 3, 3 + k] (x, y, closeness, k values) of `owner` [n], the nearest one winning.
 
     Writes near float64 [H, W] (0: nothing), owners int32 [H, W] and values float64 [H, W, k].
     """

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from sketchless.benchmarks.ablation.cells import Outcome, perform
 from sketchless.benchmarks.ablation.executors import _work
-from sketchless.benchmarks.ablation.progress import Board
+from sketchless.benchmarks.ablation.progress import GridProgress
 from sketchless.benchmarks.ablation.runner import Cell, run_cells
 from sketchless.benchmarks.runs import locked, read_json
 from sketchless.datasets import CheckpointError, ConfigError, ResourceError
@@ -167,10 +167,10 @@ def test_failed_and_killed_cells_are_on_record_and_run_again(grid: Path, refuses
 
 
 def test_what_lacked_memory_is_a_resource_error(tmp_path: Path, refuses) -> None:
-    board = Board(["a/0"], (), quiet())
-    board.ended("a/0", Outcome("failed", "its process ended by SIGKILL", scarce=True))
+    progress = GridProgress(["a/0"], (), quiet())
+    progress.ended("a/0", Outcome("failed", "its process ended by SIGKILL", out_of_resources=True))
     with refuses(ResourceError, "cell a/0: its process ended by SIGKILL"):
-        board.verdict(tmp_path)
+        progress.verdict(tmp_path)
 
 
 SCRIPT = """
@@ -423,14 +423,14 @@ def test_a_result_without_its_manifest_is_refused(grid: Path, refuses) -> None:
 
 def test_a_terminal_shows_one_row_per_arm(grid: Path) -> None:
     console = Console(file=io.StringIO(), width=120, height=30, force_terminal=True, color_system=None)
-    board = Board([f"methods/{arm}/seed-{seed}" for arm in ("trpo", "vpg") for seed in range(4)], (), console)
-    with board:
-        board.running("methods/trpo/seed-0", 0.5, "reward +0.2")
-        board.running("methods/vpg/seed-0", 0.25, "")
-        board.ended("methods/vpg/seed-1", Outcome("done"))
-        board.ended("methods/vpg/seed-2", Outcome("failed", "ValueError: [bold]"))
+    progress = GridProgress([f"methods/{arm}/seed-{seed}" for arm in ("trpo", "vpg") for seed in range(4)], (), console)
+    with progress:
+        progress.running("methods/trpo/seed-0", 0.5, "reward +0.2")
+        progress.running("methods/vpg/seed-0", 0.25, "")
+        progress.ended("methods/vpg/seed-1", Outcome("done"))
+        progress.ended("methods/vpg/seed-2", Outcome("failed", "ValueError: [bold]"))
     with console.capture() as shown:
-        console.print(board._show())
+        console.print(progress._show())
     total, trpo, vpg = shown.get().splitlines()
     assert "2 of 8 cells" in total
     assert trpo.split() == ["methods/trpo", "50%", "·", "·", "·", "reward", "+0.2"]
@@ -440,11 +440,11 @@ def test_a_terminal_shows_one_row_per_arm(grid: Path) -> None:
 def test_time_left_counts_parts_of_cells_and_not_those_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    board = Board(["a/0", "a/1", "a/2", "a/3"], ["a/0"], quiet())
-    assert board._total() == "1 of 4 cells, -:--:-- left"
-    board.running("a/1", 0.5, "")
+    progress = GridProgress(["a/0", "a/1", "a/2", "a/3"], ["a/0"], quiet())
+    assert progress._total() == "1 of 4 cells, -:--:-- left"
+    progress.running("a/1", 0.5, "")
     now[0] += 30.0  # 30 s for half a cell: 150 s for the other two and a half
-    assert board._total() == "1 of 4 cells, 0:02:30 left"
+    assert progress._total() == "1 of 4 cells, 0:02:30 left"
 
 
 @pytest.fixture

@@ -15,17 +15,17 @@ from scipy import stats
 from sketchless.benchmarks.reporting.statistics import (
     Estimate,
     FloatArray,
-    band,
-    crossed,
+    bootstrap_band,
     holm,
     iqm,
     mean,
+    pigeonhole_bootstrap,
     preliminary,
     probability_of_improvement,
     profile,
     sign_flip,
+    small_sample_factor,
     stratified,
-    stretch,
 )
 from sketchless.datasets.errors import ConfigError
 
@@ -72,17 +72,17 @@ def test_below_ten_seeds_is_preliminary(seeds: int, said: bool) -> None:
 
 def test_the_stretch_by_hand() -> None:
     # ten values: sqrt(10/9) * 2.262157/1.959964
-    assert stretch([np.arange(10.0)]) == pytest.approx(1.054093 * 1.154183, rel=1e-5)
+    assert small_sample_factor([np.arange(10.0)]) == pytest.approx(1.054093 * 1.154183, rel=1e-5)
     # (0, 2): variance of the mean 2/2 = 1, 1 degree; (0, 3, 6): 9/3 = 3, 2 degrees; df = 16/(1 + 9/2) = 32/11
     factor = np.sqrt(4 / (1 / 2 + 3 * 2 / 3)) * stats.t.ppf(0.975, 32 / 11) / stats.norm.ppf(0.975)
-    assert stretch([np.array([0.0, 2]), np.array([0.0, 3, 6]), np.array([5.0])]) == pytest.approx(factor)
-    assert stretch([np.ones(1)]) == 1
-    assert stretch([np.ones(4)]) == stretch([np.arange(4.0)])
+    assert small_sample_factor([np.array([0.0, 2]), np.array([0.0, 3, 6]), np.array([5.0])]) == pytest.approx(factor)
+    assert small_sample_factor([np.ones(1)]) == 1
+    assert small_sample_factor([np.ones(4)]) == small_sample_factor([np.arange(4.0)])
 
 
 def stretched(found: FloatArray, means: list[float], parts: list[FloatArray]) -> tuple[float, float]:
     low, high = np.quantile(means, (0.025, 0.975))
-    return found - (found - low) * stretch(parts), found + (high - found) * stretch(parts)
+    return found - (found - low) * small_sample_factor(parts), found + (high - found) * small_sample_factor(parts)
 
 
 def test_a_stratified_interval_is_that_of_a_plain_loop() -> None:
@@ -99,7 +99,7 @@ def test_a_crossed_interval_is_that_of_a_plain_loop() -> None:
     rng = np.random.default_rng(2)
     values = rng.normal(1, 1, (10, 1)) + rng.normal(0, 3, (1, 25)) + rng.normal(0, 1, (10, 25))
     means = [values[rng.integers(0, 10, 10)][:, rng.integers(0, 25, 25)].mean() for _ in range(4000)]
-    found = crossed(values)
+    found = pigeonhole_bootstrap(values)
     assert found.value == pytest.approx(values.mean())
     parts = [values.mean(axis=1), values.mean(axis=0)]
     assert (found.low, found.high) == pytest.approx(stretched(values.mean(), means, parts), abs=0.15)
@@ -107,7 +107,7 @@ def test_a_crossed_interval_is_that_of_a_plain_loop() -> None:
 
 def test_a_band_is_the_interval_at_every_point() -> None:
     values = scores(tasks=4)
-    centre, low, high = band(values)
+    centre, low, high = bootstrap_band(values)
     for point in range(4):
         one = stratified(values[:, point : point + 1])
         assert (centre[point], low[point], high[point]) == pytest.approx(one, abs=0.15)
@@ -115,7 +115,7 @@ def test_a_band_is_the_interval_at_every_point() -> None:
 
 def test_a_single_seed_resamples_sketches_only() -> None:
     values = np.random.default_rng(3).normal(0, 1, (1, 400))
-    found = crossed(values)
+    found = pigeonhole_bootstrap(values)
     assert (found.low, found.high) == pytest.approx(
         (values.mean() - 1.96 / 20, values.mean() + 1.96 / 20), abs=0.02
     )  # 1/sqrt(400) = 1/20
@@ -125,7 +125,7 @@ def test_a_single_seed_resamples_sketches_only() -> None:
 @settings(max_examples=25, deadline=None)
 @given(matrices, st.floats(-50, 50))
 def test_intervals_hold_their_estimate_and_move_with_the_scores(values: FloatArray, shift: float) -> None:
-    for find in (stratified, crossed):
+    for find in (stratified, pigeonhole_bootstrap):
         found = find(values)
         assert found.low - 1e-9 <= found.value <= found.high + 1e-9
         assert find(values + shift) == pytest.approx(tuple(np.array(found) + shift), abs=1e-6)
@@ -135,12 +135,12 @@ def test_intervals_hold_their_estimate_and_move_with_the_scores(values: FloatArr
 
 def test_scores_without_spread_have_no_width() -> None:
     flat = np.full((10, 3), 7.0)
-    assert stratified(flat, iqm) == crossed(flat) == (7, 7, 7)
+    assert stratified(flat, iqm) == pigeonhole_bootstrap(flat) == (7, 7, 7)
 
 
 def test_equal_numbers_of_seeds_and_sketches_are_drawn_apart() -> None:
     # were both drawn alike, the identity matrix would never average to less than 1/n
-    found = crossed(np.eye(8) * 8)
+    found = pigeonhole_bootstrap(np.eye(8) * 8)
     assert found.low < 0.3
 
 
@@ -161,13 +161,13 @@ def test_a_stratified_interval_covers_as_often_as_it_says(runs: int) -> None:
 def test_a_crossed_interval_covers_at_least_as_often_as_it_says(runs: int, spread: float) -> None:
     def draw(rng: np.random.Generator) -> Estimate:
         seeds, sketches = rng.normal(0, spread, (runs, 1)), rng.normal(0, 2, (1, 60))
-        return crossed(2 + seeds + sketches + rng.normal(0, 2, (runs, 60)))
+        return pigeonhole_bootstrap(2 + seeds + sketches + rng.normal(0, 2, (runs, 60)))
 
     assert 370 <= coverage(draw, 2) <= 398  # errs on the wide side, yet not without bound
 
 
 def test_a_crossed_interval_without_differences_between_sketches_is_that_of_seeds() -> None:
-    hits = coverage(lambda rng: crossed(np.repeat(rng.normal(1, 1, (10, 1)), 20, axis=1)), 1)
+    hits = coverage(lambda rng: pigeonhole_bootstrap(np.repeat(rng.normal(1, 1, (10, 1)), 20, axis=1)), 1)
     assert 366 <= hits <= 394
 
 
@@ -343,7 +343,7 @@ def test_a_family_without_differences_is_rejected_one_time_in_twenty_at_most() -
 # What makes no sense ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("find", [stratified, crossed, band, lambda x: profile(x, np.zeros(1))])
+@pytest.mark.parametrize("find", [stratified, pigeonhole_bootstrap, bootstrap_band, lambda x: profile(x, np.zeros(1))])
 @pytest.mark.parametrize(
     ("values", "match"),
     [(np.ones(3), "of shape"), (np.ones((0, 3)), "of shape"), (np.array([[np.nan]]), "not finite")],

@@ -96,9 +96,9 @@ def test_a_displacement_is_added_to_the_embedding(game: Game, bank: EpisodeBank)
         outcome = game.step(start(game, sketch), [True], action)
         b = bank.weight.double().numpy() @ bank.features[sketch, 0].double().numpy() + bank.bias.double().numpy()
         embedding = b / np.linalg.norm(b) + action[0].double().numpy()
-        nearness = bank.gallery.double().numpy() @ (embedding / np.linalg.norm(embedding))
-        assert int(outcome.rank) == (nearness >= nearness[bank.targets[sketch]]).sum()
-        assert np.allclose(outcome.similarity[0].numpy(), nearness, atol=1e-5)
+        similarity = bank.gallery.double().numpy() @ (embedding / np.linalg.norm(embedding))
+        assert int(outcome.rank) == (similarity >= similarity[bank.targets[sketch]]).sum()
+        assert np.allclose(outcome.similarity[0].numpy(), similarity, atol=1e-5)
 
 
 def test_scale_and_reward_are_the_users(bank: EpisodeBank, encoder: Encoder, dataset: SketchDataset) -> None:
