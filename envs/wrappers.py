@@ -5,6 +5,7 @@ shell, for whole episodes scored at once and for baselines that never see an env
 
 >>> import gymnasium as gym
 >>> from sketchless.encoders import EpisodeBank
+>>> from sketchless.envs import drop_frames, with_distractors
 >>> train, test = EpisodeBank.load("procedural", "train"), EpisodeBank.load("procedural", "test")
 >>> bank = drop_frames(with_distractors(test, train), 0.1)
 >>> envs = gym.make_vec("sketchless.envs:sketchless/OnTheFly-v0", num_envs=8, bank=bank, device="cpu")

@@ -176,7 +176,7 @@ def test_what_lacked_memory_is_a_resource_error(tmp_path: Path, refuses) -> None
 SCRIPT = """
     import sys
     from pathlib import Path
-    from sketchless.benchmarks.runner import Cell, run_cells
+    from sketchless.benchmarks.ablation.runner import Cell, run_cells
 
     if __name__ == "__main__":
         cells = [Cell(*parts) for parts in {cells!r}]
