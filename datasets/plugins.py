@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from .errors import ConfigError, unknown_name
+from .checks import shown
+from .errors import ConfigError, UnsafeFileError, unknown_name
+
+
+def check_trust(kind: str, name: str, trust: Collection[str], path: str | os.PathLike[str]) -> None:
+    """Refuse a `module:attribute` that a file names: to find it is to run its code, which the file's maker chose.
+
+    To be called before `find` with every name that comes from a file instead of the user. Names without a colon pass:
+    what is built in, and the entry points of installed packages, are on this machine by the user's own will.
+
+    Args:
+        kind: as in `find`.
+        name: as it stands in the file.
+        trust: each `module:attribute` that the user has given leave to, spelt as in the file.
+        path: of the file, for the error.
+
+    Raises:
+        UnsafeFileError: a name with a colon that is not in `trust`.
+    """
+    if ":" in name and name not in trust:
+        said = shown(name[:200])
+        raise UnsafeFileError(
+            f"{os.fspath(path)}: its {kind} {said} is code that would run; if you trust it, add --trust {said} "
+            f"(in Python: trust=[{said}])"
+        )
 
 
 def find(kind: str, name: str, known: Mapping[str, Any], also: tuple[str, ...] = ()) -> Any:
