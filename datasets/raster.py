@@ -7,10 +7,10 @@ has ink. The ink is the paper's: Bresenham lines between consecutive points of a
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from .compiled import compiled
 from .errors import ConfigError
 from .sketch import CANVAS, MAX_STEPS, Drawing, RasterSketch
 
@@ -56,7 +56,7 @@ def frames(birth: ByteArray, steps: int) -> ByteArray:
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _draw(points, pen_up, knots, low, birth):  # type: ignore[no-untyped-def]
     size = birth.shape[0]
     frame = 0
@@ -92,7 +92,7 @@ def _draw(points, pen_up, knots, low, birth):  # type: ignore[no-untyped-def]
                     birth[y + 1, x] = frame
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _write(birth, out):  # type: ignore[no-untyped-def]
     flat, rows = birth.ravel(), out.reshape(out.shape[0], -1)
     for t in range(rows.shape[0]):

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from sketchless.datasets.compiled import compiled
 
 _CHUNK = 1 << 25  # pairs held at a time by the torch version
 _MIN_SORT_PER_THREAD = 1 << 17  # photos to sort before a second thread pays
@@ -177,7 +178,7 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="sketchless")
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _count_as_near(similarity, target, out):  # type: ignore[no-untyped-def]
     for r in range(similarity.shape[0]):
         row, near = similarity[r], 0
@@ -191,7 +192,7 @@ _MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)  # the bits of a float64 without its s
 _ONE, _TINY, _INFINITE = (np.array(x).view(np.int64)[()] for x in (1.0, np.finfo(np.float64).tiny, np.inf))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _refine(base, action, scale, residual, out):  # type: ignore[no-untyped-def]
     size = out.shape[1]
     refined, whole, longest = np.empty(size, np.float64), np.empty(size, np.int64), np.empty(1, np.float64)
@@ -230,7 +231,7 @@ def _refine(base, action, scale, residual, out):  # type: ignore[no-untyped-def]
 # that scale is too coarse to tell photos apart, the similarities themselves decide.
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _pack(values, value_bits, bits, out):  # type: ignore[no-untyped-def]
     most = np.float64((np.int64(1) << (32 - bits)) - 1)
     ends = np.empty(2, np.float64)
@@ -251,7 +252,7 @@ def _pack(values, value_bits, bits, out):  # type: ignore[no-untyped-def]
             out[r, i] = np.int64((nearest - row[i]) * scale) << bits | i
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _sorted_in_buckets(keys, shift, done):  # type: ignore[no-untyped-def]
     """Keys in twice as many buckets as photos, then each moved to its place; not `done` where one holds too many."""
     out, end = np.empty_like(keys), np.empty(1 << (np.int64(32) - shift), np.uint16)
@@ -284,7 +285,7 @@ def _sorted_in_buckets(keys, shift, done):  # type: ignore[no-untyped-def]
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _unpack(keys, values, bits, out, done):  # type: ignore[no-untyped-def]
     """The codes of sorted keys; not `done` where the similarities had to decide too often."""
     low = np.uint32((np.int64(1) << bits) - 1)
@@ -316,7 +317,7 @@ def _unpack(keys, values, bits, out, done):  # type: ignore[no-untyped-def]
                 codes[i] |= similarity[codes[i] >> 1] == similarity[codes[i - 1] >> 1]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _popcount(word):  # type: ignore[no-untyped-def]
     """Bits set in a uint64; the compiler knows this idiom and makes one instruction of it."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
@@ -325,7 +326,7 @@ def _popcount(word):  # type: ignore[no-untyped-def]
     return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _count_untied(a, place, met, above):  # type: ignore[no-untyped-def]
     """`_count` of one ranking a without ties, given each photo's place in a ranking b without ties."""
     total = np.int64(0)
@@ -341,7 +342,7 @@ def _count_untied(a, place, met, above):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _count(order_a, order_b, out):  # type: ignore[no-untyped-def]
     """Walk through ranking a; for each photo count those met before that stand behind it in ranking b.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from ...compiled import compiled
 from .measures import VIEWPOINT
 from .solid import Array, Part
 
@@ -86,7 +86,7 @@ def triangles(grid: Array) -> Array:
     return np.stack([a, b, c, a, c, d], 2).reshape(-1, 3, grid.shape[-1])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def fill(corners, owner, near, owners, values):  # type: ignore[no-untyped-def]
     """Draw triangles [n, 3, 3 + k] (x, y, closeness, k values) of `owner` [n], the nearest one winning.
 

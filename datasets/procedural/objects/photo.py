@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from ...compiled import compiled
 from .catalogue import make_object, stream
 from .shapes import any_colour, extent, moved, on_top
 
@@ -76,7 +76,7 @@ def _shadow(rng: np.random.Generator, mask: npt.NDArray[np.bool_], lamp: Floats)
     return np.asarray(np.roll(cast, throw.tolist(), axis=(0, 1)) * np.float32(rng.uniform(0.1, 0.5)))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def expose(owner, paint, round_off, lamp, gloss, grain, picture):  # type: ignore[no-untyped-def]
     """Lay an object over a picture, its shapes in relief: they bulge towards the onlooker.
 
@@ -125,7 +125,7 @@ def expose(owner, paint, round_off, lamp, gloss, grain, picture):  # type: ignor
                 picture[y, x, c] = picture[y, x, c] * (1 - seen[y, x]) + thing[y, x, c]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _depth(owner, far):  # type: ignore[no-untyped-def]
     """Distance of each pixel to the border of its shape, at most `far`: two chamfer passes; float32 [h, w]."""
     h, w = owner.shape
