@@ -320,7 +320,7 @@ class Agent:
         action = mean + noise * log_std.exp()
         if not torch.isfinite(action).all():
             raise self._not_finite("observation or action", action.isfinite().all(dim=-1).all(dim=0), sketches)
-        score = core.score(sketches.repeat(config.samples), action.flatten(0, 1))
+        score = core.score(sketches.repeat(config.samples), action.flatten(0, 1), config.credit)
         reward, valid = score.reward.view(shape[:-1]), score.valid.view(shape[:-1])[0]
         if not torch.isfinite(reward).all():
             raise self._not_finite("reward", reward.isfinite().all(dim=0), sketches)

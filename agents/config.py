@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from sketchless.datasets.errors import ConfigError, unknown_name
+from sketchless.envs.core import CREDITS
 
 from .policy import POLICIES
 from .settings import check_types
@@ -15,6 +16,8 @@ ADVANTAGES = ("reward", "batch-mean", "group")
 
 SCHEDULES = ("constant", "linear", "cosine")
 
+
+_KNOWN = {"advantage": ADVANTAGES, "lr_schedule": SCHEDULES, "credit": CREDITS, "policy": POLICIES}
 
 MAX_VALUE, MAX_SEED = 1e9, 2**63 - 1  # of a setting
 
@@ -35,6 +38,9 @@ class AgentConfig:
     samples of the same state. Agents with a critic use that instead."""
     normalize_advantage: bool = True
     """Divide advantages by their standard deviation over the batch."""
+    credit: str = "aligned"
+    """Which step is paid the trajectory part g_t of the reward: `aligned`: step t; `online`: step t+1; `summed`: a step
+    is paid all terms that its action moves, g_{t-1} + g_t + g_{t+1}, which gives the exact gradient of their sum."""
     policy: str = "linear"
     """`linear` (the paper's), `gru`: with a memory of the strokes so far, or `per-step`: one linear layer per step."""
     init_log_std: float = -2.0
@@ -54,7 +60,7 @@ class AgentConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name, known in (("advantage", ADVANTAGES), ("lr_schedule", SCHEDULES), ("policy", POLICIES)):
+        for name, known in _KNOWN.items():
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         for name in ("learning_rate", "episodes", "samples", "max_grad_norm", "eval_every", *self._positive):

@@ -23,6 +23,7 @@ from .sharding import ShardedGallery
 
 MODES = ("residual", "absolute")
 OBSERVATIONS = ("feature", "embedding")
+CREDITS = ("aligned", "summed", "online")
 
 
 class State(NamedTuple):
@@ -210,8 +211,10 @@ class Core:
         Args:
             sketches: int64 [B], rows of the bank.
             actions: [B, T, d].
-            credit: `"aligned"`: the trajectory part goes to the step it is about; `"online"`: to the step
-                after, where stepping can first pay it. An episode's sum is the same.
+            credit: `"aligned"`: the trajectory part g_t goes to the step it is about; `"online"`: to the step
+                after, where stepping can first pay it. An episode's sum is the same. `"summed"`: a step is paid
+                all three terms that its action moves, g_{t-1} + g_t + g_{t+1}, so that its own pay is the whole
+                of what the action changes in that sum, whose policy gradient is then exact without a return.
 
         Raises:
             ConfigError: sketches that are no rows of the bank, wrong shape or credit, a trajectory part that is
@@ -219,8 +222,8 @@ class Core:
             DataError: an action that is not finite.
             RuntimeError: as `step`.
         """
-        if credit not in ("aligned", "online"):
-            raise unknown_name("credit", credit, ("aligned", "online"))
+        if credit not in CREDITS:
+            raise unknown_name("credit", credit, CREDITS)
         steps = self.n_steps
         self._check_actions(actions, (len(self._rows(sketches)), steps, self.action_dim))
         targets = self.bank.targets[sketches].unsqueeze(1).expand(-1, steps)
@@ -234,9 +237,11 @@ class Core:
         tau = torch.zeros(len(sketches), steps - 1, dtype=torch.float64, device=self.device)
         if self.reward.trajectory is not None and steps > 1:
             tau = tau_along(similarities, self.reward.tau_normalized) * valid[:, 1:]
-            place = slice(1, -1) if credit == "aligned" else slice(2, None)
             about = torch.arange(2, steps, device=self.device)  # from 1
-            trajectory[:, place] = self._trajectory_reward(tau[:, :-1], tau[:, 1:], valid[:, 2:], sketches, about)
+            paid = self._trajectory_reward(tau[:, :-1], tau[:, 1:], valid[:, 2:], sketches, about)  # [B, T-2]
+            # The list of step t stands in g_{t-1}, g_t and g_{t+1}.
+            for first in {"aligned": (1,), "online": (2,), "summed": (0, 1, 2)}[credit]:
+                trajectory[:, first : first + steps - 2] += paid
         return Score(rank, tau, local + trajectory, local, trajectory, valid)
 
     # Parts -----------------------------------------------------------------------------------------------

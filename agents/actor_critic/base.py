@@ -50,6 +50,8 @@ class CriticConfig(AgentConfig):
         super().__post_init__()
         if not 0 <= self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
             raise ConfigError(f"gamma={self.gamma}, gae_lambda={self.gae_lambda}: must lie in 0..1")
+        if self.credit == "summed" and self.gamma > 0:
+            raise ConfigError(f"credit='summed' with gamma={self.gamma}: each term would count thrice; set gamma to 0")
         if not all(0 < width <= MAX_VALUE for width in self.critic):
             raise ConfigError(f"critic={self.critic}: widths must be above 0, {MAX_VALUE:.0e} at most")
 

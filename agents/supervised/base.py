@@ -21,7 +21,7 @@ class SupervisedConfig(AgentConfig):
     """Their losses need no samples: with one, a step of the environment is an example."""
     advantage: str = "reward"
 
-    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage")
+    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage", "credit")
 
 
 class Supervised(Agent):

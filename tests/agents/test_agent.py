@@ -20,6 +20,7 @@ from sketchless.datasets import CheckpointError, ConfigError, DataError
 from sketchless.encoders import EpisodeBank
 from sketchless.encoders.tensorfile import load_tensors, save_tensors
 from sketchless.envs import Core, RewardScheme
+from sketchless.envs.core import CREDITS
 from sketchless.envs.rewards import combined
 
 SMALL = {"episodes": 4, "samples": 3, "eval_every": 3}
@@ -440,6 +441,7 @@ class TestStableBaselinesShape:
         ({"learning_rate": -1.0}, "above 0"),
         ({"samples": 1}, "two samples"),
         ({"advantage": "grup"}, "did you mean 'group'"),
+        ({"credit": "sumed"}, "did you mean 'summed'"),
         ({"init_log_std": float("nan")}, "finite"),
         ({"seed": -1}, "0 or more"),
         ({"samples": 2.5}, "samples=2.5: want type int"),
@@ -471,6 +473,8 @@ def test_impossible_settings_are_refused(core: Core, refuses, setting: dict[str,
         ("grpo", {"advantage": "reward"}, "does not read"),
         ("ppo-ac-clip", {"advantage": "reward"}, "does not read"),
         ("ppo-ac-kl", {"weight_decay": 0.1}, "does not read"),
+        ("ppo-ac-clip", {"credit": "summed", "gamma": 0.9}, "each term would count thrice; set gamma to 0"),
+        ("rank-softmax", {"credit": "summed"}, "does not read"),
         ("ppo-ac-kl", {"value_weight": -0.1}, "0 or more"),
         ("trpo", {"max_grad_norm": 1.0}, "does not read"),
         ("rank-softmax", {"normalize_advantage": False}, "does not read"),
@@ -481,6 +485,19 @@ def test_settings_that_make_no_sense_for_an_agent_are_refused(
 ) -> None:
     with refuses(ConfigError, match):
         make_agent(name, core, **setting)
+
+
+def test_summed_credit_makes_lists_steadier(make_bank) -> None:
+    """With steadiness all that is paid, only the exact gradient of the episode's sum raises that sum."""
+    core, gained = Core(make_bank(n=16, steps=6), combined(0, 1)), {}
+    for credit in CREDITS:
+        agent = PPOAClip(core, credit=credit, learning_rate=1e-2).learn(60_000)
+        rows = torch.arange(16)
+        before = core.score(rows, torch.zeros(16, 6, core.action_dim)).reward.sum()
+        with torch.no_grad():
+            gained[credit] = float(core.score(rows, agent.policy(core.observations(rows))).reward.sum() - before)
+    assert gained["summed"] > 0
+    assert gained["summed"] > max(gained["aligned"], gained["online"])
 
 
 @pytest.mark.parametrize("name", ["ppo-ac-clip", "ppo-ac-kl", "trpo", "rank-softmax"])

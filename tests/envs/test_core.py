@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError, DataError
 from sketchless.encoders.bank import EpisodeBank
-from sketchless.envs.core import Core, Score, _mix
+from sketchless.envs.core import CREDITS, Core, Score, _mix
 from sketchless.envs.rewards import REWARDS, RewardScheme, combined
 
 MakeBank = Callable[..., EpisodeBank]
@@ -118,6 +118,104 @@ def test_aligned_credit_moves_the_trajectory_part_one_step_back_and_keeps_the_re
     assert torch.allclose(aligned.reward.sum(dim=1), online.reward.sum(dim=1), rtol=0, atol=1e-14)
     if core.n_steps == 7:
         assert (aligned.trajectory < 0).any()
+
+
+def test_credit_by_hand(make_bank: MakeBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tau_t = tau(L_t, L_{t+1}) = .1 .4 .3 .9, so g_2 = -(.4 - .1), g_3 = 0 (a fall) and g_4 = -(.9 - .3)."""
+    tau = torch.tensor([[0.1, 0.4, 0.3, 0.9]], dtype=torch.float64)
+    monkeypatch.setattr("sketchless.envs.core.tau_along", lambda similarity, normalized: tau)
+    core = Core(make_bank(n=1, steps=5), combined(gamma2=1))
+    by_hand = {
+        "aligned": [0, -0.3, 0, -0.6, 0],
+        "online": [0, 0, -0.3, 0, -0.6],
+        "summed": [-0.3, -0.3, -0.3 - 0.6, -0.6, -0.6],  # g_2; g_2 + g_3; g_2 + g_3 + g_4; g_3 + g_4; g_4
+    }
+    for credit in CREDITS:
+        score = core.score(torch.tensor([0]), noise(1, 5, 8), credit)
+        assert score.trajectory[0].tolist() == pytest.approx(by_hand[credit], abs=1e-15), credit
+        assert torch.equal(score.reward, score.local + score.trajectory)
+
+
+def test_summed_credit_pays_what_the_own_action_moves(bank: EpisodeBank) -> None:
+    """Another action in step t changes the episode's sum by just what it changes in the summed pay of step t."""
+    core = Core(bank, SIGNED)
+    rows, actions = all_rows(core), actions_for(core)
+    for t in range(core.n_steps):
+        other = actions.clone()
+        other[:, t] = noise(len(rows), core.action_dim, seed=1)
+        sums = [core.score(rows, each).reward.sum(dim=1) for each in (actions, other)]
+        own = [core.score(rows, each, "summed").reward[:, t] for each in (actions, other)]
+        assert torch.allclose(sums[1] - sums[0], own[1] - own[0], rtol=0, atol=1e-12)
+
+
+class TestPlantedProblem:
+    """One drawing of five steps, three actions to choose from: all 243 episodes, and so the best one, are known."""
+
+    STEPS, CHOICES = 5, 3
+
+    def episodes(self, make_bank: MakeBank, seed: int) -> tuple[Tensor, Core, Tensor]:
+        """Choices int64 [243, T], a core, and the actions [243, T, d] chosen."""
+        core = Core(make_bank(n=1, steps=self.STEPS, dim=3, photos=6, seed=seed), combined(0.3, 1), "absolute")
+        choices = torch.cartesian_prod(*[torch.arange(self.CHOICES)] * self.STEPS)
+        return choices, core, noise(self.CHOICES, 3, seed=seed)[choices]
+
+    def gradient(self, logits: Tensor, choices: Tensor, credit: Tensor) -> Tensor:
+        """E[sum_t grad log pi(a_t) credit_t], over all episodes."""
+        logits = logits.detach().requires_grad_()
+        chosen = logits.log_softmax(dim=1)[torch.arange(self.STEPS), choices]  # [243, T]
+        weight = chosen.sum(dim=1, keepdim=True).exp().detach()
+        (found,) = torch.autograd.grad((weight * chosen * credit).sum(), logits)
+        return found
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_the_gradient_of_summed_credit_is_that_of_the_sum(self, seed: int, make_bank: MakeBank) -> None:
+        choices, core, actions = self.episodes(make_bank, seed)
+        rows, logits = torch.zeros(len(choices), dtype=torch.int64), noise(self.STEPS, self.CHOICES).double()
+        paid = {credit: core.score(rows, actions, credit).reward for credit in CREDITS}
+        whole = paid["online"].sum(dim=1, keepdim=True).expand(-1, self.STEPS)  # every step is paid the whole sum
+        exact = self.gradient(logits, choices, whole)
+        assert torch.allclose(self.gradient(logits, choices, paid["summed"]), exact, rtol=0, atol=1e-14)
+        for credit in ("aligned", "online"):
+            assert not torch.allclose(self.gradient(logits, choices, paid[credit]), exact, rtol=0, atol=1e-2)
+
+    def test_only_summed_credit_ends_where_no_other_action_of_one_step_is_better(self, make_bank: MakeBank) -> None:
+        lost = dict.fromkeys(CREDITS, 0.0)
+        for seed in range(8):
+            choices, core, actions = self.episodes(make_bank, seed)
+            rows = torch.zeros(len(choices), dtype=torch.int64)
+            total = core.score(rows, actions).reward.sum(dim=1)
+            for credit in CREDITS:
+                paid, logits = core.score(rows, actions, credit).reward, torch.zeros(self.STEPS, self.CHOICES).double()
+                for _ in range(200):
+                    logits = logits + 20 * self.gradient(logits, choices, paid)
+                differs = (choices != logits.argmax(dim=1)).sum(dim=1)
+                lost[credit] = max(lost[credit], float(total[differs <= 1].max() - total[differs == 0]))
+        assert lost["summed"] == 0
+        assert lost["aligned"] > 0.1
+        assert lost["online"] > 0.1
+
+
+def test_only_summed_credit_finds_the_known_best_step(make_bank: MakeBank) -> None:
+    """Lists A A ? B B: step 3 had better go half the way.
+
+    Three photos on a circle: A orders them 1 2 3, M 2 1 3 and B 3 2 1, so of their 3 pairs A and M order 1 otherwise, M
+    and B 2, A and B 3. In step 3                    tau_1..tau_4 of 3 pairs      g_2, g_3, g_4      their sum
+        A                                            0 0 3 0                      0 -3 0             -3
+        M                                            0 1 2 0                      -1 -1 0            -2, the best
+        B                                            0 3 0 0                      -3 0 0             -3
+    """
+    angles = torch.deg2rad(torch.tensor([10.0, 50.0, 90.0]))
+    bank = make_bank(n=1, steps=5, dim=2, photos=3)
+    bank = replace(bank, gallery=torch.stack([angles.cos(), angles.sin()], dim=1))
+    core = Core(bank, combined(0, 1, tau_normalized=False), "absolute")
+    a, m, b = (torch.tensor([math.cos(x), math.sin(x)]) for x in map(math.radians, (0, 40, 100)))
+    actions = torch.stack([torch.stack([a, a, free, b, b]) for free in (a, m, b)])
+    score = {credit: core.score(torch.zeros(3, dtype=torch.int64), actions, credit) for credit in CREDITS}
+    assert score["online"].reward.sum(dim=1).tolist() == [-3, -2, -3]
+    step3 = {credit: each.reward[:, 2].tolist() for credit, each in score.items()}
+    assert step3["aligned"] == [-3, -1, 0]  # picks B
+    assert step3["online"] == [0, -1, -3]  # picks A
+    assert step3["summed"] == [-3, -2, -3]
 
 
 def test_scores_do_not_depend_on_batch_order_or_layout(bank: EpisodeBank) -> None:

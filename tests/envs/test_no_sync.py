@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sketchless.datasets.errors import DataError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs import Core, OnTheFlyVectorEnv, RewardScheme, combined
+from sketchless.envs.core import CREDITS
 from sketchless.envs.inputs import as_action
 from sketchless.envs.sb3_env import SketchVecEnv
 
@@ -109,7 +110,7 @@ def test_the_core_never_waits(mode: str, reward: str | RewardScheme, episodes: E
             state = core.next_episode(outcome.state, outcome.terminated)
             assert core.observe(state).shape == (5, core.observation_dim)
         assert outcome.reward.device == META
-        for credit in ("aligned", "online"):
+        for credit in CREDITS:
             assert core.score(seeds, actions, credit).reward.shape == (5, 7)
         assert core.observations(seeds).shape == (5, 7, core.observation_dim)
 
