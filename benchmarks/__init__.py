@@ -1,5 +1,17 @@
 """Policies become evidence: metrics, runs, figures, tables, the command line."""
 
-from .metrics import Evaluation, evaluate, interval
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .metrics import Evaluation, evaluate, interval
 
 __all__ = ["Evaluation", "evaluate", "interval"]
+
+if not TYPE_CHECKING:  # on demand: `sketchless --help` need not wait for torch
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            from . import metrics
+
+            return getattr(metrics, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,7 @@
-"""The command `sketchless`: one subcommand a job, errors in one line, exit codes that scripts can use."""
+"""The command `sketchless`: one subcommand a job, errors in one line, exit codes that scripts can use.
+
+At the top stand imports of the standard library alone: help and the version come at once.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,19 @@ import itertools
 import math
 import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, make_dataclass
+from types import FrameType
+from typing import IO, Annotated, Any, get_type_hints
 
-from sketchless.datasets.errors import ResourceError, SketchlessError, out_of_memory, unknown_name
-
-# Module, config class, one line of help. Modules are imported only when their command is used.
+# Module, config class, one line of help. Modules are imported only when their command is used: tyro's SubcommandApp
+# would import them all, and torch, to print this list.
 COMMANDS = {
     "train": ("train", "TrainConfig", "train an agent and compare it with the baseline"),
-    "evaluate": ("evaluate", "EvaluateConfig", "repeat the numbers of a run or a bank from files"),
+    "evaluate": ("evaluate", "EvaluateConfig", "compute the numbers of a run or a bank again from files"),
     "encode": ("encode", "EncodeConfig", "train an encoder on a data set and write its episode bank"),
     "ablate": ("ablate", "AblateConfig", "compare methods, rewards or designs over many seeds"),
     "report": ("report", "ReportConfig", "rebuild the tables and figures of an ablation from its files"),
@@ -29,35 +34,47 @@ COMMANDS = {
     "info": ("info", "InfoConfig", "what is installed, what can be chosen, what is in a data set"),
 }
 
-# Options whose names may be left out, in their order, wherever they stand.
-LEADING = {
-    "evaluate": ("target",),
-    "bench": ("what",),
-    "ablate": ("what",),
-    "report": ("folder",),
-    "explain": ("sketch", "photo"),
-    "info": ("topic",),
-}
-
 USAGE = """usage: sketchless COMMAND [OPTIONS]
 
 On-the-fly sketch-based image retrieval as reinforcement learning.
 
 {commands}
 
-sketchless COMMAND --help lists the options of a command; --debug shows the traceback of an error."""
+sketchless COMMAND --help lists the options of a command; --version prints the version; --debug shows the traceback
+of an error."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns 0, or the exit code: 2 wrong use or data, 3 no resources, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    output = _Output(sys.stdout or io.StringIO())  # closed by `>&-`
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(sys.stderr or io.StringIO()):
+        code = _main(list(sys.argv[1:] if argv is None else argv))
+        output.flush()
+    if argv is None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while Python tidies up ends it without a traceback
+    if output.fault and not isinstance(output.fault, BrokenPipeError):  # that is `sketchless info | head`
+        return _fail(f"standard output: cannot be written ({output.fault.strerror})", code or 3)
+    return code
+
+
+def _main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        print(USAGE.format(commands="\n".join(f"  {n:<{width}}  {about}" for n, (_, _, about) in COMMANDS.items())))
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"sketchless {version('sketchless')}")
+        return 0
+    with _leaving_at_once():
+        from sketchless.datasets.errors import ResourceError, SketchlessError, out_of_memory
     debug = "--debug" in arguments
     try:
         keep_freed_memory()
-        _dispatch([a for a in arguments if a != "--debug"])
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has gone, as in `sketchless info | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with _leaving_at_once():
+            job = _job([a for a in arguments if a != "--debug"])
+        job()
     except KeyboardInterrupt as interrupt:
         return _fail(str(interrupt) or "interrupted", 130)
     except (SketchlessError, MemoryError, RuntimeError) as error:
@@ -69,67 +86,134 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _dispatch(arguments: list[str]) -> None:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        width = max(map(len, COMMANDS))
-        print(USAGE.format(commands="\n".join(f"  {n:<{width}}  {about}" for n, (_, _, about) in COMMANDS.items())))
-        return
-    if arguments[0] == "--version":
-        from importlib.metadata import version
+class _Output:
+    """Standard output that may end before the work does: its reader goes, its disk fills. What follows is dropped."""
 
-        print(f"sketchless {version('sketchless')}")
+    fault: OSError | None = None
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(errors="backslashreplace")  # a terminal without our letters
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> int:
+        with self._dropping():
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._dropping():
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.fault = self.fault or error
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
+
+
+@contextlib.contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """End the process at a Ctrl-C, while nothing has begun: an exception amid the import of torch has many forms."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        os.write(2, b"sketchless: interrupted\n")
+        os._exit(130)
+
+    if threading.current_thread() is not threading.main_thread():  # which gets all signals
+        yield
         return
-    if arguments[0] not in COMMANDS:
-        raise unknown_name("command", arguments[0], COMMANDS)
-    name, config_class, _ = COMMANDS[arguments[0]]
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _job(arguments: list[str]) -> Callable[[], object]:
+    """What the arguments ask for. Raises SketchlessError for what they cannot mean; --help prints and exits."""
+    from sketchless.datasets.errors import unknown_name
+
+    command, *options = arguments
+    if command not in COMMANDS:
+        raise unknown_name("command", command, COMMANDS)
+    name, config_class, _ = COMMANDS[command]
     module = importlib.import_module(f"sketchless.benchmarks.commands.{name}")
-    module.run(_parse(arguments[0], getattr(module, config_class), arguments[1:]))
+    config = _parse(command, getattr(module, config_class), options)
+    return lambda: module.run(config)
 
 
 def _parse(command: str, config_class: type[Any], arguments: list[str]) -> Any:
     import tyro
 
-    leading = LEADING.get(command, ())
-    prog = " ".join(["sketchless", command, *(f"[{name.upper()}]" for name in leading)])
-    arguments = _named(arguments, config_class, leading)
+    from sketchless.datasets.errors import ConfigError
+
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config_class, prog=prog, args=arguments)
+            return tyro.cli(
+                _without_empty_defaults(config_class),
+                prog=f"sketchless {command}",
+                description=config_class.__doc__,
+                args=_merged(arguments, config_class),
+                config=(tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName),
+            )
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise _UsageError(_one_line(complaint.getvalue(), command)) from None
+        raise ConfigError(_one_line(complaint.getvalue(), command)) from None
 
 
-def _named(arguments: list[str], config_class: type[Any], leading: Sequence[str]) -> list[str]:
-    """Arguments in which those that belong to no option have the names of the leading ones."""
-    takes = {"-h": 0.0, "--help": 0.0}  # how many words follow an option, if not one
-    for field in fields(config_class):
-        if isinstance(field.default, (bool, tuple)):
-            option = field.name.replace("_", "-")
-            takes |= {f"--{option}": 0.0 if isinstance(field.default, bool) else math.inf, f"--no-{option}": 0.0}
-    given = {word.partition("=")[0] for word in arguments}
-    free = [f"--{name}" for name in leading if f"--{name}" not in given]
-    named: list[str] = []
-    wanted = 0.0
-    for word in arguments:
-        if word.startswith("-"):
-            wanted = 0.0 if "=" in word else takes.get(word.replace("_", "-"), 1.0)
+def _merged(arguments: list[str], config_class: type[Any]) -> list[str]:
+    """The arguments with each list option once: `--set a=1 --set b=2` is `--set a=1 b=2`, `--seeds 0 --seeds 1` is
+    `--seeds 0,1`. Of several, tyro keeps the last; its UseAppendAction reads one value an option, or lists of lists.
+    """
+    takes = {f"--{known.name}": math.inf for known in fields(config_class) if isinstance(known.default, tuple)}
+    if "seeds" in (known.name for known in fields(config_class)):
+        takes["--seeds"] = 1
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    merged: list[str] = []
+    lists: dict[str, list[str]] = {}
+    option, wanted = "", 0.0
+    for word in arguments[:end]:
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            option = f"--{name[2:].replace('-', '_')}"
+            wanted = 0.0 if equals else takes.get(option, 0.0)
+            if option not in takes:
+                merged.append(word)
+            else:
+                lists.setdefault(option, []).extend([value] if equals else [])
         elif wanted:
             wanted -= 1
-        elif free:
-            named.append(free.pop(0))
-        named.append(word)
-    return named
+            lists[option].append(word)
+        else:
+            merged.append(word)
+    if seeds := lists.get("--seeds"):
+        lists["--seeds"] = [",".join(seeds)]
+    return [*merged, *itertools.chain.from_iterable((name, *words) for name, words in lists.items()), *arguments[end:]]
 
 
-class _UsageError(SketchlessError):
-    pass
+def _without_empty_defaults(config_class: type[Any]) -> type[Any]:
+    """The same class for tyro, which would show `(default: None)` and `(default: )`: their help says what holds."""
+    import tyro
+
+    silent = tyro.conf.arg(help_behavior_hint="")
+    hints = get_type_hints(config_class, include_extras=True)
+    empty = [known for known in fields(config_class) if known.default in (None, ())]
+    silenced = [(known.name, Annotated[hints[known.name], silent], known.default) for known in empty]
+    return make_dataclass(config_class.__name__, silenced, bases=(config_class,), frozen=True)
 
 
 def _one_line(box: str, command: str) -> str:
-    """The gist of a boxed complaint: its first paragraph and the nearest option."""
+    """The gist of tyro's boxed complaint, its first paragraph and the nearest option: its hook for errors is private
+    and may change in any release."""
     text = [re.sub(r"[╭╮╰╯│─]+|^[|+]|[|+]$|-{3,}", " ", line.strip()).strip() for line in box.splitlines()[1:]]
     paragraphs = [" ".join(group) for filled, group in itertools.groupby(text, key=bool) if filled]
     fault = paragraphs[0] if paragraphs else "cannot read the options"

@@ -205,6 +205,8 @@ def parse_values(pairs: Sequence[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals:
             raise ConfigError(f"setting {pair!r}: write it as name=value")
+        if name in values:
+            raise ConfigError(f"setting {name} is given twice; give it once")
         try:
             values[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):

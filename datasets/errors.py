@@ -9,10 +9,24 @@ import difflib
 from collections.abc import Iterable
 
 
+def printable(text: str) -> str:
+    r"""`text` with control, layout and broken characters as escapes: names and ids come from files of others.
+
+    >>> printable("a\nb")
+    'a\\nb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class SketchlessError(Exception):
-    """Base of all errors raised on purpose. The command line exits with `exit_code`."""
+    """Base of all errors raised on purpose: one line, whatever name or file it quotes. Exit with `exit_code`."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class DataError(SketchlessError):
@@ -47,7 +61,7 @@ LISTED = 10  # names in an error
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     """Error for a name that is not among `known`, with the nearest one or the first few as the cure."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(name), names, n=1)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names[:LISTED])}{more}"
     return ConfigError(f"unknown {kind} {name!r}: {hint}")

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
+from tyro.conf import Positional, arg
 
-from sketchless.agents import agent_class
+from sketchless.agents import AGENTS, agent_class
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import sha256, write_json
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
@@ -23,6 +24,7 @@ from sketchless.encoders.tensorfile import read_meta
 from ..ablation.runner import check_options, run_cells
 from ..ablation.sweep import FEATURES, SWEEPS, Sweep, cells, read_by
 from ..logs import log_format
+from ..options import listed
 from ..reporting.compare import Comparison
 from ..runs import parse_seeds, parse_values, read_json
 from . import report
@@ -43,9 +45,9 @@ SAMPLES = 16  # actions per state, in whose steps the budget of a pass is counte
 class AblateConfig:
     """Compare methods, rewards, designs or whole systems over many seeds; an interrupted grid is taken up again."""
 
-    what: str = "methods"
-    """`methods`, `rewards`, `design`, `baselines`, or the step sizes of methods, rewards and baselines, measured on
-    validation: `tuning`, `rewards-tuning`, `baselines-tuning`."""
+    what: Positional[str] = "methods"
+    """`methods`, `rewards`, `design`, `baselines`, or their step sizes, measured on validation: `tuning` (of the
+    methods), `rewards-tuning`, `baselines-tuning`."""
     bank: str = "procedural"
     """Bank file written by `sketchless encode`, or the name of one that ships."""
     banks: tuple[str, ...] = ()
@@ -62,8 +64,9 @@ class AblateConfig:
     """Budget of every arm: passes over the training drawings, 16 environment steps a frame; by default the preset's."""
     arms: tuple[str, ...] = ()
     """Some of the ablation's arms; by default all."""
-    agent: str = "ppo-a-clip"
-    """Agent of the ablations that do not compare agents."""
+    agent: Annotated[str, arg(help=f"For `rewards` and `design`: the agent, one of {listed(AGENTS)}, or another.")] = (
+        "ppo-a-clip"
+    )
     set: tuple[str, ...] = ()
     """Settings of all agents that have them, such as `episodes=32`, where at least one arm's agent must; or of one arm,
     such as `grpo.learning_rate=3e-3`. What an arm is about stays its own."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
+from tyro.conf import Positional
 
 from sketchless.agents import agent_class
 from sketchless.datasets.dataset import SketchDataset
@@ -31,7 +32,7 @@ class EvaluateConfig:
     """Evaluate the agents of a run on the test drawings, the baseline B1 on every split of a bank, or, with
     --task, an encoder on categories it has not seen, on instances, or on another data set."""
 
-    target: str = "procedural"
+    target: Positional[str] = "procedural"
     """Folder of a `train` run, a bank file, or the name of a bank that ships; with --task, folder of an `encode`
     run, or an encoder file."""
     bank: str | None = None

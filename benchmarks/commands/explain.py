@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from tyro.conf import Positional
 
 from sketchless.datasets.dataset import SketchDataset, Split
 from sketchless.datasets.errors import ConfigError, unknown_name
@@ -49,9 +50,9 @@ SECONDS, HOLD = 0.8, 3.0  # a frame of the animation and its last one are shown
 class ExplainConfig:
     """Explain a retrieval: sketchless explain SKETCH PHOTO, or sketchless explain SKETCH --gallery."""
 
-    sketch: str | None = None
+    sketch: Positional[str | None] = None
     """Id of a sketch of the split, or a picture file (dark on light); by default the split's first one."""
-    photo: str | None = None
+    photo: Positional[str | None] = None
     """Id of a photo of the split, or a picture file; by default the one that the sketch depicts."""
     gallery: bool = False
     """Search the split's photos, explain the best ones and the true one."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+from tyro.conf import Positional
 
 from sketchless.agents import AGENTS
 from sketchless.datasets.dataset import SPLITS
@@ -25,7 +26,7 @@ from ..zero_shot.encoder_table import show
 class InfoConfig:
     """Say what is installed and what can be chosen; with --dataset, what is in a data set."""
 
-    topic: str | None = None
+    topic: Positional[str | None] = None
     """`encoders`: the table of what each is, how fast, and how good."""
     dataset: str | None = None
     """`procedural`, `objects`, or the folder of a data set, with options as `./sketchy?unseen=cow,bat`."""

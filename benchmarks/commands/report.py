@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.text import Text
+from tyro.conf import Positional
 
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.files import replacing
@@ -25,7 +26,7 @@ from ..reporting.tables import comma_separated, markdown, terminal, tex
 class ReportConfig:
     """Rebuild the table, the figures and the page of an ablation from its result files."""
 
-    folder: str | None = None
+    folder: Positional[str | None] = None
     """Folder of the ablation: holds `grid.json`, and a folder per cell."""
     out: str | None = None
     """Folder for the report; by default `report` in that of the ablation."""

@@ -24,6 +24,7 @@ from ..display.plots import Curve, curves, gif, learning
 from ..display.tables import comparison
 from ..logs import log_format
 from ..metrics import METRICS, POINTS, Evaluation, evaluate, interval
+from ..options import AgentName, RewardName
 from ..runs import Interrupted, StopSignal, Stopwatch, open_banks, parse_seeds, parse_values, progress_bar, run_folder
 from ..training import TrainingJob, train_seed
 
@@ -34,8 +35,7 @@ class TrainConfig:
 
     bank: str = "procedural"
     """Bank file written by `sketchless encode`, or the name of one that ships."""
-    agent: str = "ppo-a-clip"
-    """Name of the agent, or `module:Class`; `sketchless info` lists them."""
+    agent: AgentName = "ppo-a-clip"
     preset: str = "default"
     """Of the agent's settings: `default`; for ppo-a-clip also `paper` (to the letter, in absolute mode)."""
     set: tuple[str, ...] = ()
@@ -44,8 +44,7 @@ class TrainConfig:
     """Budget: how often each training drawing is played, on average."""
     seeds: str = "0"
     """Seeds to train with, such as `0-9` or `0,2,5`."""
-    reward: str = "combined"
-    """Reward scheme, or `module:attribute`."""
+    reward: RewardName = "combined"
     mode: str | None = None
     """`residual` (refine the baseline's embedding) or `absolute`; by default the preset's."""
     observation: str = "feature"

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from rich.table import Table
+from tyro.conf import Positional
 
 from .timing import Timing, interleave
 
@@ -37,7 +38,7 @@ Job = Callable[[], object]
 class BenchConfig:
     """Measure speed, everything in one run and turn by turn; medians count, and only their ratios travel."""
 
-    what: str = "env"
+    what: Positional[str] = "env"
     """`env`: episodes; `kernels`: Kendall tau, ranks and frames; `training`: learning end to end."""
     quick: bool = False
     """Few readings of small sizes, in seconds: to see that it runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sketchless.datasets.errors import unknown_name
+from sketchless.datasets.errors import SketchlessError, unknown_name
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,14 @@ def test_at_most_ten_names_are_listed(known: range, says: str) -> None:
 def test_a_near_name_is_the_cure_however_many_there_are() -> None:
     error = unknown_name("sketch_id", "chair-0-00749x", (f"chair-0-{i:05d}" for i in range(750)))
     assert str(error).endswith("did you mean 'chair-0-00749'?")
+
+
+@pytest.mark.parametrize("kind", SketchlessError.__subclasses__(), ids=lambda kind: kind.__name__)
+def test_an_error_is_one_line_without_control_characters(kind: type[SketchlessError]) -> None:
+    error = kind("\x1b[2Ja\nb\r\u202ec\udc80 é 椅.png: no such file")
+    assert str(error) == "\\x1b[2Ja\\nb\\r\\u202ec\\udc80 é 椅.png: no such file"
+
+
+@pytest.mark.parametrize("name", ["xq", "draw", "t"])
+def test_what_is_not_near_is_not_suggested(name: str) -> None:
+    assert "did you mean" not in str(unknown_name("command", name, ["train", "evaluate", "report"]))

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sketchless.agents import PPOAClip
+from sketchless.agents import AGENTS, PPOAClip
+from sketchless.benchmarks.ablation.sweep import SWEEPS
 from sketchless.benchmarks.cli import COMMANDS, main
 from sketchless.benchmarks.commands.encode import COMMON, RECIPES, EncodeConfig, _stage1
 from sketchless.encoders import save_banks
+from sketchless.envs import REWARDS
 
 FAST = ["--set", "episodes=4", "samples=2", "eval_every=2"]
 
@@ -192,6 +195,8 @@ class TestBadInput:
         ("arguments", "match"),
         [
             (["trian"], "did you mean 'train'"),
+            (["dram"], "choose one of: ablate, bench"),
+            (["train", "--set", "samples=2", "--set", "samples=3"], "samples is given twice"),
             (["train", "--sed", "3"], "did you mean --se"),
             (["train", "--passes", "many"], "--passes"),
             (["train", "--passes", "-1"], "above 0"),
@@ -295,29 +300,53 @@ class TestBadInput:
             main(["trian", "--debug"])
 
 
+def parsed(words: str, monkeypatch: pytest.MonkeyPatch, names: Iterable[str]) -> dict[str, object]:
+    """What a command is told by these words."""
+    command, *rest = words.split()
+    module = importlib.import_module(f"sketchless.benchmarks.commands.{COMMANDS[command][0]}")
+    configs: list[object] = []
+    monkeypatch.setattr(module, "run", configs.append)
+    assert main([command, *rest]) == 0
+    return {name: getattr(configs[0], name) for name in names}
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         ("evaluate s1 --task inter", {"target": "s1", "task": "inter"}),
         ("evaluate --task inter s1", {"target": "s1", "task": "inter"}),
         ("evaluate --task=inter s1 --first 5", {"target": "s1", "task": "inter", "first": 5}),
-        ("evaluate --target s1 --task inter", {"target": "s1", "task": "inter"}),
         ("explain --gallery ID", {"sketch": "ID", "gallery": True}),
         ("explain --out q.png ID PHOTO", {"sketch": "ID", "photo": "PHOTO", "out": "q.png"}),
         ("explain ID --no-gallery PHOTO", {"sketch": "ID", "photo": "PHOTO"}),
-        ("explain PHOTO --sketch ID", {"sketch": "ID", "photo": "PHOTO"}),
         ("ablate rewards --arms top1 top5 --noisy_bank n", {"what": "rewards", "arms": ("top1", "top5")}),
         ("ablate --noisy-bank n rewards", {"what": "rewards", "noisy_bank": "n"}),
+        ("ablate --seeds 0-1 rewards", {"what": "rewards", "seeds": "0-1"}),
+        ("ablate --arms=top1 rewards", {"what": "rewards", "arms": ("top1",)}),
+        ("bench --batches 1 4 --quick kernels", {"what": "kernels", "batches": (1, 4), "quick": True}),
         ("info --sheet s.png encoders", {"topic": "encoders", "sheet": "s.png"}),
     ],
 )
 def test_arguments_without_a_name_stand_anywhere(words: str, expected: dict[str, object], monkeypatch) -> None:
-    command, *rest = words.split()
-    module = importlib.import_module(f"sketchless.benchmarks.commands.{COMMANDS[command][0]}")
-    configs: list[object] = []
-    monkeypatch.setattr(module, "run", configs.append)
-    assert main([command, *rest]) == 0
-    assert {name: getattr(configs[0], name) for name in expected} == expected
+    assert parsed(words, monkeypatch, expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("train --set a=1 --set b=2", {"set": ("a=1", "b=2")}),
+        ("train --set a=1 b=2 --passes 3 --set=c=3", {"set": ("a=1", "b=2", "c=3"), "passes": 3.0}),
+        ("train --seeds 0-2 --seeds=5", {"seeds": "0-2,5"}),
+        ("ablate --arms vpg --arms trpo grpo --arms=b1", {"arms": ("vpg", "trpo", "grpo", "b1")}),
+        ("ablate --banks complete=a --banks random=b", {"banks": ("complete=a", "random=b")}),
+        ("ablate methods --arms vpg --set a=1 --arms trpo", {"what": "methods", "arms": ("vpg", "trpo")}),
+        ("encode --join a --late 0 --join b --late 4", {"join": ("a", "b"), "late": (0.0, 4.0)}),
+        ("encode --join a b --late -1 .5", {"join": ("a", "b"), "late": (-1.0, 0.5)}),
+        ("bench --galleries 5 --galleries 6", {"galleries": (5, 6)}),
+    ],
+)
+def test_lists_given_in_parts_are_one_list(words: str, expected: dict[str, object], monkeypatch) -> None:
+    assert parsed(words, monkeypatch, expected) == expected
 
 
 def test_an_argument_too_many_is_named(capsys) -> None:
@@ -329,19 +358,22 @@ def test_an_argument_too_many_is_named(capsys) -> None:
 def test_usage_shows_arguments_without_a_name(command: str, shown: str, capsys) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
-    assert f"usage: sketchless {command} {shown} " in capsys.readouterr().out
+    assert f"usage: sketchless {command} [-h] [OPTIONS] {shown}\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "command", [[], ["train"], ["evaluate"], ["encode"], ["ablate"], ["report"], ["bench"], ["info"]]
-)
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help(command: list[str], capsys) -> None:
     try:
         code = main([*command, "--help"])
     except SystemExit as stop:
         code = int(stop.code or 0)
     assert code == 0
-    assert "usage: sketchless" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "usage: sketchless" in shown
+    for riddle in ("{None}", "(default: )", "(default: None)"):
+        assert riddle not in shown
+    for name in {"train": [*AGENTS, *REWARDS], "ablate": [*AGENTS, *SWEEPS]}.get("".join(command), []):
+        assert name in " ".join(shown.replace("│", " ").split())
 
 
 def test_info_names_what_can_be_chosen(capsys) -> None:
