@@ -195,7 +195,7 @@ def bank_splits(path: str | os.PathLike[str] = "procedural") -> tuple[str, ...]:
 def bank_path(path: str | os.PathLike[str]) -> Path:
     """Path of a bank file, given its path or the name of one that ships."""
     files = (Path(__file__).parent / "banks").glob("*.safetensors")
-    shipped = {file.stem: file for file in files if not file.stem.endswith("-encoder")}
+    shipped = {file.stem: file for file in files if not file.stem.endswith(("-encoder", "-agent"))}
     if str(path) in shipped:
         return shipped[str(path)]
     where = Path(path)

@@ -116,11 +116,23 @@ def _episode(
     steps = torch.arange(int(frames.lengths.max()))
     length = int(frames.lengths[row])
     ink = frames.at(torch.full((length,), row), steps[:length])
-    images = encoder.sketch_inputs(ink if redraw is None else redraw(ink))
+    features = frame_features(encoder, ink if redraw is None else redraw(ink), affine, mirror)
+    return features[steps.clamp_max(length - 1)]
+
+
+def frame_features(encoder: Encoder, ink: Tensor, affine: Tensor | None = None, mirror: bool = False) -> Tensor:
+    """Features [n, D] of frames bool [n, H, W] as banks hold them, on the CPU.
+
+    Args:
+        encoder: trained, on its device.
+        ink: where the frames have ink.
+        affine: change of viewpoint [1, 2, 3] of all frames, see `random_affine`.
+        mirror: flip the frames left to right.
+    """
+    images = encoder.sketch_inputs(ink)
     if mirror:
         images = images.flip(-1)
     if affine is not None:
-        images = warp(images, affine.expand(length, -1, -1))
+        images = warp(images, affine.expand(len(images), -1, -1))
     with inference(encoder):
-        features = encoder.features(images.to(encoder.device)).float().cpu()
-    return features[steps.clamp_max(length - 1)]
+        return encoder.features(images.to(encoder.device)).float().cpu()

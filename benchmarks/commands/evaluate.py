@@ -79,7 +79,7 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
     if manifest.get("command") != "train":
         raise CheckpointError(f"{folder}: holds a {manifest.get('command')} run; give the folder of a train run")
     settings = manifest["config"]
-    path = _bank(folder, settings["bank"], config.bank)
+    path = recorded_bank(folder, settings["bank"], config.bank)
     bank = EpisodeBank.load(path, config.split, config.device)
     make = agent_class(settings["agent"])
     rows = {"B1": evaluate(None, bank)}
@@ -142,7 +142,8 @@ def _data(task: str, given: str | None, trained: EncoderRun) -> SketchDataset:
     return trained.load(name)
 
 
-def _bank(folder: Path, recorded: dict[str, str], given: str | None) -> Path:
+def recorded_bank(folder: Path, recorded: dict[str, str], given: str | None) -> Path:
+    """The bank of a run, where its manifest says or where it is `given` to be. Raises CheckpointError: another."""
     path = bank_path(given) if given else bank_path(recorded["path"])
     if not given and not path.is_file():
         path = folder / recorded["path"]

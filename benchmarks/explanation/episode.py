@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from sketchless.agents import agent_class
 from sketchless.datasets.dataset import SketchDataset, Split
@@ -21,11 +20,12 @@ from sketchless.datasets.sketch import CANVAS, MAX_STEPS, Drawing, RasterSketch,
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.encode import encode_banks
 from sketchless.encoders.networks.correspondence import token_model
-from sketchless.encoders.networks.encoder import Encoder, inference
+from sketchless.encoders.networks.encoder import Encoder
 from sketchless.encoders.tensorfile import read_meta
 from sketchless.envs.core import Core
-from sketchless.envs.ranking import count_rank, similarity, unit
+from sketchless.envs.ranking import count_rank
 
+from ..live import Ranker
 from .pair import Explanation, explain, patch_of
 
 BoolArray = npt.NDArray[np.bool_]
@@ -172,30 +172,16 @@ class _Walk:
     """Similarities of frames with the gallery as an agent would have them at its step of the episode."""
 
     def __init__(self, encoder: Encoder, bank: EpisodeBank, agent: Any) -> None:
-        kind = getattr(agent, "core", None)
-        options = (kind.mode, kind.observation, kind.scale) if kind else ("residual", "feature", 1.0)
-        self.encoder, self.agent = encoder, agent
-        self.core = Core(bank, "inv-rank", *options)
+        self._ranker = Ranker(encoder, bank, agent)
         self._memory: Any = None  # of the agent, before this step
         self._next: Any = None
 
     def similarity(self, frames: BoolArray, features: Tensor | None = None) -> Tensor:
         """Of frames bool [n, 256, 256] and then of features [m, D]: float64 [n + m, G], on the CPU."""
-        rows: list[Tensor] = []
-        if len(frames):
-            with inference(self.encoder):
-                inputs = self.encoder.sketch_inputs(torch.from_numpy(frames)).to(self.encoder.device)
-                rows = [self.encoder.features(part).float().to(self.core.device) for part in inputs.split(64)]
+        rows = [self._ranker.features(frames)] if len(frames) else []
         x = torch.cat(rows if features is None else [*rows, features])
-        bank = self.core.bank
-        base = unit(linear(x.double(), bank.weight.double(), bank.bias.double()))
-        action = torch.zeros(len(x), self.core.action_dim, device=self.core.device)
-        if self.agent is not None:
-            seen = (x if self.core.observation == "feature" else base.float()).clamp(-1, 1)
-            memory = None if self._memory is None else self._memory.expand(len(x), *self._memory.shape[1:])
-            begins = np.full(len(x), memory is None)
-            action, self._next = self.agent.predict(seen, memory, begins, deterministic=True)
-        return similarity(self.core.refine(base, action), self.core.gallery).cpu()
+        _, refined, self._next = self._ranker.refine(x, self._memory)
+        return self._ranker.similarity(refined)
 
     def go_on(self) -> None:
         """To the next step: what was asked for last, its last row, has been seen."""

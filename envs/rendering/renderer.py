@@ -45,7 +45,7 @@ _KEPT = 512  # thumbnails held at a time, 160 kB each
 _DOTS = 64  # side of the text drawing in dots; a braille character has 2 x 4
 _BRAILLE = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 
-Row = tuple[Sequence[tuple[str, str]], Sequence[int] | None, int]  # heading in (text, colour), ranking, rank
+Row = tuple[Sequence[tuple[str, str]], Sequence[int] | None, int | None]  # heading in (text, colour), ranking, rank
 
 
 class Renderer:
@@ -98,12 +98,14 @@ class Renderer:
         heading = [(f"{progress}  ·  ", _GREY), (self._standing(rank), _DARK)]
         return self._frame(sketch, step, [(heading, ranking, rank)])
 
-    def compare(self, sketch: int, step: int, rows: Sequence[tuple[str, Sequence[int], int]]) -> npt.NDArray[np.uint8]:
+    def compare(
+        self, sketch: int, step: int, rows: Sequence[tuple[str, Sequence[int], int | None]]
+    ) -> npt.NDArray[np.uint8]:
         """One frame with several rankings of the same sketch, one under another.
 
         Args:
             sketch, step: as for `rgb`.
-            rows: (name, ranking, rank) of each.
+            rows: (name, ranking, rank) of each; rank None where no photo is the true one.
 
         Returns:
             uint8 [H, W, 3], H and W even and the same for every step and sketch.
@@ -140,13 +142,16 @@ class Renderer:
     def _progress(self, sketch: int, step: int) -> str:
         return f"step {step + 1} of {int(self.bank.lengths[sketch])}"
 
-    def _standing(self, rank: int) -> str:
-        return f"rank {int(rank)} of {len(self.bank.photo_ids)}"
+    def _standing(self, rank: int | None) -> str:
+        size = len(self.bank.photo_ids)
+        return f"nearest of {size} photos" if rank is None else f"rank {int(rank)} of {size}"
 
-    def _places(self, sketch: int, ranking: Sequence[int], rank: int) -> list[tuple[int, str, bool]]:
+    def _places(self, sketch: int, ranking: Sequence[int], rank: int | None) -> list[tuple[int, str, bool]]:
         """(gallery row, rank, whether true) of the photos on show; a true one beyond the five comes last."""
-        true = int(self.bank.targets[sketch])
         shown = [int(photo) for photo in ranking[:TOP]]
+        if rank is None:
+            return [(p, str(i), False) for i, p in enumerate(shown, 1)]
+        true = int(self.bank.targets[sketch])
         # Ties count against the true photo: its rank may be worse than the place a sorted list gives it.
         places = [(p, str(int(rank) if p == true else i), p == true) for i, p in enumerate(shown, 1)]
         return places if true in shown else [*places, (true, str(int(rank)), True)]

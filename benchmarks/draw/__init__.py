@@ -1,0 +1,1 @@
+"""A person draws, and the photos come: the server and the page of `sketchless draw`."""
