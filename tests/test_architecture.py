@@ -168,8 +168,7 @@ def test_every_folder_of_code_is_installed_and_typed() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     folders = {".".join(["sketchless", *path.parent.relative_to(ROOT).parts]) for path in FILES}
-    assert set(setup["options"]["packages"].split()) == folders
-    assert setup["options"]["py_modules"].split() == ["sketchless.__main__"]  # python -m sketchless
+    assert set(setup["options"]["packages"].split()) == {"sketchless", *folders}
     assert [path.name for path in (ROOT / "sketchless").glob("*.py")] == ["__main__.py"]  # a namespace
     homes = dict(line.split(" = ") for line in setup["options"]["package_dir"].strip().splitlines())
     assert homes == {f"sketchless.{room}": room for room in ROOMS}
