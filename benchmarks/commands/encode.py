@@ -168,6 +168,8 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
     encoder = _encoder(config, device)  # first, as drawing a data set takes a while and a wrong name none
     split_seed = config.seed if config.split_seed is None else config.split_seed
     dataset = load_dataset(config.dataset, seed=split_seed, validation=config.validation)
+    for note in dataset.report.get("notes", ()):
+        console.print(note, markup=False, highlight=False)
     if not config.load:
         check_stage1(encoder, dataset, stage1)  # before the folder is claimed for settings that cannot be
     with _folder(config) as folder, StopSignal() as stop, progress_bar(console) as bar:

@@ -43,7 +43,7 @@ def names(file: Path) -> list[str]:
     return rows
 
 
-def listed(root: Path, folder: Path, whole: Part) -> tuple[Part, Part]:
+def listed(root: Path, folder: Path, whole: Part, twins: Mapping[str, str]) -> tuple[Part, Part]:
     """What the lists of a folder put into training (`*_train.txt`) and into the test (`*_zero.txt`).
 
     Their lines are `<path> <label>`. The sketches' list begins with `sketch` or `png`, that of the photos with
@@ -53,6 +53,7 @@ def listed(root: Path, folder: Path, whole: Part) -> tuple[Part, Part]:
         root: folder that the paths are relative to.
         folder: where the lists lie.
         whole: all sketches and photos below `root`.
+        twins: other ids of these photos.
 
     Raises:
         DataError: a list is missing, a file is missing, listed for both or of a category that is.
@@ -62,14 +63,14 @@ def listed(root: Path, folder: Path, whole: Part) -> tuple[Part, Part]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; it has to hold the lists *_train.txt and *_zero.txt")
     owner: dict[str, str] = {}
-    train, zero = (_part(root, folder, name, whole, owner) for name in ("train", "zero"))
+    train, zero = (_part(root, folder, name, whole, twins, owner) for name in ("train", "zero"))
     seen, unseen = ({e.category for e in part[0]} | {e.category for e in part[1]} for part in (train, zero))
     if both := sorted(seen & unseen):
         raise DataError(f"{folder}: {len(both)} categories are seen and unseen, {some(both)}; correct the lists")
     return train, zero
 
 
-def _part(root: Path, folder: Path, name: str, whole: Part, owner: dict[str, str]) -> Part:
+def _part(root: Path, folder: Path, name: str, whole: Part, twins: Mapping[str, str], owner: dict[str, str]) -> Part:
     files = sorted(folder.glob(f"*_{name}.txt"))
     drawn = [file for file in files if file.name.startswith(("sketch", "png"))]
     shown = [file for file in files if file.name.startswith("all_photo")]
@@ -80,9 +81,10 @@ def _part(root: Path, folder: Path, name: str, whole: Part, owner: dict[str, str
             f"all_photo*_{name}.txt or ImageResized*_{name}.txt; found {some([f.name for f in files]) or 'none'}"
         )
     sketches, photos = whole
+    by_id = {photo.id: photo for photo in photos}
     return (
         _members(root, drawn, {sketch.item.id: sketch for sketch in sketches}, name, owner),
-        _members(root, shown, {photo.id: photo for photo in photos}, name, owner),
+        _members(root, shown, by_id | {twin: by_id[id] for twin, id in twins.items()}, name, owner),
     )
 
 
@@ -105,12 +107,12 @@ def _members(
                 continue
             if owner.setdefault(id, part) != part:
                 raise DataError(f"{file}: line {number}: {path[:80]!r} is listed for {owner[id]} too; drop one of them")
-            category = known[id].category
+            category = id.split("/")[-2]  # as it is spelled there: a misspelt one may have a label of its own
             if labels.setdefault(category, label) != label:
                 raise FormatError(
                     f"{file}: line {number}: {category!r} has label {label}, but {labels[category]} before; correct it"
                 )
-            found[id] = known[id]
+            found[_id(known[id])] = known[id]
     if missing:
         if any((root / spelled).is_file() for spelled in _spellings(missing[0])):
             cure = f"of another kind than the {Path(next(iter(known), '')).suffix} that are read; give sketches="
@@ -118,6 +120,10 @@ def _members(
             cure = f"not below {root}; complete the set"
         raise DataError(f"{files[0]}: names {len(missing)} files, {some(missing)}, {cure}")
     return list(found.values())
+
+
+def _id(entry: Drawn | Photo) -> str:
+    return entry.id if isinstance(entry, Photo) else entry.item.id
 
 
 def _spellings(path: str) -> Iterator[str]:

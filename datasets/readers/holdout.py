@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ import numpy as np
 from ..checks import as_count
 from ..errors import ConfigError, unknown_name
 from .filelists import Drawn, Part, Photo, listed, names
+from .twins import plain
 
 TEST = 0x7E57  # seed of a test split that no release states: the same one whatever `seed`
 SHARE = 0.1  # of the photos (or of the sketches, if there are no photos) that a split takes by default
+MAX_SHARE = 0.25  # that validation takes, however many are asked for
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Holdout:
 
     Attributes:
         seed: of what is drawn for validation.
-        validation: photos carved from training; by default a tenth.
+        validation: photos carved from training, at most a quarter of them; by default a tenth.
         validation_categories: hold out so many whole categories for validation instead.
         unseen: categories of the test split: names, or a file of lines `<name>` or `<name> <id>`.
         filelists: folder of lists `*_train.txt` and `*_zero.txt` with lines `<path> <label>`.
@@ -63,14 +65,20 @@ class Holdout:
         }
 
     def divide(
-        self, root: Path, sketches: Sequence[Drawn], photos: Sequence[Photo], test: Collection[str] = ()
-    ) -> dict[str, Part]:
-        """Sketches and photos of `train`, `validation` and `test`.
+        self,
+        root: Path,
+        sketches: Sequence[Drawn],
+        photos: Sequence[Photo],
+        test: Collection[str] = (),
+        twins: Mapping[str, str] | None = None,
+    ) -> tuple[dict[str, Part], list[str]]:
+        """Sketches and photos of `train`, `validation` and `test`, and notes on what is not as it was asked for.
 
         Args:
             root: folder that paths in file lists are relative to; also that of a file of names.
             sketches, photos: of all categories.
             test: photo ids of the released test split, for a set of instances.
+            twins: other ids by which file lists may name a photo.
 
         Raises:
             ConfigError: unknown categories, or nothing left to train on.
@@ -78,14 +86,15 @@ class Holdout:
         """
         rng = np.random.default_rng(self.seed)
         whole = (list(sketches), list(photos))
+        notes: list[str] = []
         if self.filelists is not None:
-            train, held = listed(root, _below(root, self.filelists), whole)
+            train, held = listed(root, _below(root, self.filelists), whole, twins or {})
         elif self.unseen is not None:
             train, held = _by_category(whole, self._unseen(root, whole))
         elif test:
             train, held = _by_photo(whole, test)
         else:
-            train, held = _carve(whole, None, np.random.default_rng(TEST))
+            train, held = _carve(whole, None, np.random.default_rng(TEST), [])
         if self.validation_categories:
             seen = sorted({sketch.category for sketch in train[0]})
             if self.validation_categories >= len(seen):
@@ -95,8 +104,8 @@ class Holdout:
             chosen = rng.permutation(len(seen))[: self.validation_categories]
             train, validation = _by_category(train, {seen[place] for place in chosen})
         else:
-            train, validation = _carve(train, self.validation, rng)
-        return {"train": train, "validation": validation, "test": held}
+            train, validation = _carve(train, self.validation, rng, notes)
+        return {"train": train, "validation": validation, "test": held}, notes
 
     def _unseen(self, root: Path, whole: Part) -> set[str]:
         given = self.unseen or ()
@@ -114,9 +123,15 @@ class Holdout:
         return {known[plain(name)] for name in wanted}
 
 
-def plain(category: str) -> str:
-    """A category's name as all lists can be made to agree on it."""
-    return " ".join(category.replace("_", " ").replace("-", " ").casefold().split())
+def at_most_a_share(asked: int, pool: int) -> tuple[int, list[str]]:
+    """How many of `pool` photos are carved where so many are asked for, and a line for the report if that is fewer."""
+    most = math.ceil(MAX_SHARE * pool)
+    if asked <= most < pool or not asked:
+        return asked, []
+    most = min(most, max(pool - 1, 0))
+    return most, [
+        f"validation: {most} of {pool} photos, a quarter, instead of {asked}, to leave the rest to learn from"
+    ]
 
 
 def _below(root: Path, name: str) -> Path:
@@ -144,7 +159,7 @@ def _by_photo(part: Part, held: Collection[str]) -> tuple[Part, Part]:
     )
 
 
-def _carve(part: Part, count: int | None, rng: np.random.Generator) -> tuple[Part, Part]:
+def _carve(part: Part, count: int | None, rng: np.random.Generator, notes: list[str]) -> tuple[Part, Part]:
     """Take so many photos out, with the sketches that depict them, or with as large a share of their categories'."""
     sketches, photos = part
     depicted = {sketch.photo for sketch in sketches} & {photo.id for photo in photos}
@@ -152,10 +167,11 @@ def _carve(part: Part, count: int | None, rng: np.random.Generator) -> tuple[Par
         pool = [Photo(photo.id, "") for photo in photos if photo.id in depicted]
     else:
         pool = photos or [Photo(sketch.item.id, sketch.category) for sketch in sketches]
-    count = max(min(math.ceil(SHARE * len(pool)), len(pool) - 1), 0) if count is None else count
-    if count and count >= len(pool):
-        fault = f"{count} photos to hold out leave none of {len(pool)} to learn from"
-        raise ConfigError(f"{fault}; hold out fewer by --validation or validation=")
+    if count is None:
+        count = max(min(math.ceil(SHARE * len(pool)), len(pool) - 1), 0)
+    else:
+        count, said = at_most_a_share(count, len(pool))
+        notes += said
     left = Counter(photo.category for photo in pool)
     chosen: set[str] = set()
     for place in rng.permutation(len(pool)):

@@ -17,7 +17,8 @@ from ..lazy import Item, LazySketches
 from ..photos import read_photo
 from ..sketch import Drawing, RasterSketch
 from .filelists import Drawn, Part, Photo
-from .holdout import Holdout, plain
+from .holdout import Holdout
+from .twins import listed, plain, same_content
 
 
 def assemble(
@@ -28,45 +29,89 @@ def assemble(
     holdout: Holdout,
     report: Mapping[str, Any],
     test: Collection[str] = (),
+    twins: Mapping[str, str] | None = None,
 ) -> SketchDataset:
-    """Split and number what was found.
+    """Split and number what was found; no photo and no category stands in two splits.
+
+    Photos of equal bytes are one photo where they are of one category; where they are of two, one of them, first
+    from the test, then from validation, is kept with its sketches. Spellings of a category that differ by case,
+    spaces, `_`, `-` or the form of accents are one. `report` says what was merged.
 
     Args:
         spec: name, root and options of the loader, but for those of `holdout`.
-        sketches, photos: all of them; a photo's category is spelled as that of the sketches where only case,
-            spaces, `_` and `-` differ.
+        sketches, photos: all of them; a category is spelled as its first sketch spells it.
         read: gives a sketch.
         holdout: how to split.
         report: what the loader counted.
         test: photo ids of the released test split, if any.
+        twins: photos that the loader knows to be another one's copy: id -> id of that one, which is in `photos`.
 
     Raises:
-        DataError: no sketches, one category under two names. Others as `Holdout.divide`.
+        DataError: no sketches. Others as `Holdout.divide`.
     """
     root = Path(spec["root"])
     if not sketches:
         raise DataError(f"{root}: holds no sketches in the layout of {spec['name']!r}; see docs/datasets.md")
-    spelled: dict[str, str] = {}
-    for sketch in sketches:
-        other = spelled.setdefault(plain(sketch.category), sketch.category)
-        if other != sketch.category:
-            raise DataError(f"{root}: {other!r} and {sketch.category!r} are one category spelled twice; join them")
-    photos = [photo._replace(category=spelled.get(plain(photo.category), photo.category)) for photo in photos]
-    parts = holdout.divide(root, sketches, photos, test)
+    spelled: dict[str, dict[str, None]] = {}  # spellings of a category, in order
+    for category in [entry.category for part in (sketches, photos) for entry in part]:
+        spelled.setdefault(plain(category), {})[category] = None
+    name = {spelling: next(iter(all)) for all in spelled.values() for spelling in all}
+    photos = [photo._replace(category=name[photo.category]) for photo in photos]
+    copies = same_content({photo.id: root / photo.id for photo in photos})
+    merged = {**(twins or {}), **_merged(copies, {photo.id: photo.category for photo in photos})}
+    photos = [photo for photo in photos if photo.id not in merged]
+    sketches = [
+        sketch._replace(category=name[sketch.category], photo=merged.get(sketch.photo, sketch.photo))
+        for sketch in sketches
+    ]
+    parts, notes = holdout.divide(root, sketches, photos, {merged.get(id, id) for id in test}, merged)
+    dropped = _keep_apart(parts, copies)
     splits = {name: _split(part, read) for name, part in parts.items()}
     shown = {photo for split in splits.values() for photo in split.photos}
     full = {
-        "categories": len(spelled),
+        "categories": len({plain(sketch.category) for sketch in sketches}),
         "splits": {name: _counts(split) for name, split in splits.items()},
         "in_no_split": {
             "sketches": len(sketches) - sum(len(split.sketches) for split in splits.values()),
             "photos": len(photos) - len(shown),
         },
+        "merged_photos": listed([list(pair) for pair in merged.items()]),
+        "merged_categories": listed([list(all) for all in spelled.values() if len(all) > 1]),
+        "photos_left_out_as_copies_in_another_split": listed(dropped),
         **report,
+        "notes": notes,
     }
     return SketchDataset(
         spec["name"], {**spec, **holdout.spec()}, splits, functools.partial(_photo, root, frozenset(shown)), full
     )
+
+
+def _merged(copies: Sequence[Sequence[str]], category: Mapping[str, str]) -> dict[str, str]:
+    """Of photos of equal bytes in one category, the first stands for the others: their ids -> its id."""
+    first: dict[tuple[int, str], str] = {}
+    return {
+        id: kept
+        for number, ids in enumerate(copies)
+        for id in ids
+        if (kept := first.setdefault((number, category[id]), id)) != id
+    }
+
+
+def _keep_apart(parts: dict[str, Part], copies: Sequence[Sequence[str]]) -> list[str]:
+    """Take photos, and sketches of them, out of splits before the last one that has a copy; gives their ids."""
+    content = {id: number for number, ids in enumerate(copies) for id in ids}
+    taken: set[int] = set()
+    dropped: list[str] = []
+    for name in ("test", "validation", "train"):
+        sketches, photos = parts[name]
+        out = {photo.id for photo in photos if content.get(photo.id) in taken}
+        parts[name] = (
+            [sketch for sketch in sketches if sketch.photo not in out],
+            [photo for photo in photos if photo.id not in out],
+        )
+        taken |= {content[photo.id] for photo in photos if photo.id in content}
+        dropped += sorted(out)
+    return dropped
 
 
 def read_file(root: Path, stretch: bool, item: Item) -> Drawing:

@@ -10,8 +10,7 @@ import dataclasses
 import functools
 import os
 import re
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ import numpy.typing as npt
 
 from ..checks import as_count
 from ..dataset import SketchDataset, Split
-from ..errors import ConfigError, DataError, FormatError, SketchlessError, unknown_name
-from ..files import sha256
+from ..errors import DataError, FormatError, SketchlessError, unknown_name
 from ..formats.legacy_pickle import load_legacy_pickle
 from ..photos import read_photo
 from ..sketch import Sketch
+from .holdout import at_most_a_share
+from .twins import groups, listed, normal, same_content
 
 SITE = "http://sketchx.ai"
 EDITIONS = {  # sketches and photos of the released train and test splits
@@ -55,13 +55,13 @@ def qmul(
 
     The released train/test split is kept; validation photos are carved from the train photos. Photos that
     share an exactly equal sketch or equal bytes go to the same side of that cut. A train sketch that equals
-    a test sketch is dropped. A photo that no sketch depicts stands in no split, as none is stated for it.
-    All of that is counted in `report`.
+    a test sketch is left out, and so is a train photo, with its sketches, that equals a test photo. A photo that no
+    sketch depicts stands in no split, as none is stated for it. All of that is counted in `report`.
 
     Args:
         root: folder that holds `<Name>_Coordinate` and `photo/<photo>.png` (or .jpg, .jpeg).
         seed: chooses the validation photos.
-        validation: how many photos to carve; 0 leaves that split empty.
+        validation: how many photos to carve, at most a quarter of the train photos; 0 leaves that split empty.
         allow_missing: skip sketches whose photo is not there instead of refusing the set.
         edition: a name in `EDITIONS` whose published counts the file must match. By default a deviation
             from the edition the file is named after is only reported.
@@ -85,6 +85,7 @@ def qmul(
     if edition is not None and deviation != "as published":
         raise DataError(f"{file}: {deviation}; get this edition from {SITE}")
     files, ignored = _photo_files(folder / "photo")
+    _check_separators(file, records, files)
 
     depicted = sorted({record.photo for record in records})
     missing = [photo for photo in depicted if photo not in files]
@@ -95,15 +96,18 @@ def qmul(
         )
     present = [record for record in records if record.photo in files]
     drawn = [record for record in present if len(record.sketch)]
-    same_sketches = _groups((_ink(record.sketch), record) for record in drawn)
+    same_sketches = groups((_ink(record.sketch), record) for record in drawn)
     test_ink = {_ink(record.sketch) for record in drawn if record.part == "test"}
     kept = [record for record in drawn if record.part == "test" or _ink(record.sketch) not in test_ink]
-    same_photos = _same_bytes({photo: files[photo] for photo in depicted if photo in files})
+    same_photos = same_content({photo: files[photo] for photo in depicted if photo in files})
 
     part_of = {record.photo: record.part for record in present}
-    train = sorted(photo for photo, part in part_of.items() if part == "train")
+    of_test = {p for group in same_photos if any(part_of[q] == "test" for q in group) for p in group}
+    copies = sorted(photo for photo in of_test if part_of[photo] == "train")
+    train = sorted(photo for photo, part in part_of.items() if part == "train" and photo not in of_test)
     bound = [[record.photo for record in group] for group in same_sketches] + same_photos
-    carved = _carve(train, bound, validation, seed)
+    taken, notes = at_most_a_share(validation, len(train))
+    carved = _carve(train, bound, taken, seed)
     photos = {
         "train": [photo for photo in train if photo not in carved],
         "validation": sorted(carved),
@@ -122,13 +126,14 @@ def qmul(
             "sketches": len(records) - len(present),
             "first": missing[:_SHOWN],
         },
-        "photos_without_sketch": _listed(sorted(set(files) - set(depicted))),
+        "photos_without_sketch": listed(sorted(set(files) - set(depicted))),
         "other_files_in_photo": ignored,
-        "duplicate_photos": _listed(same_photos),
-        "duplicate_photos_across_train_test": sum(len({part_of[p] for p in group}) > 1 for group in same_photos),
-        "duplicate_sketches": _listed([[record.sketch.id for record in group] for group in same_sketches]),
+        "duplicate_photos": listed(same_photos),
+        "train_photos_left_out_as_copies_of_test_photos": listed(copies),
+        "duplicate_sketches": listed([[record.sketch.id for record in group] for group in same_sketches]),
         "train_sketches_dropped_as_test_duplicates": len(drawn) - len(kept),
         "zero_length_segments": sum(_zero_length(record.sketch) for record in drawn),
+        "notes": notes,
     }
     spec = {
         "name": "qmul",
@@ -142,7 +147,7 @@ def qmul(
 
 def is_qmul(folder: Path) -> bool:
     """Whether a folder holds a QMUL set."""
-    return any(path.name.endswith("_Coordinate") for path in folder.iterdir())
+    return bool(_coordinate_files(folder))
 
 
 def _coordinate_file(folder: Path) -> Path:
@@ -150,13 +155,22 @@ def _coordinate_file(folder: Path) -> Path:
         raise DataError(
             f"{folder}: no such folder; it has to hold <Name>_Coordinate and photo/, as published at {SITE}"
         )
-    found = sorted(path for path in folder.iterdir() if path.name.endswith("_Coordinate") and path.is_file())
+    found = _coordinate_files(folder)
     if len(found) != 1:
         names = _some([path.name for path in found]) if found else "none"
         raise DataError(
             f"{folder}: has to hold exactly one file <Name>_Coordinate, as published at {SITE}; found {names}"
         )
     return found[0]
+
+
+def _coordinate_files(folder: Path) -> list[Path]:
+    """But for `._<name>`, which macOS leaves beside a file."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.name.endswith("_Coordinate") and not path.name.startswith(".") and path.is_file()
+    )
 
 
 def _records(file: Path) -> list[_Record]:
@@ -168,7 +182,7 @@ def _records(file: Path) -> list[_Record]:
             raise FormatError(
                 f"{file}: key {key[:80]!r} is not /train/<photo>_<n> or /test/<photo>_<n>; correct or drop it"
             )
-        part, photo, number = match[1], match[2], match[3].zfill(20)
+        part, photo, number = match[1], normal(match[2]), match[3].zfill(20)
         try:
             sketch = dataclasses.replace(Sketch.from_rows(rows, key), id=f"{photo}_{match[3]}")
         except SketchlessError as error:
@@ -184,6 +198,18 @@ def _records(file: Path) -> list[_Record]:
     if both:
         raise DataError(f"{file}: {len(both)} photos stand in train and in test, {_some(both)}; drop one side")
     return [records[place] for place in sorted(records)]
+
+
+def _check_separators(file: Path, records: Sequence[_Record], files: Collection[str]) -> None:
+    """Refuse keys that part the photo from the number by something else: `/train/chair_03-1` is of no photo `chair`."""
+    for record in records:
+        number = record.sketch.id.removeprefix(f"{record.photo}_")
+        longer = re.fullmatch(r"(.*)[^0-9A-Za-z]\d+", f"{record.photo}_{number}")
+        if longer and longer[1] != record.photo and longer[1] in files:
+            raise FormatError(
+                f"{file}: key '/{record.part}/{record.sketch.id}' means sketch {number!r} of photo {record.photo!r}, "
+                f"but photo/ holds {longer[1]!r}; part the number by _, as in /{record.part}/{longer[1]}_1"
+            )
 
 
 def _photos(records: Iterable[_Record], part: str) -> set[str]:
@@ -210,28 +236,15 @@ def _photo_files(folder: Path) -> tuple[dict[str, Path], int]:
     """Photo files by photo id, and how many other files lie beside them."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; it has to hold the photos as <photo>.png, as published at {SITE}")
-    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     pictures = [path for path in paths if path.suffix.lower() in _PHOTO_SUFFIXES]
-    twins = _groups((path.stem.casefold(), path.name) for path in pictures)
+    twins = groups((normal(path.stem).casefold(), path.name) for path in pictures)
     if twins:
         raise DataError(
             f"{folder}: {len(twins)} photo names differ only by case or extension, "
             f"{_some([' and '.join(group) for group in twins])}; keep one of each"
         )
-    return {path.stem: path for path in pictures}, len(paths) - len(pictures)
-
-
-def _groups(items: Iterable[tuple[Hashable, Any]]) -> list[list[Any]]:
-    """Members that share a key, where there are at least two."""
-    groups = defaultdict(list)
-    for key, member in items:
-        groups[key].append(member)
-    return [members for members in groups.values() if len(members) > 1]
-
-
-def _same_bytes(files: Mapping[str, Path]) -> list[list[str]]:
-    same_size = _groups((path.stat().st_size, photo) for photo, path in files.items())
-    return _groups((sha256(files[photo]), photo) for group in same_size for photo in group)
+    return {normal(path.stem): path for path in pictures}, len(paths) - len(pictures)
 
 
 def _ink(sketch: Sketch) -> tuple[bytes, bytes]:
@@ -245,8 +258,6 @@ def _zero_length(sketch: Sketch) -> int:
 
 def _carve(train: Sequence[str], bound: Iterable[Sequence[str]], n_photos: int, seed: int) -> set[str]:
     """Choose `n_photos` of the train photos; bound ones go together (one fewer where they do not fit)."""
-    if n_photos and n_photos >= len(train):
-        raise ConfigError(f"validation={n_photos}: leaves none of the {len(train)} train photos to learn from")
     together = {photo: {photo} for photo in train}
     for group in bound:
         merged = set[str]().union(*(together[photo] for photo in group if photo in together))
@@ -275,7 +286,3 @@ def _photo(files: Mapping[str, Path], photo: str) -> npt.NDArray[np.uint8]:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
-
-
-def _listed(found: Sequence[Any]) -> dict[str, Any]:
-    return {"count": len(found), "first": list(found[:_SHOWN])}

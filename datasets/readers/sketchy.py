@@ -14,6 +14,7 @@ from .filelists import Drawn, Photo
 from .folders import PICTURES, categories, first_folder, lines, some
 from .holdout import Holdout
 from .multicategory import assemble, read_file
+from .twins import normal, plain, same_content
 
 SITE = "https://sketchy.eye.gatech.edu"
 _HOMES = ("256x256", "rendered_256x256/256x256", ".")
@@ -67,7 +68,7 @@ def sketchy(
         raise DataError(f"{home}: lacks 256x256/photo/tx_000000000000/<category>/; get it from {SITE}")
     files = categories(home, photo_folder, PICTURES)
     photos = [Photo(item.id, category) for category, members in files.items() for item in members]
-    by_name = _by_name(home, photos)
+    by_name, twins = _by_name(home, photos)
 
     info = first_folder(home, *_INFO)
     invalid = set() if keep_invalid or filelists is not None else _invalid(home, info, items)
@@ -78,9 +79,9 @@ def sketchy(
             f"complete it from {SITE} or pass allow_missing=True"
         )
     more = _extended(home, extended) if extended or filelists is not None else []
-    twins = [photo for photo in more if (photo.category, Path(photo.id).stem) in by_name]
-    if filelists is None:
-        more = sorted(set(more) - set(twins))
+    copies = {photo.id: by_name[key] for photo in more if (key := _key(photo.category, Path(photo.id).stem)) in by_name}
+    more = [photo for photo in more if photo.id not in copies]
+    photos = [photo for photo in photos if photo.id not in twins]
     spec = {
         "name": "sketchy",
         "root": str(root),
@@ -95,10 +96,11 @@ def sketchy(
         "sketches_without_photo": {"count": len(missing), "first": missing[:5]},
         "photos_without_sketch": len(photos) - len({sketch.photo for sketch in drawn}),
         "extended_photos": len(more),
-        "extended_photos_that_are_photos_of_the_set": len(twins),
+        "extended_photos_that_are_photos_of_the_set": len(copies),
     }
     read = functools.partial(read_file, home, True)
-    return assemble(spec, drawn, [*photos, *more], read, how, report, _released_test(home, info, by_name))
+    test = _released_test(home, info, by_name)
+    return assemble(spec, drawn, [*photos, *more], read, how, report, test, twins | copies)
 
 
 def is_sketchy(folder: Path) -> bool:
@@ -125,13 +127,23 @@ def _sketches(root: Path, kind: str | None, order: Sequence[str]) -> tuple[str, 
     return kind, categories(root, folder, (".svg",) if kind == "svg" else (".png",))
 
 
-def _by_name(root: Path, photos: Sequence[Photo]) -> dict[tuple[str, str], str]:
+def _key(category: str, name: str) -> tuple[str, str]:
+    """What a photo is known by; its name without the suffix."""
+    return plain(category), normal(name)
+
+
+def _by_name(root: Path, photos: Sequence[Photo]) -> tuple[dict[tuple[str, str], str], dict[str, str]]:
+    """Ids of photos by category and name, and ids of copies with the id that is kept."""
     found: dict[tuple[str, str], str] = {}
+    twins: dict[str, str] = {}
     for photo in photos:
-        other = found.setdefault((photo.category, Path(photo.id).stem), photo.id)
-        if other != photo.id:
+        other = found.setdefault(_key(photo.category, Path(photo.id).stem), photo.id)
+        if other == photo.id:
+            continue
+        if not same_content({other: root / other, photo.id: root / photo.id}):
             raise DataError(f"{root}: photos {other!r} and {photo.id!r} have one name; keep one of them")
-    return found
+        twins[photo.id] = other
+    return found, twins
 
 
 def _pair(
@@ -147,8 +159,8 @@ def _pair(
                 raise FormatError(f"{item.id}: its name is not <photo>-<n>; rename it or take it out of the folder")
             if name in invalid:
                 continue
-            if (category, photo) in by_name:
-                drawn.append(Drawn(item, category, by_name[category, photo]))
+            if (key := _key(category, photo)) in by_name:
+                drawn.append(Drawn(item, category, by_name[key]))
             else:
                 missing.append(item.id)
     return drawn, missing
@@ -170,7 +182,7 @@ def _released_test(root: Path, info: str | None, by_name: Mapping[tuple[str, str
     if info is None or not (root / info / "testset.txt").is_file():
         return set()
     rows = (line.rpartition("/") for _, line in lines(root / info / "testset.txt"))
-    keys = ((category.rpartition("/")[2], Path(name).stem) for category, _, name in rows)
+    keys = (_key(category.rpartition("/")[2], Path(name).stem) for category, _, name in rows)
     return {by_name[key] for key in keys if key in by_name}
 
 

@@ -17,7 +17,7 @@ CATEGORIES = ("cow", "hot-air_balloon", "tea cup", "zebra")
 
 def photo(path: Path, colour: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 6), (colour % 256, colour // 256, 7)).save(path)
+    Image.new("RGB", (8, 6), (colour % 256, colour // 256, 7)).save(path, comment=str(colour))  # no two are equal
 
 
 def picture(path: Path, row: int) -> None:
