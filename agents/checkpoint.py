@@ -104,7 +104,7 @@ def training_fingerprint(core: Any) -> str:
 def _reward_checksum(core: Any) -> int:
     """Checksum of what the reward pays: two of one name may differ in their weights."""
     reward = core.reward
-    paid = [reward.table(core.n_photos, core.device)]
+    paid = [reward.sample(core.n_photos, core.device)]
     if reward.trajectory is not None:
         tau = torch.linspace(0, 1, 5, dtype=torch.float64, device=core.device)
         paid.append(reward.trajectory_reward(*torch.meshgrid(tau, tau, indexing="ij")))

@@ -17,7 +17,7 @@ from .gym_env import OnTheFlyEnv
 from .ranking import kendall_tau_distance, percentile, similarity, snap, target_rank
 from .registration import register
 from .rendering.camera import dataset_of
-from .rewards import REWARDS, RewardScheme, combined, make_reward, top
+from .rewards import REWARDS, RewardScheme, Step, combined, make_reward, shaped, top
 from .vector_env import OnTheFlyVectorEnv
 from .wrappers import NormalizeReward, ToNumpy
 
@@ -33,6 +33,7 @@ __all__ = [
     "RewardScheme",
     "Score",
     "State",
+    "Step",
     "Terms",
     "ToNumpy",
     "Transition",
@@ -46,6 +47,7 @@ __all__ = [
     "project",
     "register",
     "resize_gallery",
+    "shaped",
     "similarity",
     "snap",
     "target_rank",

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
 from .inputs import as_scale
 from .ranking import count_rank, described, not_finite, ranking_after, refine, similarity, tau_along, unit
-from .rewards import Local, RewardScheme, make_reward
+from .rewards import GALLERY, LISTS, PAST, Local, RewardScheme, Step, make_reward
 from .sharding import ShardedGallery
 
 MODES = ("residual", "absolute")
@@ -33,8 +33,10 @@ class State(NamedTuple):
     episode: Tensor  # int64 [B], from 0
     sketch: Tensor  # int64 [B], row in the bank
     step: Tensor  # int64 [B], frame on show, from 0
-    ranking: Tensor  # int32 [B, G], list of the previous step; [B, 0] for rewards without a trajectory part
+    ranking: Tensor  # int32 [B, G], list of the previous step; [B, 0] for rewards that compare no lists
     tau: Tensor  # float64 [B], distance between the lists of the two steps before
+    rank: Tensor  # int64 [B], of the previous step; kept up for rewards that read the past
+    best_rank: Tensor  # int64 [B], of all previous steps; likewise
 
 
 class Terms(NamedTuple):
@@ -76,14 +78,15 @@ class Core:
             zero action is the baseline; `"absolute"` (the paper's): embedding = normalise(a).
         observation: `"feature"` [D] or `"embedding"` [d].
         scale: of a residual action, in units of the embedding it refines, which has length 1.
-        gallery: photos to rank in place of the bank's, for rewards without a trajectory part; `bank.targets`
+        gallery: photos to rank in place of the bank's, for rewards of nothing but ranks; `bank.targets`
             are its rows, so it begins with the bank's photos and goes on with any others. If it lies on several
             processes, all of them make their core together: each looks whether its photos are the bank's.
 
     Raises:
         ConfigError: unknown mode, observation or reward, a scale that is not above 0, a reward that is not
-            a finite number for every rank, or one that needs more of `gallery` than ranks; a gallery of another
-            width, or one that lacks a photo that a sketch depicts, or has another one in its row.
+            a finite number for every rank, that reads what a `Step` does not have, or that needs more of `gallery`
+            than ranks; a gallery of another width, or one that lacks a photo that a sketch depicts, or has another
+            one in its row.
     """
 
     def __init__(
@@ -105,11 +108,15 @@ class Core:
         self.device = bank.features.device
         self.gallery = unit(bank.gallery)  # [G, d], of the bank
         self.parts = gallery
-        if gallery is not None and self.reward.trajectory is not None:
-            raise ConfigError(
-                f"reward {self.reward.name!r} compares whole lists, and a gallery in parts gives ranks: choose inv-rank"
-            )
+        reads = self.reward.reads(self.n_photos)
+        self._compares = self.reward.trajectory is not None or not reads.isdisjoint(LISTS)
+        self._remembers = not reads.isdisjoint(PAST)
         if gallery is not None:
+            if self._compares or not reads.isdisjoint(GALLERY):
+                name = self.reward.name
+                raise ConfigError(
+                    f"reward {name!r} compares whole lists, and a gallery in parts gives ranks: choose inv-rank"
+                )
             self._check_photos(gallery)
         weight, bias = bank.weight.detach().double(), bank.bias.detach().double()
         parts = bank.features.split(64)  # float64, but not all features at once
@@ -118,7 +125,8 @@ class Core:
         # Rounding may carry a coordinate of a unit vector out of the box.
         low, high = frames.aminmax()
         self.frames = frames if low >= -1 and high <= 1 else frames.clamp(-1, 1)
-        self._reward_table = self.reward.table(self.n_photos, self.device)  # of rank r at r - 1
+        # Of rank r at r - 1; None for a reward that reads more.
+        self._reward_table = self.reward.table(self.n_photos, self.device) if reads <= {"rank"} else None
 
     @property
     def n_photos(self) -> int:
@@ -149,10 +157,10 @@ class Core:
             ConfigError: a sketch that is no row of the bank.
         """
         zeros = torch.zeros_like(seeds)
-        width = 0 if self.reward.trajectory is None else self.n_photos
+        width = self.n_photos if self._compares else 0
         empty = torch.arange(0, 2 * width, 2, dtype=torch.int32, device=self.device).expand(len(seeds), width)
         chosen = self._choose(seeds, zeros) if sketch is None else self._rows(sketch)
-        return State(seeds, zeros, chosen, zeros, empty, zeros.double())
+        return State(seeds, zeros, chosen, zeros, empty, zeros.double(), zeros, zeros)
 
     def next_episode(self, state: State, done: Tensor) -> State:
         """Begin the next episode where `done` bool [B]; leave the others as they are."""
@@ -186,13 +194,9 @@ class Core:
         self._check_actions(action, (len(state.step), self.action_dim))
         embedding = self.refine(self._at(self.base, state), action)
         similarities, rank = self._rank(embedding, self.bank.targets[state.sketch])
-        terms, order, tau = self._pay(state, similarities, rank)
+        terms, after = self._pay(state, similarities, rank)
         last = self.bank.lengths[state.sketch] - 1
-        following = state._replace(
-            step=torch.minimum(state.step + 1, last),
-            ranking=order,
-            tau=tau,
-        )
+        following = after._replace(step=torch.minimum(state.step + 1, last))
         return Transition(following, terms.local + terms.trajectory, state.step >= last, rank, terms, similarities)
 
     # Whole episodes at once ------------------------------------------------------------------------------
@@ -231,12 +235,13 @@ class Core:
         similarities, rank = self._rank(
             self.refine(self.base.index_select(0, sketches), actions), targets
         )  # [B, T, G] and [B, T]
-        rank = rank * valid
-        local = self._reward_table[rank.clamp_min(1) - 1] * valid
-        trajectory = torch.zeros_like(local)
         tau = torch.zeros(len(sketches), steps - 1, dtype=torch.float64, device=self.device)
-        if self.reward.trajectory is not None and steps > 1:
+        if self._compares and steps > 1:
             tau = tau_along(similarities, self.reward.tau_normalized) * valid[:, 1:]
+        local = self._local_along(sketches, similarities, rank, tau, valid)
+        rank = rank * valid
+        trajectory = torch.zeros_like(local)
+        if self.reward.trajectory is not None and steps > 1:
             about = torch.arange(2, steps, device=self.device)  # from 1
             paid = self._trajectory_reward(tau[:, :-1], tau[:, 1:], valid[:, 2:], sketches, about)  # [B, T-2]
             # The list of step t stands in g_{t-1}, g_t and g_{t+1}.
@@ -303,29 +308,82 @@ class Core:
         """Rows [B, ...] of a table [N, T, ...] for the frames on show; quicker than table[sketch, step]."""
         return table.flatten(0, 1).index_select(0, state.sketch * table.shape[1] + state.step)
 
-    def _pay(self, state: State, similarities: Tensor, rank: Tensor) -> tuple[Terms, Tensor, Tensor]:
-        """What the step pays, its list and the distance of that from the list before."""
-        local = self._reward_table[rank - 1]
+    def _pay(self, state: State, similarities: Tensor, rank: Tensor) -> tuple[Terms, State]:
+        """What the step pays, and the state with what the next one will ask about this one."""
+        after, tau = state, state.tau
+        if self._compares:
+            order, tau = ranking_after(state.ranking, similarities, self.reward.tau_normalized)
+            after = after._replace(ranking=order, tau=tau)
+        best = state.best_rank
+        if self._remembers:
+            first = state.step == 0
+            state = state._replace(rank=state.rank.masked_fill(first, self.n_photos))
+            best = best.masked_fill(first, self.n_photos)
+            after = after._replace(rank=rank, best_rank=torch.minimum(best, rank))
+        if self._reward_table is not None:
+            local = self._reward_table[rank - 1]
+        else:
+            seen = Step(
+                self.n_photos,
+                rank=lambda: rank,
+                previous_rank=lambda: state.rank,
+                best_rank=lambda: best,
+                step=lambda: state.step + 1,
+                length=lambda: self.bank.lengths[state.sketch],
+                tau_before=lambda: state.tau.masked_fill(state.step < 2, 0),
+                tau_after=lambda: tau.masked_fill(state.step < 1, 0),
+                **Step.of_lists(similarities, self.bank.targets[state.sketch]),
+            )
+            local = self._local(seen, torch.ones_like(rank, dtype=torch.bool), state.sketch, state.step + 1)
         if self.reward.trajectory is None:
-            return Terms(local, torch.zeros_like(local)), state.ranking, state.tau
-        order, tau = ranking_after(state.ranking, similarities, self.reward.tau_normalized)
+            return Terms(local, torch.zeros_like(local)), after
         # The part about step t-1 needs tau(L_{t-2}, L_{t-1}) and tau(L_{t-1}, L_t): first paid at step three.
-        return (
-            Terms(local, self._trajectory_reward(state.tau, tau, state.step >= 2, state.sketch, state.step)),
-            order,
-            tau,
+        due = state.step >= 2
+        return Terms(local, self._trajectory_reward(state.tau, tau, due, state.sketch, state.step)), after
+
+    def _local_along(self, sketches: Tensor, similarities: Tensor, rank: Tensor, tau: Tensor, valid: Tensor) -> Tensor:
+        """The local part float64 [B, T] of whole episodes."""
+        if self._reward_table is not None:
+            return self._reward_table[rank - 1] * valid
+        steps, lists = self.n_steps, similarities.flatten(0, 1)
+        number = torch.arange(1, steps + 1, device=self.device).expand_as(rank)
+
+        def behind(along: Tensor, by: int = 1, first: int = 0) -> Tensor:
+            """What was so many steps before: [B * T]."""
+            return pad(along, (by, 0), value=first)[:, :steps].flatten()
+
+        seen = Step(
+            self.n_photos,
+            rank=rank.flatten,
+            previous_rank=lambda: behind(rank, first=self.n_photos),
+            best_rank=lambda: behind(rank.cummin(dim=1).values, first=self.n_photos),
+            step=number.flatten,
+            length=lambda: self.bank.lengths[sketches].repeat_interleave(steps),
+            tau_before=lambda: behind(tau, 2),
+            tau_after=lambda: behind(tau),
+            **Step.of_lists(lists, self.bank.targets[sketches].repeat_interleave(steps)),
         )
+        return self._local(seen, valid, sketches, number)
+
+    def _local(self, seen: Step, where: Tensor, sketch: Tensor, step: Tensor) -> Tensor:
+        """The local part float64 [B, ...] of the M steps seen `where` they count, else 0, of sketches [B]."""
+        paid = torch.where(where, self.reward.local_reward(seen).view(where.shape), 0.0)
+        return self._finite(paid, "is NaN or infinite", sketch, step)
 
     def _trajectory_reward(self, before: Tensor, after: Tensor, where: Tensor, sketch: Tensor, about: Tensor) -> Tensor:
         """The trajectory part float64 [B, ...] `where` it is due, else 0, of sketches [B], for steps `about` [...]."""
         paid = torch.where(where, self.reward.trajectory_reward(before, after), 0.0)
-        fine, fault = torch.isfinite(paid).all(), f"reward {self.reward.name!r}: its trajectory part is NaN or infinite"
+        return self._finite(paid, "its trajectory part is NaN or infinite", sketch, about)
+
+    def _finite(self, paid: Tensor, fault: str, sketch: Tensor, step: Tensor) -> Tensor:
+        """The same, float64 [B, ...] of sketches [B] and steps [...], once it is known to be finite."""
+        fine, fault = torch.isfinite(paid).all(), f"reward {self.reward.name!r}: {fault}"
         if paid.device.type != "cpu":
             torch._assert_async(fine, fault)
         elif not fine:
             first = tuple((~torch.isfinite(paid)).nonzero()[0].tolist())
             of = self.bank.sketch_ids[int(sketch[first[0]])]
-            raise ConfigError(f"{fault} for step {int(about.expand_as(paid)[first])} of environment {first[0]} ({of})")
+            raise ConfigError(f"{fault} for step {int(step.expand_as(paid)[first])} of environment {first[0]} ({of})")
         return paid
 
     def _choose(self, seed: Tensor, episode: Tensor) -> Tensor:

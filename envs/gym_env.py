@@ -48,7 +48,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
     Args:
         bank: an `EpisodeBank`, the path of a bank file, or the name of one that ships.
         split: of the bank file: `"train"` (default), `"validation"` or `"test"`; an `EpisodeBank` has its own.
-        reward: name, function (rank, G) -> reward, or `RewardScheme`.
+        reward: name, function of (rank, G) or of a `Step`, or `RewardScheme`.
         mode, observation, scale: as above.
         device: where the core computes; observations are numpy all the same.
         render_mode: `"rgb_array"`: the sketch so far beside the top five photos; `"ansi"`: the same in text;

@@ -11,8 +11,9 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
 import numpy as np
@@ -22,7 +23,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from torch import Tensor
 
-from .rewards import Local, RewardScheme, make_reward
+from .rewards import Local, RewardScheme, Step, made_up, make_reward
 
 Array = npt.NDArray[Any]
 
@@ -37,10 +38,10 @@ RULES = {
     "autoreset": "what follows the end of an episode is what metadata['autoreset_mode'] says",
     "single": "each environment plays what the single environment plays",
     # check_reward
-    "reward numbers": "a reward is a tensor of finite real numbers, one for each rank or pair of taus",
+    "reward numbers": "a reward is a tensor of finite real numbers, one for each rank, step or pair of taus",
     "reward inputs": "a reward leaves what it is given as it was",
     "reward repeats": "the same ranks or taus are paid the same every time",
-    "reward elementwise": "what a rank is paid does not depend on what else is asked about, nor on the order",
+    "reward elementwise": "what a rank or a step is paid does not depend on what else is asked about, nor on the order",
     "reward order": "a nearer rank is never paid less",
     "reward trajectory": "the trajectory part is never above 0 and never grows with the second tau",
     # check_causal, check_agent
@@ -277,7 +278,7 @@ def check_reward(reward: str | Local | RewardScheme, sizes: Sequence[int] = (2, 
     """
     scheme = make_reward(reward)
     for size in sizes:
-        paid = _paid(f"for {size} photos", lambda rank, size=size: scheme.local(rank, size), torch.arange(1, size + 1))
+        paid = _paid_for_ranks(scheme, size)
         _require((paid.diff() <= 0).all(), "reward order", f"{size} photos: {paid.tolist()}")
         if scheme.trajectory is not None:
             most = 1 if scheme.tau_normalized else size * (size - 1) / 2
@@ -288,11 +289,31 @@ def check_reward(reward: str | Local | RewardScheme, sizes: Sequence[int] = (2, 
             _require(steady, "reward trajectory", f"taus up to {most:g} are paid {paid.tolist()}")
 
 
-def _paid(where: str, part: Callable[..., Any], *asked: Tensor) -> Tensor:
-    """What a part of a reward pays: float64, once it has shown that it is a function of each number."""
+def _paid_for_ranks(scheme: RewardScheme, size: int) -> Tensor:
+    """What the local part pays for ranks 1..size, in steps that are otherwise alike: float64 [size]."""
+    ranks, local, where = torch.arange(1, size + 1), cast(Any, scheme.local), f"for {size} photos"
+    if not scheme.sees_step:
+        return _paid(where, lambda rank: local(rank, size), ranks)
+    example, names = made_up(size), sorted(scheme.reads(size))
+
+    def part(*fields: Tensor) -> Any:
+        return local(Step(size, **{name: partial(_itself, x) for name, x in zip(names, fields, strict=True)}))
+
+    _paid(where, part, *(getattr(example, name) for name in names), flat=True)
+    alike = {name: getattr(example, name)[2:3] for name in names} | {"rank": ranks}
+    fields = [alike[name].expand(size, *alike[name].shape[1:]) for name in names]
+    return _paid(where, part, *fields, flat=True) if "rank" in names else torch.zeros(1)
+
+
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
+def _paid(where: str, part: Callable[..., Any], *asked: Tensor, flat: bool = False) -> Tensor:
+    """What a part of a reward pays: float64, once it has shown that it is a function of each number (row)."""
     given = [x.clone() for x in asked]
     paid = part(*given)
-    real = isinstance(paid, Tensor) and not paid.is_complex() and paid.shape == asked[0].shape
+    real = isinstance(paid, Tensor) and not paid.is_complex() and paid.shape == asked[0].shape[:1]
     _require(real and torch.isfinite(paid).all(), "reward numbers", f"{where}, it gives {paid!r}")
     _require(all(map(torch.equal, given, asked)), "reward inputs", f"{where}, they are overwritten")
     paid = paid.detach().double().clone()
@@ -300,7 +321,8 @@ def _paid(where: str, part: Callable[..., Any], *asked: Tensor) -> Tensor:
     others = {
         "one by one": torch.cat([part(*(x[i : i + 1] for x in asked)) for i in range(len(paid))]),
         "backwards": part(*(x.flip(0) for x in asked)).flip(0),
-        "in two rows": part(*(x.repeat(2, 1) for x in asked))[1],
+        "twice": part(*(torch.cat([x, x]) for x in asked))[len(paid) :],
+        "in two rows": paid if flat else part(*(x.repeat(2, 1) for x in asked))[1],
     }
     for how, other in others.items():  # nearly: vector instructions may round the last bit otherwise
         same = other.shape == paid.shape and torch.allclose(other.double(), paid, rtol=1e-6)

@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from sketchless.encoders import EncoderConfig, EpisodeBank, load_encoder, make_encoder
-from sketchless.envs import REWARDS, Core, OnTheFlyEnv, OnTheFlyVectorEnv
+from sketchless.envs import REWARDS, Core, OnTheFlyEnv, OnTheFlyVectorEnv, RewardScheme
+from sketchless.envs.rewards import FIELDS
 from sketchless.envs.testing import check_agent
 
 ROOT = Path(__file__).parents[1]
@@ -158,10 +160,14 @@ def test_the_page_names_every_reward_and_its_range(page: str) -> None:
         "inv-sqrt-rank": (size**-0.5, 1),
         "inv-rank": (1 / size, 1),
         "combined": (1 / size, 1),
+        "percentile": (0, 1),
     }
     for name, scheme in REWARDS.items():
-        paid = scheme().table(size)
-        assert (float(paid.min()), float(paid.max())) == pytest.approx(ends[name]), name
+        paid = scheme().table(size) if name in ends else scheme().sample(size)
+        low, high = ends.get(name, (-1, 1))
+        assert low - 1e-9 <= float(paid.min()) <= float(paid.max()) <= high + 1e-9, name
+        if name in ends:
+            assert (float(paid.min()), float(paid.max())) == pytest.approx((low, high)), name
         assert (scheme().trajectory is not None) == (name == "combined"), name
     trajectory = REWARDS["combined"]().trajectory
     assert trajectory is not None
@@ -188,7 +194,8 @@ def test_the_page_names_every_key_of_info_with_its_type(page: str) -> None:
     assert set(begun) == {"step", "sketch_id", "photo_id"}
     assert type(reward) is float
 
-    rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("| `")]
+    told_there = page[page.index("| key of `info`") :]
+    rows = [[cell.strip() for cell in line.split("|")] for line in told_there.splitlines() if line.startswith("| `")]
     for cells in rows:
         for key in re.findall(r"`([^`]+)`", cells[1]):
             if key in keys and len(cells) == 6:
@@ -254,6 +261,31 @@ def test_my_agent_learns_and_keeps_the_contract(capsys: pytest.CaptureFixture[st
 
 def test_my_agent_is_short() -> None:
     assert len((EXAMPLES / "my_agent.py").read_text().splitlines()) <= 60
+
+
+# A reward of one's own ---------------------------------------------------------------------------------------
+
+
+def test_my_reward_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = runpy.run_path(str(EXAMPLES / "my_reward.py"))["main"](steps=200_000)
+    assert list(scores) == ["hold-the-lead", "hold-the-lead-shaped"]
+    assert all(after > before for before, after in scores.values())
+    assert "hold-the-lead: m@B" in capsys.readouterr().out
+    assert len((EXAMPLES / "my_reward.py").read_text().splitlines()) <= 60
+
+
+def test_the_page_on_rewards_names_every_field_and_shows_the_example() -> None:
+    text = (ROOT / "docs" / "add-a-reward.md").read_text(encoding="utf-8")
+    assert set(_first_cells(text, "field of a `Step`")) == {*FIELDS, "n_photos"}
+    assert [line[:2] for line in text.splitlines() if re.match(r"\d\. ", line)] == ["1.", "2.", "3.", "4.", "5."]
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    scope: dict[str, Any] = {}
+    exec(textwrap.dedent(snippet), scope)
+    example = runpy.run_path(str(EXAMPLES / "my_reward.py"))
+    told, run = (RewardScheme("lead", each["hold_the_lead"]).sample(10) for each in (scope, example))
+    assert torch.equal(told, run)
+    for name in set(re.findall(r"\]\(([^)]+)\)", text)):
+        assert (PAGE.parent / name).exists(), name
 
 
 # Encoders of one's own ---------------------------------------------------------------------------------------

@@ -17,12 +17,23 @@ from torch import Tensor
 from sketchless.datasets.errors import ConfigError, DataError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import CREDITS, Core, Score, _mix
-from sketchless.envs.rewards import REWARDS, RewardScheme, combined
+from sketchless.envs.rewards import REWARDS, RewardScheme, Step, combined
 
 MakeBank = Callable[..., EpisodeBank]
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
 LENGTHS = [7, 1, 2, 3, 5, 7]
 SIGNED = RewardScheme("signed", lambda rank, size: rank, lambda before, after: before - 3 * after)  # never just 0
+
+
+def everything(step: Step) -> Tensor:
+    """Reads all there is of a step, in sums and products, which round the same in any batch."""
+    total = step.similarity[:, 0] * step.target_similarity - step.rival_similarity + step.target
+    for name in ("rank", "previous_rank", "best_rank", "step", "length", "tau_before", "tau_after"):
+        total = total * 3 + getattr(step, name)
+    return total / step.n_photos
+
+
+ALL = RewardScheme("all", everything, SIGNED.trajectory, tau_normalized=False)
 
 
 def with_twins(bank: EpisodeBank) -> EpisodeBank:
@@ -83,7 +94,7 @@ def assert_equal(score: Score, other: Score) -> None:
 
 
 @pytest.mark.parametrize(
-    "reward", [*REWARDS, combined(0.5, 2, False), SIGNED], ids=lambda reward: getattr(reward, "name", reward)
+    "reward", [*REWARDS, combined(0.5, 2, False), SIGNED, ALL], ids=lambda reward: getattr(reward, "name", reward)
 )
 @pytest.mark.parametrize("mode", ["residual", "absolute"])
 def test_stepping_pays_what_scoring_credits_online(bank: EpisodeBank, reward: Any, mode: str) -> None:
@@ -97,9 +108,16 @@ def test_stepping_pays_what_scoring_credits_online(bank: EpisodeBank, reward: An
     assert torch.equal(trajectory, online.trajectory)
 
 
+def test_what_a_step_is_paid_for_itself_is_the_same_whoever_gets_the_credit(bank: EpisodeBank) -> None:
+    core = Core(bank, ALL)
+    rows, actions = all_rows(core), actions_for(core)
+    for credit in CREDITS:
+        assert torch.equal(core.score(rows, actions, credit).local, stepped(core, rows, actions)[2])
+
+
 @pytest.mark.parametrize("size", [1, 3])
 def test_stepping_in_batches_of_any_size_equals_scoring_all_at_once(bank: EpisodeBank, size: int) -> None:
-    core = Core(bank, combined(gamma2=1))
+    core = Core(bank, ALL)
     rows, actions = all_rows(core), actions_for(core)
     online = core.score(rows, actions, credit="online")
     parts = [stepped(core, r, a) for r, a in zip(rows.split(size), actions.split(size), strict=True)]

@@ -98,7 +98,11 @@ def test_whatever_waits_is_noticed(name: str) -> None:
         WAITS[name](x)
 
 
-@pytest.mark.parametrize("reward", ["inv-rank", combined(gamma2=1)], ids=["ranks", "lists"])
+@pytest.mark.parametrize(
+    "reward",
+    ["inv-rank", combined(gamma2=1), "self-competitive", "margin", lambda step: step.tau_before],
+    ids=["ranks", "lists", "past", "similarities", "taus"],
+)
 @pytest.mark.parametrize("mode", ["residual", "absolute"])
 def test_the_core_never_waits(mode: str, reward: str | RewardScheme, episodes: EpisodeBank) -> None:
     core = without_numbers(Core(episodes, reward, mode))
@@ -137,7 +141,11 @@ def test_an_action_of_the_host_is_checked_before_it_leaves(refuses: Refuses) -> 
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("reward", ["inv-rank", combined(gamma2=1)], ids=["ranks", "lists"])
+@pytest.mark.parametrize(
+    "reward",
+    ["inv-rank", combined(gamma2=1), "self-competitive", "margin", lambda step: step.tau_before],
+    ids=["ranks", "lists", "past", "similarities", "taus"],
+)
 @pytest.mark.parametrize("mode", ["residual", "absolute"])
 def test_a_rollout_never_waits_for_the_gpu_and_runs_as_a_graph(
     mode: str, reward: str | RewardScheme, episodes: EpisodeBank

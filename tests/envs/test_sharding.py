@@ -181,6 +181,8 @@ def test_stepping_among_other_photos_equals_scoring(make_bank: Callable[..., Epi
 
 def test_a_core_refuses_parts_that_do_not_fit(make_bank: Callable[..., EpisodeBank], refuses: Refuses) -> None:
     bank = make_bank()
+    with refuses(ConfigError, "'margin' compares whole lists"):
+        Core(bank, "margin", gallery=ShardedGallery(bank.gallery))
     with refuses(ConfigError, "'combined' compares whole lists, and a gallery in parts gives ranks"):
         Core(bank, gallery=ShardedGallery(bank.gallery))
     with refuses(ConfigError, "a target lies outside the gallery of 1 photos"):

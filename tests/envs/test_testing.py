@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs import REWARDS, OnTheFlyEnv, OnTheFlyVectorEnv, RewardScheme, combined
+from sketchless.envs.rewards import Step, shaped
 from sketchless.envs.testing import RULES, BrokenRule, check_agent, check_causal, check_reward, check_vector_env
 
 MakeBank = Callable[..., EpisodeBank]
@@ -439,6 +440,16 @@ def test_other_rewards_pass() -> None:
     check_reward(RewardScheme("change", lambda rank, size: 1 / rank, lambda before, after: -(after**2)), sizes=[7])
 
 
+def half_a_margin(step: Step) -> Tensor:
+    return (step.target_similarity - step.rival_similarity) / step.step
+
+
+def test_rewards_of_a_step_pass() -> None:
+    check_reward(half_a_margin)
+    check_reward(lambda step: (step.similarity[:, :1] < step.similarity).sum(dim=1) - step.tau_after)
+    check_reward(shaped("inv-rank", lambda rank, size: -rank, 0.9))
+
+
 def scheme(trajectory: Callable[[Tensor, Tensor], Any]) -> RewardScheme:
     return RewardScheme("mine", lambda rank, size: 1 / rank.double(), trajectory)
 
@@ -471,6 +482,10 @@ def drifts(rank: Tensor, size: int, count: list[int] = [0]) -> Tensor:  # noqa: 
         ("reward elementwise", scheme(lambda before, after: -after / after.max().clamp_min(1e-9))),
         ("reward order", lambda rank, size: rank.double()),
         ("reward order", lambda rank, size: (rank - 3).abs().neg()),
+        ("reward order", lambda step: step.rank - step.best_rank),
+        ("reward elementwise", lambda step: -step.rank / step.step.double().mean()),
+        ("reward repeats", lambda step: drifts(step.rank, step.n_photos)),
+        ("reward numbers", lambda step: (step.rank - step.rank[:1]).double().log()),
         ("reward trajectory", scheme(lambda before, after: before - after)),
         ("reward trajectory", scheme(lambda before, after: after - 1)),
     ],
