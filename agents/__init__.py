@@ -4,18 +4,11 @@ from .actor_critic.on_device import DeviceA2C, DevicePPO, DeviceTRPO, OnDeviceRo
 from .actor_critic.ppo_ac_clip import ACClipConfig, PPOACClip
 from .actor_critic.ppo_ac_kl import PPOACKL, ACKLConfig
 from .actor_critic.trpo import TRPO, TRPOConfig
-from .agent import Agent, core_of
+from .agent import Agent
 from .b1 import B1
-from .batch import Batch, advantages, average
+from .batch import Batch, average
 from .config import AgentConfig
-from .policy import (
-    LinearGaussianPolicy,
-    PerStepGaussianPolicy,
-    RecurrentGaussianPolicy,
-    gaussian_entropy,
-    gaussian_kl,
-    gaussian_log_prob,
-)
+from .policy import LinearGaussianPolicy, PerStepGaussianPolicy, RecurrentGaussianPolicy
 from .policy_gradient.grpo import GRPO, GRPOConfig
 from .policy_gradient.ppo_a_clip import PPOAClip, PPOConfig
 from .policy_gradient.ppo_a_kl import PPOAKL, KLConfig
@@ -25,7 +18,6 @@ from .supervised.base import Supervised, SupervisedConfig
 from .supervised.frame_triplet import FrameTriplet, TripletConfig
 from .supervised.rank_softmax import RankSoftmax, SoftmaxConfig
 from .supervised.sodeep import SoDeep, SoDeepConfig
-from .supervised.sorter import Sorter, exact_ranks, sigmoid_ranks, train_sorter
 
 __all__ = [
     "AGENTS",
@@ -57,21 +49,12 @@ __all__ = [
     "SoDeep",
     "SoDeepConfig",
     "SoftmaxConfig",
-    "Sorter",
     "Supervised",
     "SupervisedConfig",
     "TRPOConfig",
     "TensorRolloutBuffer",
     "TripletConfig",
-    "advantages",
     "agent_class",
     "average",
-    "core_of",
-    "exact_ranks",
-    "gaussian_entropy",
-    "gaussian_kl",
-    "gaussian_log_prob",
     "make_agent",
-    "sigmoid_ranks",
-    "train_sorter",
 ]

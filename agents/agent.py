@@ -1,24 +1,20 @@
-"""What all agents share: the budget, the batch, validation, `learn predict save load`, the values logged.
+"""What all agents share: collect a batch, learn from it, validate, log, within a budget.
 
 The drawing does not depend on the actions, so a rollout is a gather and its rewards are one matrix product:
 whole episodes are scored at once, on the device (`Core.score`), for actor-only and actor-critic agents alike.
+Everything that the host wants to know of an update it reads in one piece, so it waits for the device once.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from rich.progress import Progress
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
-from stable_baselines3.common.logger import Logger, configure
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -28,23 +24,18 @@ from sketchless.encoders.device import resolve_device
 from sketchless.envs.core import Core
 from sketchless.envs.ranking import m_at_a, m_at_b
 
+from .actor import Actor, Best
 from .batch import Batch, advantages, average
-from .checkpoint import load_agent, save_agent, training_fingerprint
-from .config import AgentConfig
+from .callbacks import as_callback
+from .checks import Numbers, checks, copied, fault, fault_of_batch, finite, read
+from .config import AgentConfig, decay
+from .core_of import core_of
+from .drawings import Drawings
+from .fingerprint import training_fingerprint
 from .policy import gaussian_entropy, gaussian_kl, gaussian_log_prob, make_policy
 
 
-@dataclass
-class Best:
-    """The best policy so far by validation m@B."""
-
-    m_at_b: float = -math.inf
-    timesteps: int = 0
-    stale_evals: int = 0  # evaluations without improvement
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-
-class Agent:
+class Agent(Actor):
     """An agent shaped like stable-baselines3: `learn`, `predict`, `save`, `load`. Subclasses say `update`.
 
     Args:
@@ -60,12 +51,11 @@ class Agent:
         numbers: further state of the algorithm, such as a KL coefficient; saved and restored.
 
     Raises:
-        ConfigError: an unknown or impossible setting, an env that is not ours.
+        ConfigError: an unknown or impossible setting, an env that is not ours or whose wrapper would be ignored.
     """
 
-    name: ClassVar[str]
-    Config: ClassVar[type[AgentConfig]] = AgentConfig
     presets: ClassVar[dict[str, AgentConfig]] = {"default": AgentConfig()}
+    modes: ClassVar[dict[str, str]] = {}  # of the presets made for another mode than "residual"
 
     def __init__(
         self,
@@ -79,7 +69,7 @@ class Agent:
         for name in overrides:
             if name not in known:
                 raise unknown_name(f"setting of {self.name}:", name, known)
-        self.config: Any = replace(config or self.presets["default"], **overrides)
+        self.config = replace(config or self.presets["default"], **overrides)
         self.env = env
         self.core = core_of(env)
         if device != "auto" and resolve_device(device).type != self.core.device.type:
@@ -88,22 +78,21 @@ class Agent:
         c = self.config
         self.policy = make_policy(c.policy, self.core, c.init_log_std, c.mean_norm, c.seed)
         self.policy.log_std.requires_grad_(c.train_log_std)
-        self._start = [p.detach().clone() for p in self.policy.mean.parameters()]
-        self._parameters = [p for p in self.policy.parameters() if p.requires_grad]
+        self.start = [p.detach().clone() for p in self.policy.mean.parameters()]
         self.modules: dict[str, nn.Module] = {"policy": self.policy}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.numbers: dict[str, float] = {}
-        self._validation = None if validation is None else self._core_on(validation)
         self.generator = torch.Generator(self.device).manual_seed(c.seed)
-        self._queue = torch.zeros(0, dtype=torch.int64, device=self.device)  # drawings left in this pass
-        self._trained_on: str | None = None  # what they are drawings of
-        self._best = Best()
-        self.num_timesteps = 0
-        self.n_updates = 0
-        self._budget = 1
-        self.history: list[dict[str, float]] = []
+        self.drawings = Drawings(self.core.bank, self.generator)
+        self.trained_on: str | None = None
+        self.best, self.history = Best(), []
+        self.num_timesteps = self.n_updates = 0
+        self.budget = 1
         self.last_reward = math.nan
-        self._logger: Logger | None = None
+        self._validation = None if validation is None else self._core_on(validation)
+        self._parameters = [p for p in self.policy.parameters() if p.requires_grad]
+        self._rollout: dict[str, Tensor] = {}  # of the last batch, to be logged
+        self._descents: list[Tensor] = []  # loss and norm of the gradient of each step of the update
         self.setup()
 
     # What a subclass says --------------------------------------------------------------------------------
@@ -119,75 +108,85 @@ class Agent:
         """
         yield from ()
 
-    def update(self, batch: Batch) -> dict[str, float]:
+    def update(self, batch: Batch) -> Numbers:
         """Learn from one batch; returns what to log under `train/`. Raises DataError for a loss gone wrong."""
         raise NotImplementedError
 
-    # Tools for them --------------------------------------------------------------------------------------
+    def adapt(self, logged: Mapping[str, float]) -> None:
+        """Change `numbers` by what `update` returned, once that is known to be finite. Here: nothing."""
 
-    @property
-    def learning_rate(self) -> float:
-        """Of this update: it decays over the whole budget."""
-        rate: float = self.config.learning_rate * _decay(self.config.lr_schedule, self.num_timesteps / self._budget)
-        return rate
+    # Collect ---------------------------------------------------------------------------------------------
 
-    def log_prob(self, batch: Batch) -> Tensor:
-        """log pi(a|s) [K, B, T] of the batch under the policy as it is now."""
-        return gaussian_log_prob(batch.action, self.policy(batch.observation), self.policy.log_std)
+    @torch.no_grad()
+    def collect(self) -> Batch:
+        """Play the next drawings; counts their steps."""
+        config, core = self.config, self.core
+        sketches, frames = self.drawings.draw(config.episodes)
+        observation = core.observations(sketches)
+        mean, log_std = self.policy(observation), self.policy.log_std.detach().clone()
+        shape = (config.samples, *mean.shape)
+        # a_k ~ N(mu(s), diag(sigma^2)),  k = 1..K
+        noise = torch.randn(shape, generator=self.generator, device=self.device, dtype=torch.float32)
+        action = mean + noise * log_std.exp()
+        score = core.score(sketches.repeat(config.samples), finite(action).flatten(0, 1), config.credit)
+        reward, valid = score.reward.view(shape[:-1]), score.valid.view(shape[:-1])[0].double()
+        self.num_timesteps += config.samples * frames
+        shown = (score.reward, score.local, score.trajectory, score.rank)
+        names = ("reward", "reward_local", "reward_trajectory", "rank")
+        self._rollout = {name: average(x.double(), score.valid.double()) for name, x in zip(names, shown, strict=True)}
+        log_prob = gaussian_log_prob(action, mean, log_std)
+        return Batch(sketches, observation, mean, log_std, action, log_prob, reward, valid)
+
+    # Advantage -------------------------------------------------------------------------------------------
 
     def advantages(self, batch: Batch) -> Tensor:
         """[K, B, T], as the settings say."""
         c = self.config
         return advantages(batch.reward, batch.valid, c.advantage, c.normalize_advantage).float()
 
-    def descend(self, loss: Tensor) -> dict[str, float]:
+    def log_prob(self, batch: Batch) -> Tensor:
+        """log pi(a|s) [K, B, T] of the batch under the policy as it is now."""
+        return gaussian_log_prob(batch.action, self.policy(batch.observation), self.policy.log_std)
+
+    # Step ------------------------------------------------------------------------------------------------
+
+    @property
+    def learning_rate(self) -> float:
+        """Of this update: it decays over the whole budget."""
+        rate: float = self.config.learning_rate * decay(self.config.lr_schedule, self.num_timesteps / self.budget)
+        return rate
+
+    def descend(self, loss: Tensor) -> dict[str, Tensor]:
         """One step of Adam down a loss, pulled towards the start if `weight_decay` says so.
 
-        Raises:
-            DataError: a loss or a gradient that is not finite; `learn` then undoes the whole update.
+        Returns:
+            `loss` and `grad_norm`, on the device. Where one of an update is not finite, `learn` undoes the whole of it
+            and raises DataError.
         """
         optimizer = self.optimizers["policy"]
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate
         if self.config.weight_decay:
-            pairs = zip(self.policy.mean.parameters(), self._start, strict=True)
+            pairs = zip(self.policy.mean.parameters(), self.start, strict=True)
             loss = loss + self.config.weight_decay * sum((p - p0).square().sum() for p, p0 in pairs)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
-        found = {"loss": loss.item(), "grad_norm": norm.item()}
-        if not all(map(math.isfinite, found.values())):
-            raise self.gone_wrong(f"loss {found['loss']:g}, gradient {found['grad_norm']:g}")
         optimizer.step()
+        found = {"loss": loss.detach(), "grad_norm": norm}
+        self._descents.append(torch.stack([value.double() for value in found.values()]))
         return found
 
     def gone_wrong(self, what: str) -> DataError:
         return DataError(f"update {self.n_updates + 1}: {what}; stopped, the policy before it is kept")
 
-    # stable-baselines3's shape ---------------------------------------------------------------------------
-
-    @property
-    def logger(self) -> Logger:
-        """Where `record`ed values go; silent until `set_logger`."""
-        if self._logger is None:
-            self._logger = configure(None, [])
-        return self._logger
-
-    def set_logger(self, logger: Logger) -> None:
-        self._logger = logger
-
-    def get_env(self) -> Any:
-        return self.env
-
-    def get_vec_normalize_env(self) -> None:
-        """Nothing is normalised; `EvalCallback` of stable-baselines3 asks."""
-        return None
+    # Train -----------------------------------------------------------------------------------------------
 
     def learn(
         self,
         total_timesteps: int,
         callback: Any = None,
-        log_interval: int = 1,
+        log_interval: int | None = 1,
         tb_log_name: str = "",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -200,7 +199,7 @@ class Agent:
             callback: as in stable-baselines3, but for those that count environments or look into its rollouts;
                 `on_step` is called once per update, and between the parts of `prepare`. Returning False stops and,
                 before the budget is spent, leaves the policy as it is, so that training can go on.
-            log_interval: updates between two dumps of the logger.
+            log_interval: updates between two dumps of the logger; None: only when `dump_logs` is called.
             tb_log_name: taken as in stable-baselines3, without effect: `set_logger` says where to log.
             reset_num_timesteps: begin counting anew.
             progress_bar: show one, by `rich`.
@@ -216,13 +215,13 @@ class Agent:
         self._begin_on(training_fingerprint(self.core), reset_num_timesteps)
         if reset_num_timesteps:
             self.num_timesteps = self.n_updates = 0
-            self._best, self.history = Best(), []
-        self._budget = total_timesteps
-        callback = _as_callback(callback)
+            self.best, self.history = Best(), []
+        self.budget = total_timesteps
+        callback = as_callback(callback)
         callback.init_callback(self)
         callback.on_training_start(locals(), globals())
         if self._validation is not None and not self.history:
-            self._evaluate()
+            self._note_validation(*self.validate(self._validation))
         with Progress(disable=not progress_bar) as bar:
             task = bar.add_task(self.name, total=total_timesteps, completed=self.num_timesteps)
             going = all(callback.on_step() for _ in self.prepare())
@@ -231,227 +230,112 @@ class Agent:
                 callback.on_rollout_start()
                 batch = self.collect()
                 callback.on_rollout_end()
-                logged = self._update_or_undo(batch)
-                self.n_updates += 1
-                if self._validation is not None and self.n_updates % self.config.eval_every == 0:
-                    self._evaluate()
-                self.logger.record(
-                    "time/fps", int((self.num_timesteps - before) / max(time.perf_counter() - start, 1e-9))
-                )
-                self._log(batch, logged, log_interval)
+                self._train_on(batch, log_interval)
+                fps = (self.num_timesteps - before) / max(time.perf_counter() - start, 1e-9)
+                self.logger.record("time/fps", int(fps))
+                if log_interval is not None and self.n_updates % log_interval == 0:
+                    self.dump_logs()
                 callback.update_locals(locals())
                 going = callback.on_step()
                 bar.update(task, completed=self.num_timesteps)
         # A callback that says stop in the very update that spends the budget interrupts nothing.
         if (going or self.num_timesteps >= total_timesteps) and self._validation is not None:
-            self._evaluate()
-            self.policy.load_state_dict(self._best.weights)
+            self._note_validation(*self.validate(self._validation))
+            self.policy.load_state_dict(self.best.weights)
         callback.on_training_end()
         return self
-
-    @torch.no_grad()
-    def predict(
-        self,
-        observation: npt.NDArray[np.float32] | Tensor,
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = False,
-    ) -> tuple[Any, Any]:
-        """Actions for observations [D] or [B, D], inside the box; numpy for numpy, tensors for tensors.
-
-        Args:
-            observation: the frames on show.
-            state: what the last call returned, for a policy with a memory; None at the start.
-            episode_start: bool [B], drawings that begin now and have nothing to remember.
-            deterministic: the mean action instead of a drawn one.
-
-        Raises:
-            ConfigError: observations of another width. DataError: observations that are not finite.
-        """
-        x = torch.as_tensor(observation, dtype=torch.float32, device=self.device)
-        if x.dim() == 0 or x.shape[-1] != self.core.observation_dim:
-            raise ConfigError(f"observation {tuple(x.shape)}: want [..., {self.core.observation_dim}]")
-        if not torch.isfinite(x).all():
-            raise DataError("an observation holds NaN or infinity: it has no action")
-        rows = x.reshape(-1, x.shape[-1])
-        if state is not None and episode_start is not None:
-            begins = torch.as_tensor(episode_start, dtype=torch.bool, device=self.device)
-            state = state.masked_fill(begins.reshape(-1, 1), 0)
-        mean, state = self.policy.step(rows, state)
-        action = mean.reshape(*x.shape[:-1], -1)
-        if not deterministic:
-            noise = torch.randn(action.shape, generator=self.generator, device=self.device)
-            action = action + noise * self.policy.log_std.exp()
-        action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
-        return (action if isinstance(observation, Tensor) else action.cpu().numpy()), state
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything that `load` and a resumed `learn` need; no pickle, all or nothing.
-
-        Raises:
-            ResourceError: no room. ConfigError: the path cannot be written. DataError: a weight is not finite; a file
-                that was there is kept.
-        """
-        save_agent(self, path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], env: Any, validation: EpisodeBank | None = None, **kwargs: Any) -> Self:
-        """Read an agent written by `save` for an environment of the same widths and mode.
-
-        It acts on any such bank; a `learn` that goes on needs the bank and the reward that it was trained on.
-
-        Raises:
-            CheckpointError: damaged, another agent, or made for another kind of environment.
-        """
-        agent: Self = load_agent(cls, path, env, validation, **kwargs)
-        return agent
-
-    # One rollout -----------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def collect(self) -> Batch:
-        """Play the next drawings; counts their steps. Raises DataError for what is not finite."""
-        config, core = self.config, self.core
-        sketches = self._draw(config.episodes)
-        observation = core.observations(sketches)
-        mean, log_std = self.policy(observation), self.policy.log_std.detach().clone()
-        shape = (config.samples, *mean.shape)
-        noise = torch.randn(shape, generator=self.generator, device=self.device)
-        action = mean + noise * log_std.exp()
-        if not torch.isfinite(action).all():
-            raise self._not_finite("observation or action", action.isfinite().all(dim=-1).all(dim=0), sketches)
-        score = core.score(sketches.repeat(config.samples), action.flatten(0, 1), config.credit)
-        reward, valid = score.reward.view(shape[:-1]), score.valid.view(shape[:-1])[0]
-        if not torch.isfinite(reward).all():
-            raise self._not_finite("reward", reward.isfinite().all(dim=0), sketches)
-        self.num_timesteps += int(score.valid.sum())
-        means = [x[score.valid].double().mean() for x in (score.reward, score.local, score.trajectory, score.rank)]
-        names = ("reward", "reward_local", "reward_trajectory", "rank")
-        for name, value in zip(names, torch.stack(means).tolist(), strict=True):
-            self.logger.record(f"rollout/{name}", value)
-        self.last_reward = float(means[0])
-        log_prob = gaussian_log_prob(action, mean, log_std)
-        return Batch(sketches, observation, mean, log_std, action, log_prob, reward, valid.double())
-
-    def _not_finite(self, what: str, fine: Tensor, sketches: Tensor) -> DataError:
-        env, step = (~fine).nonzero()[0].tolist()
-        sketch = self.core.bank.sketch_ids[int(sketches[env])]
-        return self.gone_wrong(f"{what} of drawing {env} of the batch ({sketch}) is not finite in step {step + 1}")
 
     def _begin_on(self, here: str, anew: bool) -> None:
         """Note what is trained on. Raises CheckpointError if a run that goes on began elsewhere."""
         # Files of version 0.1.0 may not say what the reward pays.
-        if self._trained_on is not None and not here.startswith(self._trained_on):
+        if self.trained_on is not None and not here.startswith(self.trained_on):
             if not anew:
                 raise CheckpointError(
-                    f"{self.name} was trained on {self._trained_on}, the environment has {here}; "
+                    f"{self.name} was trained on {self.trained_on}, the environment has {here}; "
                     "make that one to go on, or begin anew with reset_num_timesteps=True"
                 )
-            self._queue = self._queue[:0]
-        self._trained_on = here
+            self.drawings.clear()
+        self.trained_on = here
 
-    def _draw(self, n: int) -> Tensor:
-        """The next n drawings of a random pass over the bank; passes follow each other without a gap."""
-        while len(self._queue) < n:
-            order = torch.randperm(len(self.core.bank), generator=self.generator, device=self.device)
-            self._queue = torch.cat([self._queue, order])
-        drawn, self._queue = self._queue[:n], self._queue[n:]
-        return drawn
-
-    def _update_or_undo(self, batch: Batch) -> dict[str, float]:
-        """`update`; where it raises or leaves weights that are not finite, all is as before it."""
+    def _train_on(self, batch: Batch, log_interval: int | None) -> None:
+        """`update`, with validation where it is due; where something is not finite, all is as before it."""
         parts: list[Any] = [*self.modules.values(), *self.optimizers.values()]
-        states, numbers = [_copied(part.state_dict()) for part in parts], dict(self.numbers)
+        states, numbers = [copied(part.state_dict()) for part in parts], dict(self.numbers)
+        self._descents = []
         try:
             logged = self.update(batch)
-            weights = [p.detach() for module in self.modules.values() for p in module.parameters()]
-            if not torch.stack([p.isfinite().all() for p in weights]).all():
-                raise self.gone_wrong("the update gave weights that are not finite")
-        except BaseException:
+            found = read(
+                checks(batch, self._descents, self.modules.values())
+                | self._shown(batch, log_interval)
+                | {f"train/{name}": value for name, value in logged.items()}
+            )
+            if wrong := fault(found):
+                raise self.gone_wrong(wrong)
+            self.adapt({name: found[f"train/{name}"] for name in logged})
+        except BaseException as error:
             for part, state in zip(parts, states, strict=True):
                 part.load_state_dict(state)
             self.numbers = numbers
+            if isinstance(error, Exception) and (wrong := fault_of_batch(batch, self.core.bank)):
+                raise self.gone_wrong(wrong) from error
             raise
-        return logged
+        self.n_updates += 1
+        self.last_reward = found["rollout/reward"]
+        if "eval/m_at_b" in found:
+            self._note_validation(found["eval/m_at_a"], found["eval/m_at_b"])
+        for name, value in found.items():
+            if not name.startswith("check/"):
+                self.logger.record(name, value)
 
     # Validation and log ----------------------------------------------------------------------------------
 
-    def _evaluate(self) -> None:
-        """Validate the mean action and remember the best policy."""
-        assert self._validation is not None
-        area_a, area_b = self.validate(self._validation)
-        if area_b > self._best.m_at_b:
-            weights = {k: v.detach().clone() for k, v in self.policy.state_dict().items()}
-            self._best = Best(area_b, self.num_timesteps, 0, weights)
-        else:
-            self._best.stale_evals += 1
-        look = {"timesteps": self.num_timesteps, "val_m_at_a": area_a, "val_m_at_b": area_b}
-        self.history.append(look if math.isnan(self.last_reward) else look | {"reward": self.last_reward})
-        self.logger.record("eval/m_at_a", area_a)
-        self.logger.record("eval/m_at_b", area_b)
-
-    @torch.no_grad()
     def validate(self, core: Core) -> tuple[float, float]:
         """m@A and m@B, 0..100, of the mean action on all drawings of a core."""
+        found = read(self._validated(core))
+        return found["eval/m_at_a"], found["eval/m_at_b"]
+
+    @torch.no_grad()
+    def _validated(self, core: Core) -> dict[str, Tensor]:
         sketches = torch.arange(len(core.bank), device=self.device)
-        score = core.score(sketches, self.policy(core.observations(sketches)))
+        score = core.score(sketches, finite(self.policy(core.observations(sketches))))
         a, b = m_at_a(score.rank, score.valid, core.n_photos), m_at_b(score.rank, score.valid)
-        return float(a.mean()), float(b.mean())
+        return {"eval/m_at_a": a.mean(), "eval/m_at_b": b.mean()}
+
+    def _note_validation(self, area_a: float, area_b: float) -> None:
+        """Remember the best policy."""
+        if area_b > self.best.m_at_b:
+            weights = {k: v.detach().clone() for k, v in self.policy.state_dict().items()}
+            self.best = Best(area_b, self.num_timesteps, 0, weights)
+        else:
+            self.best.stale_evals += 1
+        look = {"timesteps": self.num_timesteps, "val_m_at_a": area_a, "val_m_at_b": area_b}
+        self.logger.record("eval/m_at_a", area_a)
+        self.logger.record("eval/m_at_b", area_b)
+        self.history.append(look if math.isnan(self.last_reward) else look | {"reward": self.last_reward})
 
     def _core_on(self, bank: EpisodeBank) -> Core:
         return Core(bank.to(self.device), "inv-rank", self.core.mode, self.core.observation, self.core.scale)
 
     def _stalled(self) -> bool:
-        return bool(0 < self.config.patience <= self._best.stale_evals)
+        return bool(0 < self.config.patience <= self.best.stale_evals)
 
     @torch.no_grad()
-    def _log(self, batch: Batch, logged: dict[str, float], log_interval: int) -> None:
-        """The same keys for every agent: how far the update went, and what it left."""
-        if self.n_updates % log_interval or not self.logger.output_formats:
-            return
+    def _shown(self, batch: Batch, log_interval: int | None) -> dict[str, Any]:
+        """What to log, the same keys for every agent: how far the update went, and what it left."""
+        found: dict[str, Any] = {f"rollout/{name}": value for name, value in self._rollout.items()}
+        update = self.n_updates + 1
+        if self._validation is not None and update % self.config.eval_every == 0:
+            found |= self._validated(self._validation)
+        if not self.logger.output_formats or (log_interval is not None and update % log_interval):
+            return found
         mean, log_std = self.policy(batch.observation), self.policy.log_std
         ratio = gaussian_log_prob(batch.action, mean, log_std) - batch.log_prob
-        moved = average((ratio.expm1().abs() > 0.2).double(), batch.valid)
-        logged = logged | {
-            "approx_kl": float(average(gaussian_kl(batch.mean, batch.log_std, mean, log_std), batch.valid)),
-            "clip_fraction": float(moved),
-            "entropy": float(gaussian_entropy(log_std)),
-            "std": float(log_std.exp().mean()),
-            "learning_rate": self.learning_rate,
-            "n_updates": self.n_updates,
+        moved = (ratio.expm1().abs() > 0.2).double()
+        return found | {
+            "train/approx_kl": average(gaussian_kl(batch.mean, batch.log_std, mean, log_std), batch.valid),
+            "train/clip_fraction": average(moved, batch.valid),
+            "train/entropy": gaussian_entropy(log_std),
+            "train/std": log_std.exp().mean(),
+            "train/learning_rate": self.learning_rate,
+            "train/n_updates": update,
         }
-        for name, value in logged.items():
-            self.logger.record(f"train/{name}", value)
-        self.logger.record("time/total_timesteps", self.num_timesteps)
-        self.logger.dump(self.num_timesteps)
-
-
-def core_of(env: Any) -> Core:
-    """The core behind an environment of ours. Raises ConfigError for another one."""
-    core = env if isinstance(env, Core) else getattr(getattr(env, "unwrapped", env), "core", None)
-    if not isinstance(core, Core):
-        raise ConfigError(f"{type(env).__name__} is no sketchless environment: make one with sketchless/OnTheFly-v0")
-    return core
-
-
-def _copied(state: Any) -> Any:
-    """A `state_dict` with tensors of its own, in a tenth of the time of `copy.deepcopy`."""
-    if isinstance(state, dict):
-        return {key: _copied(value) for key, value in state.items()}
-    if isinstance(state, list):
-        return [_copied(value) for value in state]
-    return state.clone() if isinstance(state, Tensor) else state
-
-
-def _decay(schedule: str, share: float) -> float:
-    if schedule == "linear":
-        return max(1 - share, 0.0)
-    return 0.5 * (1 + math.cos(math.pi * min(share, 1.0))) if schedule == "cosine" else 1.0
-
-
-def _as_callback(callback: Any) -> BaseCallback:
-    if callback is None:
-        return CallbackList([])
-    if isinstance(callback, list):
-        return CallbackList(callback)
-    return callback if isinstance(callback, BaseCallback) else ConvertCallback(callback)

@@ -18,7 +18,7 @@ class B1(Agent):
         self,
         total_timesteps: int,
         callback: Any = None,
-        log_interval: int = 1,
+        log_interval: int | None = 1,
         tb_log_name: str = "",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,

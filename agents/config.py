@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -12,11 +13,7 @@ from .policy import POLICIES
 from .settings import check_types
 
 ADVANTAGES = ("reward", "batch-mean", "group")
-
-
 SCHEDULES = ("constant", "linear", "cosine")
-
-
 _KNOWN = {"advantage": ADVANTAGES, "lr_schedule": SCHEDULES, "credit": CREDITS, "policy": POLICIES}
 
 MAX_VALUE, MAX_SEED = 1e9, 2**63 - 1  # of a setting
@@ -83,3 +80,10 @@ class AgentConfig:
     _positive: ClassVar[tuple[str, ...]] = ()  # further settings that must be above 0
     _not_negative: ClassVar[tuple[str, ...]] = ()  # ... that must be 0 or more
     _unread: ClassVar[tuple[str, ...]] = ()  # settings without effect on this agent: they stay as they are
+
+
+def decay(schedule: str, share: float) -> float:
+    """Factor of the learning rate, 1 to 0, after a share of the budget."""
+    if schedule == "linear":
+        return max(1 - share, 0.0)
+    return 0.5 * (1 + math.cos(math.pi * min(share, 1.0))) if schedule == "cosine" else 1.0

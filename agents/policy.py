@@ -28,10 +28,10 @@ class LinearGaussianPolicy(nn.Module):
     def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0) -> None:
         super().__init__()
         # skip_init: nn.Linear would draw from the global random state
-        self.mean = nn.utils.skip_init(nn.Linear, observation_dim, action_dim)
+        self.mean = nn.utils.skip_init(nn.Linear, observation_dim, action_dim, dtype=torch.float32)
         nn.init.zeros_(self.mean.weight)
         nn.init.zeros_(self.mean.bias)
-        self.log_std = nn.Parameter(torch.full((action_dim,), float(init_log_std)))
+        self.log_std = nn.Parameter(torch.full((action_dim,), float(init_log_std), dtype=torch.float32))
 
     def forward(self, observation: Tensor) -> Tensor:
         """Mean actions [..., T, d] of the frames of drawings [..., T, D], from their first frame on."""
@@ -58,7 +58,7 @@ class LinearGaussianPolicy(nn.Module):
             self.mean.weight.copy_(core.bank.weight)
             self.mean.bias.copy_(core.bank.bias)
         else:
-            self.mean.weight.copy_(torch.eye(core.action_dim))
+            self.mean.weight.copy_(torch.eye(core.action_dim, dtype=torch.float32))
         if mean_norm is not None:
             factor = mean_norm / float(torch.linalg.vector_norm(self(core.frames), dim=-1).mean())
             self.mean.weight.mul_(factor)
@@ -119,8 +119,9 @@ class RecurrentGaussianPolicy(LinearGaussianPolicy):
 
     def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0, seed: int = 0) -> None:
         super().__init__(observation_dim, action_dim, init_log_std)
-        self.memory = nn.GRU(observation_dim, MEMORY, batch_first=True, device="meta").to_empty(device="cpu")
-        self.recall = nn.utils.skip_init(nn.Linear, MEMORY, action_dim, bias=False)
+        self.memory = nn.GRU(observation_dim, MEMORY, batch_first=True, device="meta", dtype=torch.float32)
+        self.memory = self.memory.to_empty(device="cpu")
+        self.recall = nn.utils.skip_init(nn.Linear, MEMORY, action_dim, bias=False, dtype=torch.float32)
         generator, bound = torch.Generator().manual_seed(seed), MEMORY**-0.5
         for weights in self.memory.parameters():
             nn.init.uniform_(weights, -bound, bound, generator=generator)
@@ -148,8 +149,8 @@ class StepLinear(nn.Module):
 
     def __init__(self, steps: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(steps, outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(steps, outputs))
+        self.weight = nn.Parameter(torch.zeros(steps, outputs, inputs, dtype=torch.float32))
+        self.bias = nn.Parameter(torch.zeros(steps, outputs, dtype=torch.float32))
 
     def forward(self, frames: Tensor, first: int = 0) -> Tensor:
         """Frames [..., S, D] of the steps from `first` on to [..., S, d]."""

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from sketchless.datasets.errors import ConfigError
+
+C = TypeVar("C")
+
+
+def from_file(kind: type[C], values: Mapping[str, Any]) -> C:
+    """Settings out of a file. Raises ValueError for unknown ones; ConfigError for those that the agent refuses."""
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    for name in values:
+        if name not in known:
+            raise ValueError(f"has the setting {name[:50]!r}, unknown here; it is of another version")
+    return kind(**values)
 
 
 def check_types(config: Any) -> None:
@@ -21,7 +33,9 @@ def check_types(config: Any) -> None:
     for setting in fields(config):
         value = getattr(config, setting.name)
         if not _fits(value, hints[setting.name]):
-            raise ConfigError(f"{setting.name}={value!r}: want type {getattr(setting.type, '__name__', setting.type)}")
+            raise ConfigError(
+                f"{setting.name}={repr(value)[:100]}: want type {getattr(setting.type, '__name__', setting.type)}"
+            )
         if isinstance(value, list) and get_origin(hints[setting.name]) is tuple:  # JSON knows no tuples
             object.__setattr__(config, setting.name, tuple(value))
 

@@ -34,7 +34,7 @@ class RewardWeighted(Agent):
     Config = Config
     presets: ClassVar[dict[str, AgentConfig]] = {"default": Config()}
 
-    def update(self, batch: Batch) -> dict[str, float]:
+    def update(self, batch: Batch) -> dict[str, torch.Tensor]:
         # max  E[ sum_k w_k log pi(a_k|s) ],   w = softmax_k(R_k / temperature)
         weight = torch.softmax(batch.reward / self.config.temperature, dim=0)  # [K, B, T]
         return self.descend(-average((weight * self.log_prob(batch)).sum(dim=0), batch.valid))

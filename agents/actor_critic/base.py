@@ -8,15 +8,16 @@ has a gradient: mean_k (V - R_k)^2 = (V - mean_k R_k)^2 + var_k R_k.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
@@ -134,7 +135,8 @@ class ActorCritic(Agent):
             "device": self.device,
             "normalize_advantage": config.normalize_advantage,
             "n_steps": 2,  # of a buffer that ours takes the place of
-            "policy_kwargs": {"net_arch": {"pi": [], "vf": list(config.critic)}},
+            # Orthogonal weights of a large critic take seconds; those that a file replaces need not be orthogonal.
+            "policy_kwargs": {"net_arch": {"pi": [], "vf": list(config.critic)}, "ortho_init": self.initialise},
             "_init_setup_model": False,
         }
         algorithm: Any = self.algorithm_with(common)
@@ -143,13 +145,21 @@ class ActorCritic(Agent):
         algorithm.n_envs = 1
         with self._own_random_state():
             algorithm._setup_model()
+        algorithm.policy.float()  # whatever torch's default is
         algorithm.policy.adopt(self.policy)
         algorithm.lr_schedule = lambda _: self.learning_rate
-        algorithm.set_logger(configure(None, []))
+        algorithm.set_logger(Logger(None, []))
         algorithm.policy.set_training_mode(True)
         self.algorithm = algorithm
         self.modules["critic"] = torch.nn.ModuleList([algorithm.policy.mlp_extractor, algorithm.policy.value_net])
         self.optimizers["policy"] = algorithm.policy.optimizer
+
+    @classmethod
+    def check_shapes(cls, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        biases = (f"module/critic/0.value_net.{2 * i}.bias" for i in itertools.count())  # activations between them
+        found = tuple(math.prod(shapes[bias]) for bias in itertools.takewhile(shapes.__contains__, biases))
+        if found != config.critic:
+            raise ValueError(f"critic={config.critic} in its settings, {found} in its weights; use an earlier file")
 
     def update(self, batch: Batch) -> dict[str, float]:
         self.algorithm.rollout_buffer = _Rollout(self.samples(batch))

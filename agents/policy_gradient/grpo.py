@@ -16,6 +16,7 @@ from sketchless.datasets.errors import ConfigError
 
 from ..agent import Agent
 from ..batch import Batch, average
+from ..checks import Numbers
 from ..config import AgentConfig
 from ..policy import gaussian_kl
 from .ppo_a_clip import PPOConfig, clipped_loss
@@ -50,17 +51,15 @@ class GRPO(Agent):
     Config = GRPOConfig
     presets: ClassVar[dict[str, AgentConfig]] = {"default": GRPOConfig()}
 
-    def update(self, batch: Batch) -> dict[str, float]:
+    def update(self, batch: Batch) -> Numbers:
         config, advantage = self.config, group_advantages(batch.reward, batch.valid).float()
-        start = dict(zip(dict(self.policy.mean.named_parameters()), self._start, strict=True))
-        reference, logged = (
-            functional_call(self.policy.mean, start, batch.observation),
-            {},
-        )  # B1's mean action, [B, T, d]
+        start = dict(zip(dict(self.policy.mean.named_parameters()), self.start, strict=True))
+        reference = functional_call(self.policy.mean, start, batch.observation)  # B1's mean action, [B, T, d]
+        logged: dict[str, Tensor] = {}
         for _ in range(config.epochs):
             # J = mean min(rho A, clip(rho) A) - beta KL(pi || pi_ref), the reference with the same sigma
             loss = clipped_loss(self.log_prob(batch), batch.log_prob, advantage, batch.valid, config.clip)
             log_std = self.policy.log_std.detach()
             away = average(gaussian_kl(self.policy(batch.observation), log_std, reference, log_std), batch.valid)
             logged = self.descend(loss + config.beta * away)
-        return logged | {"kl_from_start": away.item()}
+        return logged | {"kl_from_start": away.detach()}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..agent import Agent
 from ..batch import Batch, average
+from ..checks import Numbers
 from ..config import AgentConfig
 
 
@@ -47,9 +48,11 @@ class PPOAClip(Agent):
     name = "ppo-a-clip"
     Config = PPOConfig
     presets: ClassVar[dict[str, AgentConfig]] = {"default": PPOConfig(), "paper": PAPER}
+    modes: ClassVar[dict[str, str]] = {"paper": "absolute"}
 
-    def update(self, batch: Batch) -> dict[str, float]:
-        advantage, logged = self.advantages(batch), {}
+    def update(self, batch: Batch) -> Numbers:
+        advantage = self.advantages(batch)
+        logged: dict[str, Tensor] = {}
         for _ in range(self.config.epochs):
             loss = clipped_loss(self.log_prob(batch), batch.log_prob, advantage, batch.valid, self.config.clip)
             logged = self.descend(loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ..agent import Agent
 from ..batch import Batch, average
+from ..checks import Numbers
 from ..config import AgentConfig
 from ..policy import gaussian_kl
 
@@ -54,14 +56,18 @@ class PPOAKL(Agent):
         super().setup()
         self.numbers["beta"] = self.config.init_beta
 
-    def update(self, batch: Batch) -> dict[str, float]:
-        advantage, beta, logged = self.advantages(batch), self.numbers["beta"], {}
+    def update(self, batch: Batch) -> Numbers:
+        advantage, beta = self.advantages(batch), self.numbers["beta"]
+        logged: dict[str, float | Tensor] = {}
         for _ in range(self.config.epochs):
-            logged = self.descend(penalised_loss(self.log_prob(batch), batch, advantage, self.kl(batch), beta))
+            loss = penalised_loss(self.log_prob(batch), batch, advantage, self.kl(batch), beta)
+            logged = {**self.descend(loss)}
         with torch.no_grad():
-            moved = float(average(self.kl(batch), batch.valid))
-        self.numbers["beta"] = adapted(beta, moved, self.config.target_kl)
+            moved = average(self.kl(batch), batch.valid)
         return logged | {"kl": moved, "beta": beta}
+
+    def adapt(self, logged: Mapping[str, float]) -> None:
+        self.numbers["beta"] = adapted(self.numbers["beta"], logged["kl"], self.config.target_kl)
 
     def kl(self, batch: Batch) -> Tensor:
         """KL(pi_old || pi) in every state, [B, T]."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from ..agent import Agent
 from ..batch import Batch, average
+from ..checks import Numbers
 from ..config import AgentConfig
 
 
@@ -15,6 +16,6 @@ class VPG(Agent):
     name = "vpg"
     presets: ClassVar[dict[str, AgentConfig]] = {"default": AgentConfig(learning_rate=3e-3)}
 
-    def update(self, batch: Batch) -> dict[str, float]:
+    def update(self, batch: Batch) -> Numbers:
         # grad J = E[ grad log pi(a_t|s_t) A_t ]
         return self.descend(-average(self.log_prob(batch) * self.advantages(batch), batch.valid))

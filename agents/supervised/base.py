@@ -10,6 +10,7 @@ from torch.nn.functional import linear, normalize
 
 from ..agent import Agent
 from ..batch import Batch, average
+from ..checks import Numbers
 from ..config import AgentConfig
 
 
@@ -27,7 +28,7 @@ class SupervisedConfig(AgentConfig):
 class Supervised(Agent):
     """Goes down a loss of the mean action's embedding; subclasses say `loss`. See `Agent` for the arguments."""
 
-    def update(self, batch: Batch) -> dict[str, float]:
+    def update(self, batch: Batch) -> Numbers:
         return self.descend(average(self.loss(batch), batch.valid))
 
     def loss(self, batch: Batch) -> Tensor:

@@ -91,9 +91,10 @@ class SoDeep(Supervised):
     def _drawn(self, similarity: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         """Similarities [B, T, n] of n photos of each drawing in random order, and the place [B] of its own one."""
         size, n = (len(similarity), similarity.shape[-1]), self._length
-        keys = torch.rand(size, generator=self.generator, device=self.device)
+        keys = torch.rand(size, generator=self.generator, device=self.device, dtype=torch.float32)
         chosen = keys.scatter(1, own.unsqueeze(1), -1.0).topk(n, dim=1, largest=False).indices  # [B, n], own first
-        order = torch.rand(chosen.shape, generator=self.generator, device=self.device).argsort(dim=1)
+        order = torch.rand(chosen.shape, generator=self.generator, device=self.device, dtype=torch.float32)
+        order = order.argsort(dim=1)
         chosen = chosen.gather(1, order)
         lists = similarity.gather(2, chosen.unsqueeze(1).expand(-1, similarity.shape[1], -1))
         return lists, (chosen == own.unsqueeze(1)).float().argmax(dim=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 def exact_ranks(scores: Tensor) -> Tensor:
     """(1 + number of higher scores) / n, in (0, 1], of lists [..., n]: the highest score has 1/n."""
     higher = scores.unsqueeze(-2) > scores.unsqueeze(-1)  # [..., i, j]: s_j > s_i
-    return (1 + higher.sum(dim=-1)) / scores.shape[-1]
+    return (1 + higher.sum(dim=-1)).to(scores.dtype) / scores.shape[-1]
 
 
 def sigmoid_ranks(scores: Tensor, index: Tensor, steepness: float) -> Tensor:
@@ -43,9 +44,9 @@ class Sorter(nn.Module):
 
     def __init__(self, width: int = 32, seed: int = 0) -> None:
         super().__init__()
-        self.read = nn.LSTM(1, width, num_layers=2, bidirectional=True, batch_first=True, device="meta")
+        self.read = nn.LSTM(1, width, 2, bidirectional=True, batch_first=True, device="meta", dtype=torch.float32)
         self.read = self.read.to_empty(device="cpu")  # nn.LSTM would draw from the global random state
-        self.rank = nn.utils.skip_init(nn.Linear, 2 * width, 1)
+        self.rank = nn.utils.skip_init(nn.Linear, 2 * width, 1, dtype=torch.float32)
         generator, bound = torch.Generator().manual_seed(seed), width**-0.5
         for name, weights in self.named_parameters():
             # Steps at thresholds all over a standardised list, kept by open forget gates: each unit of the first layer
@@ -65,23 +66,13 @@ class Sorter(nn.Module):
 
 def synthetic_lists(count: int, length: int, generator: torch.Generator) -> Tensor:
     """Score lists [count, length] of several shapes: uniform, normal, two clusters, heavy-tailed."""
-    device, shape = generator.device, (count, length)
-    uniform = torch.rand(shape, generator=generator, device=device)
-    normal = torch.randn(shape, generator=generator, device=device)
-    clusters = normal + 4 * (torch.rand(shape, generator=generator, device=device) < 0.5)
-    kind = torch.randint(4, (count, 1), generator=generator, device=device)
+    shape = (count, length)
+    like: dict[str, Any] = {"device": generator.device, "dtype": torch.float32}
+    uniform = torch.rand(shape, generator=generator, **like)
+    normal = torch.randn(shape, generator=generator, **like)
+    clusters = normal + 4 * (torch.rand(shape, generator=generator, **like) < 0.5)
+    kind = torch.randint(4, (count, 1), generator=generator, device=generator.device)
     return torch.where(kind == 0, uniform, torch.where(kind == 1, normal, torch.where(kind == 2, clusters, normal**3)))
-
-
-def train_sorter(sorter: Sorter, length: int, updates: int, generator: torch.Generator) -> float:
-    """Train a sorter on synthetic lists, freeze it, and measure it on fresh ones.
-
-    Returns:
-        Mean absolute error of its ranks, in units of the whole list (0..1).
-    """
-    for _ in sorter_updates(sorter, sorter_optimizer(sorter), length, updates, generator):
-        pass
-    return sorter_error(sorter, length, generator)
 
 
 def sorter_optimizer(sorter: Sorter) -> torch.optim.Adam:

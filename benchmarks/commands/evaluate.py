@@ -19,7 +19,6 @@ from sketchless.encoders.registry import load_encoder
 from sketchless.envs.core import Core
 
 from ..display.tables import comparison, scores
-from ..display.terminal import Terminal
 from ..metrics import Evaluation, evaluate
 from ..runs import progress_bar, read_json
 from ..zero_shot.encoder_run import EncoderRun
@@ -63,7 +62,7 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
             that do not repeat.
         ConfigError, DataError: see `zero_shot`.
     """
-    console = console or Terminal()
+    console = console or Console()
     if config.task is not None:
         return _task(config, config.task, console)
     if config.dataset or config.json or config.first or config.score != "ret":
@@ -86,7 +85,7 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
     rows = {"B1": evaluate(None, bank)}
     for seed in saved["refined"]:
         file = folder / f"agent-{seed}.safetensors"
-        mode = settings["mode"] or ("absolute" if settings["preset"] == "paper" else "residual")
+        mode = settings["mode"] or make.modes.get(settings["preset"], "residual")
         core = Core(bank, settings["reward"], mode, settings["observation"])
         rows[f"seed {seed}"] = evaluate(make.load(file, core), bank)
     console.print(comparison(rows["B1"], [rows[f"seed {seed}"] for seed in saved["refined"]], settings["agent"]))
@@ -122,7 +121,7 @@ def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
         content |= {"data": dict(dataset.spec), "encoder": asdict(encoder.config), "weights": encoder.digest()}
         content["published"] = ZERO_SHOT
         write_json(config.json, content)
-        console.print(f"written to {config.json}")
+        console.print(f"written to [bold]{config.json}[/]")
     return found
 
 

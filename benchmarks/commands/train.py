@@ -22,7 +22,6 @@ from sketchless.envs.core import Core
 from ..display.episode import episode_frames
 from ..display.plots import Curve, curves, gif, learning
 from ..display.tables import comparison
-from ..display.terminal import Terminal
 from ..logs import log_format
 from ..metrics import METRICS, POINTS, Evaluation, evaluate, interval
 from ..options import AgentName, RewardName
@@ -79,14 +78,14 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
         ConfigError, CheckpointError, DataError, ResourceError: see the parts.
         Interrupted: SIGINT or SIGTERM came; everything so far is in the folder.
     """
-    console = console or Terminal()
+    console = console or Console()
     watch, seeds = Stopwatch(), parse_seeds(config.seeds)
     if not 0 < config.passes < math.inf:
         raise ConfigError(f"passes={config.passes}: must be a finite number above 0")
     make = agent_class(config.agent)
     if config.preset not in make.presets:
         raise unknown_name(f"preset of {config.agent}:", config.preset, make.presets)
-    mode = config.mode or ("absolute" if config.preset == "paper" else "residual")
+    mode = config.mode or make.modes.get(config.preset, "residual")
     settings = make.presets[config.preset]
     overrides = parse_values(config.set)
     if "seed" in overrides:
@@ -108,7 +107,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     with run_folder(config.out, "train", _identity(config)) as folder, StopSignal() as stop:
         job = replace(job, folder=folder)
         baseline = evaluate(None, banks["test"])
-        console.print(f"B1 on {len(baseline.rank)} test sketches  {_line(baseline)}")
+        console.print(f"[bold]B1 on {len(baseline.rank)} test sketches[/]  {_line(baseline)}")
         with progress_bar(console) as bar:
             agents = {seed: train_seed(job, seed, bar, stop) for seed in seeds}
         refined = {}
@@ -122,7 +121,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
             _animate(trained, agents[seeds[0]], banks["test"], stop, console)
         _go_on(stop, folder)
         write_json(folder / "results.json", results(trained, agents, config, float(watch)))
-        console.print(f"written to {folder}: {', '.join(sorted(p.name for p in folder.glob('[!.]*')))}")
+        console.print(f"written to [bold]{folder}[/]: {', '.join(sorted(p.name for p in folder.glob('[!.]*')))}")
     return trained
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rich.table import Table
-from rich.text import Text
 
 from ..metrics import METRICS, Evaluation, interval
 
@@ -34,7 +33,7 @@ def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -
             metric,
             f"{baseline.per_sketch(metric).mean():.2f}",
             f"{values.mean():.2f}{spread}",
-            Text(f"{change.mean():+.2f}", style=colour),
+            f"[{colour}]{change.mean():+.2f}[/]",
             f"{low:+.2f} .. {high:+.2f}",
         )
     return table
@@ -52,7 +51,7 @@ def scores(rows: dict[str, Evaluation]) -> Table:
     return table
 
 
-def _ties(evaluations: Iterable[Evaluation]) -> Text | None:
+def _ties(evaluations: Iterable[Evaluation]) -> str | None:
     """A warning if ties decided many ranks of one of them."""
     tied = any(evaluation.tied > MANY_TIES for evaluation in evaluations)
-    return Text("ties decided many ranks: a collapsed encoder, or photos that are twins", style="red") if tied else None
+    return "[red]ties decided many ranks: a collapsed encoder, or photos that are twins[/]" if tied else None

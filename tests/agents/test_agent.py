@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import csv
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from inspect import signature
 from pathlib import Path
@@ -10,11 +14,20 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    CheckpointCallback,
+    EvalCallback,
+    LogEveryNTimesteps,
+    ProgressBarCallback,
+)
 from stable_baselines3.common.logger import configure
 
 import sketchless.envs  # noqa: F401 (registers the ids)
-from sketchless.agents import AGENTS, Agent, PPOAClip, PPOConfig, advantages, gaussian_log_prob, make_agent
+from sketchless.agents import AGENTS, Agent, PPOAClip, PPOConfig, make_agent
+from sketchless.agents.batch import advantages
+from sketchless.agents.policy import gaussian_log_prob
 from sketchless.agents.policy_gradient.ppo_a_clip import clipped_loss
 from sketchless.datasets import CheckpointError, ConfigError, DataError
 from sketchless.encoders import EpisodeBank
@@ -188,7 +201,7 @@ def test_budget_counts_drawings_times_frames_times_samples(core: Core, name: str
 
 def test_a_pass_plays_every_drawing_once(core: Core) -> None:
     agent = PPOAClip(core, **SMALL)
-    drawn = torch.cat([agent._draw(4) for _ in range(5)])  # two passes over 10 drawings
+    drawn = torch.cat([agent.drawings.draw(4)[0] for _ in range(5)])  # two passes over 10 drawings
     assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
 
 
@@ -415,6 +428,26 @@ class TestStableBaselinesShape:
         PPOAClip(core, **SMALL).learn(180, progress_bar=True)
         assert "100%" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("nested", [False, True])
+    def test_their_progress_bar_counts_steps(self, core: Core, nested: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        counted: list[int] = []
+
+        def count(bar: Any, n: float = 1) -> None:
+            counted.append(int(n))
+
+        monkeypatch.setattr("tqdm.rich.tqdm_rich.update", count)
+        bar = ProgressBarCallback()
+        PPOAClip(core, **SMALL).learn(180, callback=CallbackList([bar]) if nested else bar)
+        assert counted == [60, 60, 60]
+
+    def test_every_so_many_steps_the_log_is_written(self, core: Core, tmp_path: Path) -> None:
+        agent = PPOAClip(core, **SMALL)
+        agent.set_logger(configure(str(tmp_path), ["csv"]))
+        agent.learn(360, callback=LogEveryNTimesteps(120), log_interval=None)
+        rows = list(csv.DictReader((tmp_path / "progress.csv").open()))
+        assert [row["time/total_timesteps"] for row in rows] == ["120", "240", "360"]
+        assert all(float(row["train/approx_kl"]) >= 0 for row in rows)
+
     @pytest.mark.filterwarnings("ignore::UserWarning")  # of theirs, about wrappers
     def test_callbacks_that_evaluate_and_save_work(self, make_bank, tmp_path: Path) -> None:
         env = gym.make("sketchless/OnTheFly-v0", bank=make_bank(n=10, steps=5))
@@ -551,14 +584,14 @@ def test_a_nan_in_a_later_epoch_undoes_the_earlier_ones(core: Core, refuses, nam
     before, states = weights(agent), repr([o.state_dict() for o in agent.optimizers.values()])
     numbers, descend, losses = dict(agent.numbers), agent.descend, []
 
-    def second_is_nan(loss: torch.Tensor) -> dict[str, float]:
+    def second_is_nan(loss: torch.Tensor) -> dict[str, torch.Tensor]:
         losses.append(loss)
         return descend(loss * float("nan") if len(losses) == 2 else loss)
 
     agent.descend = second_is_nan  # type: ignore[method-assign]
     with refuses(DataError, r"update 3: loss nan.*is kept"):
         agent.learn(240, reset_num_timesteps=False)
-    assert len(losses) == 2
+    assert len(losses) == 4
     assert equal(before, weights(agent))
     assert repr([o.state_dict() for o in agent.optimizers.values()]) == states
     assert agent.numbers == numbers
@@ -589,6 +622,49 @@ def test_save_refuses_weights_that_load_would_refuse(core: Core, tmp_path: Path,
     with refuses(DataError, "not written, module/policy/mean.bias holds NaN"):
         agent.save(path)
     PPOAClip.load(path, core)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_agents_leave_no_folder_behind(core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    make_agent(name, core, **SMALL).learn(60)
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def doubles() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        *((name, {}) for name in AGENTS),
+        ("vpg", {"policy": "gru"}),
+        ("vpg", {"policy": "per-step"}),
+        ("sodeep", {"sorter": "lstm", "sorter_updates": 2}),
+    ],
+)
+@pytest.mark.parametrize("mode", ["residual", "absolute"])
+def test_torchs_default_type_changes_nothing(
+    make_bank, tmp_path: Path, name: str, more: dict[str, Any], mode: str
+) -> None:
+    bank = make_bank(n=10, steps=5)
+    with doubles():
+        core = Core(bank, mode=mode)
+        agent = make_agent(name, core, validation=core.bank, **SMALL, **more).learn(120)
+        agent.save(tmp_path / "agent.safetensors")
+    assert {p.dtype for p in weights(agent)} == {torch.float32}
+    again = AGENTS[name].load(tmp_path / "agent.safetensors", core, core.bank)
+    assert again.predict(core.frames[0].numpy())[0].dtype == np.float32
+    again.learn(180, reset_num_timesteps=False)
+    if "critic" not in agent.modules:  # whose first weights are drawn in that type
+        usual = make_agent(name, Core(bank, mode=mode), validation=bank, **SMALL, **more).learn(120)
+        assert equal(weights(agent), weights(usual))
 
 
 def test_settings_are_plain_json_values() -> None:

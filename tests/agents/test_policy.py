@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from sketchless.agents import LinearGaussianPolicy, gaussian_log_prob
+from sketchless.agents import LinearGaussianPolicy
+from sketchless.agents.policy import gaussian_log_prob
 from sketchless.envs.core import Core
 
 

@@ -10,9 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from sketchless.agents import FrameTriplet, SoDeep, Sorter, exact_ranks, sigmoid_ranks, train_sorter
+from sketchless.agents import FrameTriplet, SoDeep
 from sketchless.agents.policy import PerStepGaussianPolicy
-from sketchless.agents.supervised.sorter import _one_cycle, synthetic_lists
+from sketchless.agents.supervised.sorter import (
+    Sorter,
+    _one_cycle,
+    exact_ranks,
+    sigmoid_ranks,
+    sorter_error,
+    sorter_optimizer,
+    sorter_updates,
+    synthetic_lists,
+)
 from sketchless.benchmarks import evaluate
 from sketchless.datasets import ConfigError
 from sketchless.envs import Core
@@ -29,6 +38,13 @@ def core(make_bank) -> Core:
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def train_sorter(sorter: Sorter, length: int, updates: int, generator: torch.Generator) -> float:
+    """Error of a sorter that was trained as the agent trains it."""
+    for _ in sorter_updates(sorter, sorter_optimizer(sorter), length, updates, generator):
+        pass
+    return sorter_error(sorter, length, generator)
 
 
 class TestFrameTriplet:
