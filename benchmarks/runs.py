@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import platform
@@ -21,14 +22,34 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from sketchless.datasets.errors import CheckpointError, ConfigError, ResourceError
+from sketchless.datasets.errors import CheckpointError, ConfigError, ResourceError, printable
 from sketchless.datasets.files import write_json
 from sketchless.encoders.bank import EpisodeBank, bank_splits
 
 MAX_SEED, MAX_SEEDS = 1 << 63, 10_000
 _PACKAGES = ("sketchless", "torch", "gymnasium", "stable-baselines3", "numpy", "scipy", "numba")
+
+
+def new_folder(name: str) -> Path:
+    """Make `runs/<name>-<date>` for this process alone; a second one of the same second is `runs/<name>-<date>-2`.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    first = Path("runs") / f"{name}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    names = itertools.chain([first.name], (f"{first.name}-{number}" for number in itertools.count(2)))
+    try:
+        first.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = first.with_name(next(names))
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise ConfigError(f"{first}: cannot be written ({error.strerror}); choose another --out") from error
 
 
 @contextlib.contextmanager
@@ -42,7 +63,7 @@ def run_folder(out: str | None, command: str, config: Mapping[str, Any]) -> Iter
         ConfigError: the folder holds a finished run or one of other settings, another process writes to
             it, or it cannot be written.
     """
-    folder = Path(out) if out else Path("runs") / f"{command}-{datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    folder = Path(out) if out else new_folder(command)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "w")  # noqa: SIM115 (held until the run ends)
@@ -177,14 +198,21 @@ class Stopwatch:
         return round(time.perf_counter() - self._start, 3)
 
 
+class _Told(TextColumn):
+    """What a task tells, as text: never markup."""
+
+    def render(self, task: Task) -> Text:
+        return Text(printable(self.text_format.format(task=task)), justify=self.justify)
+
+
 def progress_bar(console: Console) -> Progress:
     """A progress display whose tasks carry a `note` behind the time left."""
     return Progress(
-        TextColumn("{task.description}"),
+        _Told("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        _Told("{task.fields[note]}"),
         console=console,
     )
 

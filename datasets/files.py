@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -22,7 +24,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it over `path` when the block ends well.
 
     A reader sees the old file or the new one, never a part. Whatever goes wrong, an existing file
-    keeps its content and the temporary one is removed.
+    keeps its content and the temporary one is removed; that of a killed process by the next call for this path.
 
     Raises:
         ResourceError: the disk is full or a size limit was hit.
@@ -34,16 +36,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name[:200]}.tmp-")
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, target)
+        prefix = f"{target.name[:200]}.tmp-"
+        _remove_abandoned(target.parent, prefix)
+        with _locked_file(target.parent, prefix) as temporary:
+            yield temporary
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            os.replace(temporary, target)
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise ResourceError(f"{target}: no room to write it ({error.strerror}); free some disk space") from error
@@ -51,6 +53,26 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked_file(folder: Path, prefix: str) -> Iterator[Path]:
+    """A new file, locked while this process lives: the lock tells a file that is being written from a dead one's."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix)
+        with open(handle, "rb"):
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.path.exists(name):  # else another process took it for abandoned before the lock
+                yield Path(name)
+                return
+
+
+def _remove_abandoned(folder: Path, prefix: str) -> None:
+    for left in folder.glob(f"{glob.escape(prefix)}*"):
+        with contextlib.suppress(OSError), open(left, "rb") as file:  # locked: another process writes it
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:

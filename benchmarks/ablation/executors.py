@@ -37,6 +37,7 @@ _RAY_QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # no line of the cluster's log is shown here
 }
+_GUARD = 'if __name__ == "__main__":'  # as a worker, a fresh process, reads the script once more
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -81,6 +82,8 @@ class _Worker:
             code = self.process.exitcode or 0
             how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
             line = f"its process ended {how}; if memory ran out, use fewer workers"
+            if code > 0 and not self._ready:  # it never came to its first cell
+                line = f"its process ended {how} before it could begin: a script calls this below {_GUARD}"
             home = self._folder / self.cell.id
             progress.ended(self.cell.id, Outcome("stopped") if self._stopping else crashed(home, line, line))
             self.cell = None

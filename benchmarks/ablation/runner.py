@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sketchless.datasets.errors import ConfigError, unknown_name
 
+from ..display.terminal import Terminal
 from ..runs import locked, read_json
 from .cells import Cell, Progress, experiment
 from .executors import EXECUTORS
@@ -71,7 +72,7 @@ def run_cells(
             _claim(cell, folder / cell.id)
         finished = {cell.id for cell in cells if (folder / cell.id / "result.json").exists()}
         todo = [cell for cell in cells if cell.id not in finished]
-        progress = GridProgress([cell.id for cell in cells], finished, console or Console())
+        progress = GridProgress([cell.id for cell in cells], finished, console or Terminal())
         if todo:
             with progress:
                 EXECUTORS[executor](todo, folder, workers, gpus, progress)

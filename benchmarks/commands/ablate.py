@@ -8,7 +8,6 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,10 +22,11 @@ from sketchless.encoders.tensorfile import read_meta
 
 from ..ablation.runner import check_options, run_cells
 from ..ablation.sweep import FEATURES, SWEEPS, Sweep, cells, read_by
+from ..display.terminal import Terminal
 from ..logs import log_format
 from ..options import listed
 from ..reporting.compare import Comparison
-from ..runs import parse_seeds, parse_values, read_json
+from ..runs import new_folder, parse_seeds, parse_values, read_json
 from . import report
 
 # Passes over the training drawings and seeds; `quick` is for a first look, `full` for a conclusion.
@@ -93,7 +93,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         ConfigError: an unknown ablation, arm or setting, a bank without a validation split, a folder of another
             grid. Otherwise as `run_cells` and `report.run`.
     """
-    console = console or Console()
+    console = console or Terminal()
     if config.what not in SWEEPS:
         raise unknown_name("ablation", config.what, SWEEPS)
     if config.preset not in PRESETS:
@@ -108,7 +108,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     seed_list = parse_seeds(seeds if config.seeds is None else config.seeds)
     if not 0 < passes < math.inf:
         raise ConfigError(f"passes={passes}: must be a finite number above 0")
-    folder = Path(config.out or f"runs/ablate-{config.what}-{datetime.now().strftime('%Y%m%d-%H%M%S')}")
+    folder = Path(config.out or f"runs/ablate-{config.what}")  # a name of its own once all is checked
     banks = _banks(config, sweep, passes, folder)
     common = _common(config, folder)
     ready = [name for name, arm in sweep.arms.items() if not set(arm.needs) - set(common)]
@@ -132,6 +132,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         except ConfigError as error:
             raise ConfigError(f"arm {_arm(cell.id)}: {error} (--arms names the arms to run)") from error
     usual = sweep.reference in arms
+    folder = folder if config.out else new_folder(folder.name)
     _claim(
         folder,
         {
@@ -150,7 +151,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
             **_about(config),
         },
     )
-    console.print(f"{len(grid)} cells of {grid[0].settings['steps']:,} steps in [bold]{folder}[/]")
+    console.print(f"{len(grid)} cells of {grid[0].settings['steps']:,} steps in {folder}")
     run_cells(grid, folder, config.workers, config.executor, config.gpus, console)
     return report.run(report.ReportConfig(str(folder)), console)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import write_json
 
+from ..display.terminal import Terminal
 from ..runs import Stopwatch, machine, run_folder
 from ..speed.env import bench_env
 from ..speed.kernels import bench_kernels
@@ -24,7 +25,7 @@ def run(config: BenchConfig, console: Console | None = None) -> dict[str, Any]:
     Raises:
         ConfigError: not `env`, `kernels` or `training`, sizes that make no sense, or a folder that cannot be used.
     """
-    console = console or Console()
+    console = console or Terminal()
     if config.what not in BENCHES:
         raise unknown_name("benchmark", config.what, BENCHES)
     if not config.galleries or not config.batches or min(config.galleries) < 2 or min(config.batches) < 1:
@@ -44,7 +45,7 @@ def run(config: BenchConfig, console: Console | None = None) -> dict[str, Any]:
             "seconds": float(watch),
         }
         write_json(folder / "results.json", results)
-    console.print(f"written to [bold]{folder / 'results.json'}[/]")
+    console.print(f"written to {folder / 'results.json'}")
     return results
 
 

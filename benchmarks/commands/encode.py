@@ -29,6 +29,7 @@ from sketchless.encoders.training.stage1 import Stage1Config, check_stage1, trai
 from sketchless.envs.game.noise import plant_noise
 
 from ..display.tables import scores
+from ..display.terminal import Terminal
 from ..metrics import evaluate
 from ..runs import Interrupted, StopSignal, Stopwatch, progress_bar, run_folder
 
@@ -149,7 +150,7 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
             raise ConfigError("--join trains nothing: run it without torchrun")
         if rank():
             console = Console(quiet=True)
-        return _run(config, own or resolve_device(config.device), console or Console())
+        return _run(config, own or resolve_device(config.device), console or Terminal())
 
 
 def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
@@ -243,7 +244,7 @@ def _report(path: Path, banks: dict[str, EpisodeBank], about: dict[str, Any], co
         for split, e in rows.items()
     }
     write_json(path.with_name("results.json"), {"baseline": summary, "bank_sha256": sha256(path), **about})
-    console.print(f"written to [bold]{path}[/]: use it with  sketchless train --bank {path}")
+    console.print(f"written to {path}: use it with  sketchless train --bank {path}")
 
 
 def _folder(config: EncodeConfig) -> AbstractContextManager[Path]:

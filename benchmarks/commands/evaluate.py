@@ -19,6 +19,7 @@ from sketchless.encoders.registry import load_encoder
 from sketchless.envs.core import Core
 
 from ..display.tables import comparison, scores
+from ..display.terminal import Terminal
 from ..metrics import Evaluation, evaluate
 from ..runs import progress_bar, read_json
 from ..zero_shot.encoder_run import EncoderRun
@@ -62,7 +63,7 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
             that do not repeat.
         ConfigError, DataError: see `zero_shot`.
     """
-    console = console or Console()
+    console = console or Terminal()
     if config.task is not None:
         return _task(config, config.task, console)
     if config.dataset or config.json or config.first or config.score != "ret":
@@ -121,7 +122,7 @@ def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
         content |= {"data": dict(dataset.spec), "encoder": asdict(encoder.config), "weights": encoder.digest()}
         content["published"] = ZERO_SHOT
         write_json(config.json, content)
-        console.print(f"written to [bold]{config.json}[/]")
+        console.print(f"written to {config.json}")
     return found
 
 

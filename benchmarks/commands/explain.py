@@ -26,6 +26,7 @@ from sketchless.encoders.networks.correspondence import token_model
 from sketchless.encoders.registry import load_encoder
 
 from ..display.plots import gif
+from ..display.terminal import Terminal
 from ..explanation.episode import (
     DROPPED,
     Step,
@@ -105,7 +106,7 @@ def run(config: ExplainConfig, console: Console | None = None) -> Explained:
         ConfigError: unknown ids, settings that exclude each other, a picture where strokes are needed.
         CheckpointError, DataError: files that cannot be read.
     """
-    console = console or Console()
+    console = console or Terminal()
     _check(config)
     trained = EncoderRun.find(str(SHIPPED) if config.encoder == "procedural" else config.encoder)
     encoder = load_encoder(trained.file, config.device)
@@ -135,17 +136,17 @@ def run(config: ExplainConfig, console: Console | None = None) -> Explained:
         _say_pair(console, drawing.id, name, pair)
     titles = [_title(drawing.id, split.photos[i], p, i == true) for i, p in zip(shown, pairs, strict=True)]
     _write(config.out, [pair_picture(pair, title) for pair, title in zip(pairs, titles, strict=True)])
-    console.print(f"written to [bold]{config.out}[/]")
+    console.print(f"written to {config.out}")
     if config.arrays:
         pairs[0].save(config.arrays)
-        console.print(f"arrays of {names[0]} in [bold]{config.arrays}[/]")
+        console.print(f"arrays of {names[0]} in {config.arrays}")
     steps: list[Step] = []
     if config.gif:
         bank = replace(bank, targets=torch.tensor([shown[0] if row is None else row]))
         steps = explain_episode(encoder, bank, drawing, dataset.photo(bank.photo_ids[int(bank.targets)]), agent)
         _say_episode(console, drawing, bank, steps)
         gif(config.gif, EpisodePictures(bank, dataset).explained(steps), SECONDS, HOLD)
-        console.print(f"written to [bold]{config.gif}[/]")
+        console.print(f"written to {config.gif}")
     return Explained(names, pairs, rank, steps)
 
 

@@ -18,6 +18,7 @@ from sketchless.datasets.sheet import contact_sheet
 from sketchless.encoders import BACKBONES, ENCODERS, LOSSES
 from sketchless.envs import REWARDS
 
+from ..display.terminal import Terminal
 from ..runs import machine
 from ..zero_shot.encoder_table import show
 
@@ -40,7 +41,7 @@ class InfoConfig:
 
 def run(config: InfoConfig, console: Console | None = None) -> None:
     """Print the information asked for and write the sheet. Raises ConfigError (no such topic) and as `load_dataset`."""
-    console = console or Console()
+    console = console or Terminal()
     if config.topic is not None:
         if config.topic != "encoders":
             raise unknown_name("topic", config.topic, ["encoders"])
@@ -52,13 +53,13 @@ def run(config: InfoConfig, console: Console | None = None) -> None:
     if config.split not in SPLITS:
         raise unknown_name("split", config.split, SPLITS)
     dataset = load_dataset(config.dataset or "procedural", seed=config.seed)
-    console.print(f"[bold]{dataset.name}[/]")
+    console.print(f"{dataset.name}")
     console.print_json(json.dumps(dict(dataset.report)))
     if config.sheet is not None:
         sheet = contact_sheet(dataset, config.split, seed=config.seed)
         with replacing(config.sheet) as temporary:
             sheet.save(temporary, format="PNG")
-        console.print(f"written to [bold]{config.sheet}[/]")
+        console.print(f"written to {config.sheet}")
 
 
 def _overview(console: Console) -> None:

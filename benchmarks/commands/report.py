@@ -6,7 +6,6 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.text import Text
@@ -15,6 +14,8 @@ from tyro.conf import Positional
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.files import replacing
 
+from ..display.plots import own_settings
+from ..display.terminal import Terminal
 from ..reporting.compare import Comparison, compare, reading
 from ..reporting.figures import pictures
 from ..reporting.page import page
@@ -40,15 +41,17 @@ def run(config: ReportConfig, console: Console | None = None) -> Comparison:
     """
     if config.folder is None:
         raise ConfigError("which ablation? give its folder: sketchless report FOLDER")
-    console = console or Console()
+    console = console or Terminal()
     out = Path(config.out) if config.out else Path(config.folder) / "report"
     found = compare(read_grid(Path(config.folder)))
     figures = []
     for picture in pictures(found):
-        figure = picture.draw(found)
-        figures.append((picture, _bytes(figure, "png")))
-        _write(out / f"{picture.name}.png", figures[-1][1])
-        _write(out / f"{picture.name}.pdf", _bytes(figure, "pdf"))
+        with own_settings():
+            figure = picture.draw(found)
+            png, pdf = _bytes(figure, "png"), _bytes(figure, "pdf")
+        figures.append((picture, png))
+        _write(out / f"{picture.name}.png", png)
+        _write(out / f"{picture.name}.pdf", pdf)
     for name, content in (
         ("table.csv", comma_separated(found)),
         ("table.md", markdown(found)),
@@ -65,9 +68,8 @@ def run(config: ReportConfig, console: Console | None = None) -> Comparison:
 
 def _bytes(figure: Figure, kind: str) -> bytes:
     file = io.BytesIO()
-    with matplotlib.rc_context({"pdf.fonttype": 42}):  # text stays text
-        # without a date, so that equal results give equal files
-        figure.savefig(file, format=kind, dpi=150, metadata={"CreationDate": None} if kind == "pdf" else None)
+    # without a date, so that equal results give equal files
+    figure.savefig(file, format=kind, dpi=150, metadata={"CreationDate": None} if kind == "pdf" else None)
     return file.getvalue()
 
 

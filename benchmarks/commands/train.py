@@ -22,6 +22,7 @@ from sketchless.envs.core import Core
 from ..display.episode import episode_frames
 from ..display.plots import Curve, curves, gif, learning
 from ..display.tables import comparison
+from ..display.terminal import Terminal
 from ..logs import log_format
 from ..metrics import METRICS, POINTS, Evaluation, evaluate, interval
 from ..options import AgentName, RewardName
@@ -78,7 +79,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
         ConfigError, CheckpointError, DataError, ResourceError: see the parts.
         Interrupted: SIGINT or SIGTERM came; everything so far is in the folder.
     """
-    console = console or Console()
+    console = console or Terminal()
     watch, seeds = Stopwatch(), parse_seeds(config.seeds)
     if not 0 < config.passes < math.inf:
         raise ConfigError(f"passes={config.passes}: must be a finite number above 0")
@@ -107,7 +108,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     with run_folder(config.out, "train", _identity(config)) as folder, StopSignal() as stop:
         job = replace(job, folder=folder)
         baseline = evaluate(None, banks["test"])
-        console.print(f"[bold]B1 on {len(baseline.rank)} test sketches[/]  {_line(baseline)}")
+        console.print(f"B1 on {len(baseline.rank)} test sketches  {_line(baseline)}")
         with progress_bar(console) as bar:
             agents = {seed: train_seed(job, seed, bar, stop) for seed in seeds}
         refined = {}
@@ -121,7 +122,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
             _animate(trained, agents[seeds[0]], banks["test"], stop, console)
         _go_on(stop, folder)
         write_json(folder / "results.json", results(trained, agents, config, float(watch)))
-        console.print(f"written to [bold]{folder}[/]: {', '.join(sorted(p.name for p in folder.glob('[!.]*')))}")
+        console.print(f"written to {folder}: {', '.join(sorted(p.name for p in folder.glob('[!.]*')))}")
     return trained
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -48,6 +50,12 @@ class Curve:
     reciprocal_interval: FloatArray | None = None
 
 
+def own_settings() -> AbstractContextManager[None]:
+    """Where every figure is made and written: with matplotlib's defaults, whatever the user's matplotlibrc says
+    (`text.usetex` needs a TeX, which may be missing), and with labels as they are (`$` begins no formula)."""
+    return style.context(["default", {"text.parse_math": False, "pdf.fonttype": 42}])  # text in a PDF stays text
+
+
 def curves(path: str | os.PathLike[str], series: Sequence[Curve], title: str = "") -> None:
     """Draw ranking percentile (left) and 1/rank (right) against percentage of sketch, as PNG.
 
@@ -63,7 +71,8 @@ def curves(path: str | os.PathLike[str], series: Sequence[Curve], title: str = "
     """
     if not series:
         raise ConfigError(f"{path}: no curve to draw; give at least one evaluation")
-    _save(path, curves_figure(series, title))
+    with own_settings():
+        _save(path, curves_figure(series, title))
 
 
 def curves_figure(series: Sequence[Curve], title: str = "", looks: Sequence[int] | None = None) -> Figure:
@@ -102,6 +111,11 @@ def learning(path: str | os.PathLike[str], history: Sequence[Mapping[str, Any]],
     """
     if not history:
         raise ConfigError(f"{path}: no learning curve to draw; the history is empty")
+    with own_settings():
+        _save(path, _learning(history, title))
+
+
+def _learning(history: Sequence[Mapping[str, Any]], title: str) -> Figure:
     figure, (left, right) = _panels(title)
     timesteps = np.array([row["timesteps"] for row in history], dtype=float)
     panels = ((left, "val_m_at_b", "validation m@B"), (right, "reward", "mean reward"))
@@ -116,7 +130,7 @@ def learning(path: str | os.PathLike[str], history: Sequence[Mapping[str, Any]],
             best = int(np.argmax(values))
             axes.plot(steps[best], values[best], "o", color=line_look(index)["color"])
             axes.set_title(f"best {values[best]:.4g} at {short(steps[best])} steps", fontsize=10, color=TEXT)
-    _save(path, figure)
+    return figure
 
 
 def gif(

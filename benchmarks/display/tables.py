@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from ..metrics import METRICS, Evaluation, interval
 
@@ -33,7 +34,7 @@ def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -
             metric,
             f"{baseline.per_sketch(metric).mean():.2f}",
             f"{values.mean():.2f}{spread}",
-            f"[{colour}]{change.mean():+.2f}[/]",
+            Text(f"{change.mean():+.2f}", style=colour),
             f"{low:+.2f} .. {high:+.2f}",
         )
     return table
@@ -51,7 +52,7 @@ def scores(rows: dict[str, Evaluation]) -> Table:
     return table
 
 
-def _ties(evaluations: Iterable[Evaluation]) -> str | None:
+def _ties(evaluations: Iterable[Evaluation]) -> Text | None:
     """A warning if ties decided many ranks of one of them."""
     tied = any(evaluation.tied > MANY_TIES for evaluation in evaluations)
-    return "[red]ties decided many ranks: a collapsed encoder, or photos that are twins[/]" if tied else None
+    return Text("ties decided many ranks: a collapsed encoder, or photos that are twins", style="red") if tied else None

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 
-from sketchless.datasets.errors import CheckpointError
+from sketchless.datasets.errors import CheckpointError, printable
 from sketchless.encoders.tensorfile import load_tensors
 
 from ..metrics import METRICS, Evaluation
@@ -121,9 +121,8 @@ def read_grid(folder: Path) -> Grid:
     """
     file = folder / "grid.json"
     about = read_json(file)
-    text = {
-        key: _field(file, about, key, str) for key in ("sweep", "title", "reference", "family", "dataset", "command")
-    }
+    text = {key: _field(file, about, key, str) for key in ("sweep", "reference")}
+    text |= {key: printable(_field(file, about, key, str)) for key in ("title", "family", "dataset", "command")}
     names, labels = _field(file, about, "arms", list), _field(file, about, "labels", dict)
     seeds = _field(file, about, "seeds", list)
     numbers = {key: _field(file, about, key, int) for key in ("photos", "sketches")}
@@ -148,13 +147,13 @@ def read_grid(folder: Path) -> Grid:
     if not alike or not all(map(_comparable, there)):
         raise CheckpointError(f"{folder}: its cells were measured on different drawings; run it again")
     return Grid(
-        arms={name: str(labels.get(name, name)) for name in names},
+        arms={name: printable(str(labels.get(name, name))) for name in names},
         seeds=tuple(seeds),
         published=_field(file, about, "published", (str, type(None))),
         cells=cells,
         once={str(arm): int(banks) for arm, banks in once.items()},
         published_as={str(arm): str(line) for arm, line in published_as.items()},
-        remarks=tuple(map(str, remarks)),
+        remarks=tuple(printable(str(remark)) for remark in remarks),
         **text,
         **numbers,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
@@ -85,11 +86,18 @@ def terminal(found: Comparison, width: int) -> Table:
     table.caption_justify = "left"
     kept = [i for i, column in enumerate(HEADER) if width >= _WIDE or column in _FIRST]
     for i in kept:
-        table.add_column(HEADER[i].replace(" ", "\n"), justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
+        table.add_column(
+            Text(HEADER[i].replace(" ", "\n")), justify="right" if i else "left", no_wrap=i > 0, overflow="fold"
+        )
     for row in body(found):
         # intervals stand under their estimates
         table.add_row(*(Text(row[i] if i == 0 else row[i].replace(" [", "\n[")) for i in kept))
     return table
+
+
+def spreadsheet(cell: Any) -> Any:
+    """A cell of a CSV file: text that a spreadsheet would run as a formula begins with an apostrophe."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def comma_separated(found: Comparison) -> str:
@@ -107,7 +115,7 @@ def comma_separated(found: Comparison) -> str:
     writer.writerow(names)
 
     def write(*values: float | str) -> None:
-        writer.writerow([round(value, 6) if isinstance(value, float) else value for value in values])
+        writer.writerow([round(value, 6) if isinstance(value, float) else spreadsheet(value) for value in values])
 
     if found.grid.baseline:
         base = list(found.grid.baseline.values())

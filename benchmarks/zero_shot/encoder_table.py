@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +29,7 @@ from sketchless.encoders import BACKBONES, ENCODERS, EncoderConfig, make_encoder
 from sketchless.encoders.networks.encoder import inference
 
 from ..cli import keep_freed_memory
+from ..display.plots import own_settings
 from ..speed.timing import interleave
 
 FILE = Path(__file__).parents[1] / "results" / "encoders.json"
@@ -101,6 +103,11 @@ def _machine() -> str:
 
 def figure(path: str | os.PathLike[str]) -> None:
     """Draw the scores of those that have one against their speed, as PNG; the others' speeds as marks below."""
+    with own_settings(), replacing(path) as temporary:
+        _scatter().savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+
+
+def _scatter() -> Figure:
     canvas = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = canvas.add_subplot()
     rows = {name: row for name, row in entries().items() if row.get("images_per_second")}
@@ -121,14 +128,15 @@ def figure(path: str | os.PathLike[str]) -> None:
             color="#333a45",
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("images per second, one thread")
     axes.set_ylabel("m@B on Chair-V2, test (B1)")
     axes.set_ylim(floor - 0.5, max(scored.values(), default=35) + 4)
     axes.margins(x=0.15)
     axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     FigureCanvasAgg(canvas)
-    with replacing(path) as temporary:
-        canvas.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+    return canvas
 
 
 def measure(rows: Mapping[str, Row], rounds: int = 3) -> None:

@@ -1,18 +1,21 @@
-"""Sketches from SVG files of unknown origin.
+"""Sketches from SVG files of unknown origin: what can be seen of their lines, each where it stands.
 
-The parser declares no entity, opens no other file and calls no function of itself; what is not a line on paper
-(scripts, images, styles) is passed over.
+Own code, as no library draws right and withstands hostile files at once: `svgelements` 1.9.6 drops damaged path data
+without a word, takes `nan` for a point, draws hidden ink, ends in a RecursionError in nested groups and does not come
+back from `<use>` in `<use>`; `svgpathtools` and `svg.path` know neither styles nor viewports. Style sheets go through
+`tinycss2`.
 """
 
 from __future__ import annotations
 
-import itertools
+import logging
 import math
 import os
-import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-from xml.parsers import expat
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import numpy.typing as npt
@@ -20,24 +23,31 @@ import numpy.typing as npt
 from ..errors import DataError, FormatError, ResourceError, SketchlessError, UnsafeFileError
 from ..sketch import CANVAS, MAX_POINTS, Sketch
 from .canvas import fit
-from .svg_path import Curves, chords, line, numbers, subpaths
+from .svg_document import FOREIGN, MAX_DEPTH, parse_document
+from .svg_path import MAX_CURVES, MAX_SUBPATHS, Curves, chords, too_long
+from .svg_shapes import SHAPES, Matrix, Viewport, about, fitted, length, shape, transform, viewbox
+from .svg_style import Style, Styles, hidden, ink
 
-MAX_BYTES = 20_000_000
-MAX_DEPTH = 256
-W3C = re.compile(r"https?://www\.w3\.org/")  # the one document type that a drawing has a reason to name
+MAX_BYTES = 4_000_000  # a drawing has tens of thousands
+MAX_VISITS = 50_000  # of elements, those behind each <use> included
 
-UNDRAWN = {"defs", "clipPath", "mask", "symbol", "pattern", "marker", "metadata", "title", "desc", "script", "style"}
-Matrix = npt.NDArray[np.float64]  # [3, 3], of columns (x, y, 1)
+GROUPS = ("g", "a", "svg", "switch")
+NO_INK = {  # is not drawn where it stands, and is no loss
+    *("defs", "symbol", "marker", "metadata", "title", "desc", "script", "style", "view", "linearGradient"),
+    *("radialGradient", "pattern", "filter", "clipPath", "mask", "cursor", "font", FOREIGN),
+    *("animate", "animateMotion", "animateTransform", "set"),
+}
+Box = tuple[float, float, float, float]  # x, y, width, height
 
-_TRANSFORM = re.compile(r"[\s,]*([A-Za-z]+)\s*\(([^()]*)\)")
-_LENGTH = re.compile(r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(?:px|pt|pc|mm|cm|in)?")
+_log = logging.getLogger(__name__)
 
 
 def read_svg(path: str | os.PathLike[str], id: str | None = None, stretch: bool = False) -> Sketch:
-    """Read the lines of an SVG: paths, lines, polylines and polygons, each subpath a stroke, in document order.
+    """Read the lines of an SVG that can be seen, each subpath a stroke, in document order.
 
-    Curves become chords at most 0.1 px off. The view box (or width and height) fills the canvas; without any, the
-    drawing does. An end tag of the root that is missing, as in some released files, is forgiven.
+    Paths and all basic shapes, `use`, nested `svg`, styles and transformations are drawn; curves become chords at most
+    0.1 px off. Of a filled shape the outline is drawn. The view box (or width and height) fills the canvas; without
+    any, the drawing does. What is seen but not drawn (text, pictures) is logged as a warning.
 
     Args:
         path: the file, UTF-8 or UTF-16.
@@ -47,9 +57,19 @@ def read_svg(path: str | os.PathLike[str], id: str | None = None, stretch: bool 
     Raises:
         DataError: the file cannot be opened.
         FormatError: no SVG, nothing drawn, damaged numbers or paths, a view box without area, all off the canvas.
-        UnsafeFileError: entities, a document type elsewhere than at w3.org, over 20 MB, over 256 levels.
-        ResourceError: more than 1,000,000 points.
+        UnsafeFileError: entities, a document type elsewhere than at w3.org, over 4 MB, over 256 levels.
+        ResourceError: more than 1,000,000 points, 100,000 curves, 10,000 strokes or 50,000 elements.
     """
+    sketch, left_out = read_svg_counted(path, id, stretch)
+    if left_out:
+        _log.warning("%s: left out %s", path, ", ".join(f"{count} {what}" for what, count in left_out.items()))
+    return sketch
+
+
+def read_svg_counted(
+    path: str | os.PathLike[str], id: str | None = None, stretch: bool = False
+) -> tuple[Sketch, dict[str, int]]:
+    """As `read_svg`, with what was left out and how often."""
     id = str(path) if id is None else id
     try:
         with open(path, "rb") as file:
@@ -60,108 +80,150 @@ def read_svg(path: str | os.PathLike[str], id: str | None = None, stretch: bool 
         raise UnsafeFileError(f"{path}: over {MAX_BYTES // 1_000_000} MB; no sketch is that long, leave it out")
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # what has gone beyond all bounds is refused in `_moved`
-            document = _Document()
-            document.parse(content)
-            strokes = _strokes(document, stretch)
+            picture = _Picture(parse_document(content))
+            strokes = _strokes(picture, stretch)
     except SketchlessError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
-    return Sketch.from_strokes(strokes, id)
+    return Sketch.from_strokes(strokes, id), dict(picture.left_out)
+
+
+class _Task(NamedTuple):
+    """An element to draw, and what it is drawn in."""
+
+    element: Element
+    matrix: Matrix
+    view: Viewport
+    style: Style
+    depth: int
 
 
 @dataclass
-class _Document:
-    """What an SVG draws: subpaths with their matrices, and the view box."""
+class _Picture:
+    """What an SVG draws: subpaths with their matrices, its view box, and what was left out."""
 
-    box: tuple[float, float, float, float] | None = None  # x, y, width, height
+    root: Element
+    box: Box | None = None
     drawn: list[tuple[Curves, Matrix]] = field(default_factory=list)
-    _matrices: list[Matrix] = field(default_factory=list)
-    _undrawn: int = 0  # depth within what is not drawn
-    _curves: int = 0
-    _root_end: str = ""
+    left_out: Counter[str] = field(default_factory=Counter)
 
-    def parse(self, content: bytes) -> None:
-        parser = expat.ParserCreate()
-        parser.StartDoctypeDeclHandler = _document_type
-        parser.EntityDeclHandler = _entity
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        try:
-            parser.Parse(content, False)
-            parser.Parse(self._root_end.encode() if len(self._matrices) == 1 else b"", True)
-        except expat.ExpatError as error:
-            place = f"line {error.lineno}, column {error.offset + 1}"
-            reason = expat.errors.messages[error.code]
-            raise FormatError(f"no readable XML ({reason} at {place}); get the file again") from error
-        except (LookupError, ValueError, UnicodeError) as error:
-            raise FormatError("no readable XML (unknown encoding); save it as UTF-8") from error
+    def __post_init__(self) -> None:
+        self.box = _root_box(self.root.attrib)
+        self._styles = Styles.of(self.root)
+        self._by_id: dict[str, Element] = {}
+        for element in self.root.iter():
+            if (id := element.get("id")) is not None:
+                self._by_id.setdefault(id, element)
+        self._curves = visits = 0
+        view = Viewport(*self.box[2:]) if self.box else Viewport()
+        tasks = [_Task(self.root, np.eye(3), view, {}, 0)]
+        while tasks:
+            task = tasks.pop()
+            visits += 1
+            if visits > MAX_VISITS or task.depth > MAX_DEPTH:
+                raise UnsafeFileError("<use> upon <use> draws without end; save it as plain SVG")
+            tasks += reversed(list(self._draw(task)))
+        self.left_out += self._styles.left_out  # drops what was left out 0 times
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        tag, name = name, name.removeprefix("svg:")
-        if not self._matrices:
-            if name != "svg":
-                raise FormatError(f"holds <{name[:20]}>, not <svg>; is it a drawing?")
-            self.box, self._root_end = _box(attributes), f"</{tag}>"
-        if len(self._matrices) >= MAX_DEPTH:
-            raise UnsafeFileError(f"elements nested over {MAX_DEPTH} deep; flatten its groups")
-        matrix = self._matrices[-1] if self._matrices else np.eye(3)
-        self._matrices.append(matrix @ _transform(attributes.get("transform", "")))
-        if self._undrawn or name in UNDRAWN or attributes.get("display") == "none":
-            self._undrawn += 1
+    def _draw(self, task: _Task) -> Iterator[_Task]:
+        """Draw an element; gives those to be drawn in it."""
+        element, name = task.element, task.element.tag
+        if name in NO_INK:
             return
-        for curves in _shape(name, attributes):
+        style = self._styles.style(element, task.style)
+        if hidden(style):
+            return
+        matrix = task.matrix
+        if "transform" in style:
+            own = transform(style["transform"], task.view)
+            if "transform-origin" in style:
+                own = about(own, style["transform-origin"], task.view)
+            matrix = matrix @ own
+        for what in ("clip-path", "mask"):
+            if element.get(what, "none") != "none":
+                self.left_out[what] += 1
+        task = task._replace(matrix=matrix, style=style)
+        if name in SHAPES:
+            self._shape(task)
+        elif name == "use":
+            yield from self._use(task)
+        elif name in GROUPS:
+            yield from self._inside(task, element.attrib)
+        else:
+            self.left_out[f"<{name[:20]}>"] += 1
+
+    def _shape(self, task: _Task) -> None:
+        seen = ink(task.style)
+        if seen == "white":
+            self.left_out["white shapes"] += 1
+        if seen != "ink":
+            return
+        for curves in shape(task.element.tag, task.element.attrib, task.view):
             self._curves += len(curves)
-            if self._curves > MAX_POINTS:
-                raise UnsafeFileError(f"over {MAX_POINTS:,} curves; no sketch is that long, leave it out")
-            self.drawn.append((curves, self._matrices[-1]))
+            self.drawn.append((curves, task.matrix))
+            if self._curves > MAX_CURVES or len(self.drawn) > MAX_SUBPATHS:
+                raise too_long()
 
-    def _end(self, name: str) -> None:
-        self._matrices.pop()
-        self._undrawn = max(self._undrawn - 1, 0)
+    def _use(self, task: _Task) -> Iterator[_Task]:
+        attributes = task.element.attrib
+        target = self._by_id.get(attributes.get("href", "").strip().removeprefix("#"))
+        if target is None or not attributes["href"].strip().startswith("#"):
+            self.left_out["<use> of what is not there"] += 1
+            return
+        x, y = length(attributes.get("x") or "0", task.view.width), length(attributes.get("y") or "0", task.view.height)
+        task = task._replace(matrix=task.matrix @ fitted((0, 0, 1, 1), (x, y, 1, 1)), depth=task.depth + 1)
+        if target.tag in ("symbol", "svg"):
+            sizes = {key: value for key, value in attributes.items() if key in ("width", "height")}
+            style = self._styles.style(target, task.style)
+            if not hidden(style):
+                yield from self._inside(task._replace(element=target, style=style), {**target.attrib, **sizes})
+        else:
+            yield task._replace(element=target)
 
-
-def _document_type(name: str, system: str | None, public: str | None, subset: int) -> None:
-    if system and not W3C.match(system):
-        raise UnsafeFileError(f"its document type lies at {system[:60]!r}, which is never fetched; drop the DOCTYPE")
-
-
-def _entity(name: str, *rest: Any) -> None:
-    raise UnsafeFileError(
-        f"declares the entity {name[:20]!r}, as Illustrator does; entities are not expanded, save it as plain SVG"
-    )
-
-
-def _shape(name: str, attributes: dict[str, str]) -> list[Curves]:
-    if name == "path":
-        return subpaths(attributes.get("d", ""))
-    if name == "line":
-        x1, y1, x2, y2 = (_number(attributes.get(key, "0")) for key in ("x1", "y1", "x2", "y2"))
-        return [np.array([line(complex(x1, y1), complex(x2, y2))])]
-    if name not in ("polyline", "polygon"):
-        return []
-    values = numbers(attributes.get("points", ""))
-    if len(values) % 2:
-        raise FormatError(f"<{name}> with {len(values)} numbers, which are no pairs")
-    corners = [complex(x, y) for x, y in zip(values[::2], values[1::2], strict=True)]
-    corners += corners[:1] if name == "polygon" or len(corners) == 1 else []
-    return [np.array([line(a, b) for a, b in itertools.pairwise(corners)])] if corners else []
-
-
-def _strokes(document: _Document, stretch: bool) -> list[npt.NDArray[np.float64]]:
-    if not document.drawn:
-        raise FormatError("draws no line; leave it out")
-    if document.box is None:
-        return fit(_points(document, np.eye(3)))
-    x, y, width, height = document.box
-    across, down = CANVAS / width, CANVAS / height
-    if not stretch:
-        across = down = min(across, down)
-    left, top = CANVAS / 2 - across * (x + width / 2), CANVAS / 2 - down * (y + height / 2)
-    return _points(document, np.array([[across, 0, left], [0, down, top], [0, 0, 1]]))
+    def _inside(self, task: _Task, attributes: Mapping[str, str]) -> Iterator[_Task]:
+        """What a group or a viewport holds."""
+        matrix, view = task.matrix, task.view
+        if task.element.tag in ("svg", "symbol") and task.element is not self.root:
+            x, width = (length(attributes.get(k) or d, view.width) for k, d in (("x", "0"), ("width", "100%")))
+            y, height = (length(attributes.get(k) or d, view.height) for k, d in (("y", "0"), ("height", "100%")))
+            if min(width, height) <= 0:
+                return
+            box = viewbox(attributes["viewBox"]) if "viewBox" in attributes else (0.0, 0.0, width, height)
+            aspect = attributes.get("preserveAspectRatio", "")
+            matrix, view = matrix @ fitted(box, (x, y, width, height), aspect), Viewport(*box[2:])
+        children = list(task.element)
+        if task.element.tag == "switch":  # the first that needs nothing special, as viewers do
+            plain = (
+                child for child in children if child.tag != "foreignObject" and "requiredExtensions" not in child.attrib
+            )
+            children = [child for child in plain if child.tag not in NO_INK][:1]
+        for child in children:
+            yield _Task(child, matrix, view, task.style, task.depth + 1)
 
 
-def _points(document: _Document, canvas: Matrix) -> list[npt.NDArray[np.float64]]:
+def _root_box(attributes: Mapping[str, str]) -> Box | None:
+    if "viewBox" in attributes:
+        return viewbox(attributes["viewBox"])
+    sides = [attributes.get(key, "100%").strip() for key in ("width", "height")]
+    if any(side.endswith("%") or side == "auto" for side in sides):
+        return None
+    width, height = (length(side, math.nan) for side in sides)
+    if min(width, height) <= 0:
+        raise FormatError(f"width {width:g} and height {height:g} have no area; correct them")
+    return 0.0, 0.0, width, height
+
+
+def _strokes(picture: _Picture, stretch: bool) -> list[npt.NDArray[np.float64]]:
+    if not picture.drawn:
+        more = f" ({', '.join(picture.left_out)} left out)" if picture.left_out else ""
+        raise FormatError(f"draws no line that can be seen{more}; leave it out")
+    if picture.box is None:
+        return fit(_points(picture, np.eye(3)))
+    return _points(picture, fitted(picture.box, (0, 0, CANVAS, CANVAS), "none" if stretch else "xMidYMid"))
+
+
+def _points(picture: _Picture, canvas: Matrix) -> list[npt.NDArray[np.float64]]:
     strokes, total = [], 0
-    for curves, matrix in document.drawn:
+    for curves, matrix in picture.drawn:
         strokes.append(chords(_moved(curves, canvas @ matrix)))
         total += len(strokes[-1])
         if total > MAX_POINTS:
@@ -175,55 +237,3 @@ def _moved(curves: Curves, matrix: Matrix) -> Curves:
     if not (np.abs(moved.view(np.float64)) < 1e9).all():
         raise FormatError("points beyond any canvas once they are transformed; check its numbers")
     return moved
-
-
-def _box(attributes: dict[str, str]) -> tuple[float, float, float, float] | None:
-    if "viewBox" in attributes:
-        values = numbers(attributes["viewBox"])
-        if len(values) != 4 or min(values[2:]) <= 0:
-            raise FormatError(f"viewBox {attributes['viewBox'][:40]!r} has no area; give x, y, width and height")
-        return values[0], values[1], values[2], values[3]
-    sides = [_LENGTH.fullmatch(attributes.get(key, "")[:40].strip()) for key in ("width", "height")]
-    if not all(sides):
-        return None
-    width, height = (_number(side[1]) for side in sides if side)
-    if min(width, height) <= 0:
-        raise FormatError(f"width {width:g} and height {height:g} have no area; correct them")
-    return 0.0, 0.0, width, height
-
-
-def _number(text: str) -> float:
-    values = numbers(text.removesuffix("px"))
-    if len(values) != 1:
-        raise FormatError(f"{text[:20]!r} is not one number")
-    return values[0]
-
-
-def _transform(text: str) -> Matrix:
-    """A list of transformations as one matrix; the first named is the last applied (SVG 1.1, section 7.6)."""
-    total, place = np.eye(3), 0
-    while match := _TRANSFORM.match(text, place):
-        total = total @ _one_transform(match[1], numbers(match[2]))
-        place = match.end()
-    if text[place:].strip():
-        raise FormatError(f"transform {text[place:].strip()[:40]!r} cannot be read")
-    return total
-
-
-def _one_transform(name: str, values: list[float]) -> Matrix:
-    match name, values:
-        case "matrix", [a, b, c, d, e, f]:
-            return np.array([[a, c, e], [b, d, f], [0, 0, 1]])
-        case "translate", [x, *rest] if len(rest) < 2:
-            return np.array([[1, 0, x], [0, 1, *(rest or [0.0])], [0, 0, 1]])
-        case "scale", [x, *rest] if len(rest) < 2:
-            return np.array([[x, 0, 0], [0, *(rest or [x]), 0], [0, 0, 1]])
-        case "rotate", [angle, *centre] if len(centre) in (0, 2):
-            x, y = centre or (0.0, 0.0)
-            cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-            return np.array([[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y], [0, 0, 1]])
-        case "skewX", [angle]:
-            return np.array([[1, math.tan(math.radians(angle)), 0], [0, 1, 0], [0, 0, 1]])
-        case "skewY", [angle]:
-            return np.array([[1, 0, 0], [math.tan(math.radians(angle)), 1, 0], [0, 0, 1]])
-    raise FormatError(f"transform {name[:20]!r} of {len(values)} numbers is none of SVG's")

@@ -21,6 +21,9 @@ Curve = tuple[complex, complex, complex, complex]
 
 TOLERANCE = 0.1  # pixels between a curve and the chords that stand for it
 MAX_CHORDS = 1000  # of one curve
+MAX_CURVES = 100_000  # of one path
+MAX_SUBPATHS = 10_000
+MAX_TEXT = 1_500_000  # characters of one list of numbers
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _COMMAND = re.compile(r"([MmZzLlHhVvCcSsQqTtAa])([^MmZzLlHhVvCcSsQqTtAa]*)")
@@ -30,7 +33,11 @@ _TAKES = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7
 
 
 def numbers(text: str) -> list[float]:
-    """Numbers parted by commas, spaces or nothing (`10-5`). Raises FormatError for anything else or not finite."""
+    """Numbers parted by commas, spaces or nothing (`10-5`). Raises FormatError for anything else or not finite,
+    ResourceError for more than a drawing has.
+    """
+    if len(text) > MAX_TEXT:
+        raise too_long()
     rest = _NUMBER.sub("", text).strip(" \t\r\n\f,")
     if rest:
         raise FormatError(f"{rest[:20]!r} stands where a number should")
@@ -42,8 +49,24 @@ def subpaths(data: str) -> list[Curves]:
 
     Raises:
         FormatError: an unknown command, a number too few or many, a number that is not finite.
+        ResourceError: over 100,000 curves or 10,000 subpaths.
     """
-    return [np.array(curves) for curves in _walk(data) if curves]
+    found: list[Curves] = []
+    total = 0
+    for curves in _walk(data):
+        total += len(curves)
+        if curves:
+            found.append(np.array(curves))
+        if len(found) > MAX_SUBPATHS or total > MAX_CURVES:
+            raise too_long()
+    return found
+
+
+def too_long() -> ResourceError:
+    """The error for more curves or strokes than a drawing has."""
+    return ResourceError(
+        f"over {MAX_SUBPATHS:,} strokes or {MAX_CURVES:,} curves; no sketch is that long, leave it out"
+    )
 
 
 def chords(curves: Curves) -> npt.NDArray[np.float64]:
@@ -104,6 +127,8 @@ def _walk(data: str) -> Iterator[list[Curve]]:
             curves.append((here, first, second, end))
         if curves:
             here = curves[-1][3]
+        if len(curves) > MAX_CURVES:
+            raise too_long()
         before = kind
     yield curves
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
 
-from sketchless.benchmarks.runs import StopSignal, machine, parse_seeds, read_json, run_folder
+from sketchless.benchmarks.runs import StopSignal, machine, new_folder, parse_seeds, read_json, run_folder
 from sketchless.datasets import CheckpointError, ConfigError
 from sketchless.datasets.files import write_json
 
@@ -85,3 +86,19 @@ def test_manifest_names_versions_and_no_paths() -> None:
     assert here["versions"]["torch"]
     assert here["threads"] >= 1
     assert os.getcwd() not in str(here)
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sketchless.benchmarks.runs.datetime", SameSecond)
+    folders = []
+    with run_folder(None, "train", {}) as first, run_folder(None, "train", {}) as second:
+        folders = [first, second, new_folder("train")]
+    date = "20260102-030405"
+    assert [str(folder) for folder in folders] == [f"runs/train-{date}", f"runs/train-{date}-2", f"runs/train-{date}-3"]
+
+
+class SameSecond(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> SameSecond:
+        return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)

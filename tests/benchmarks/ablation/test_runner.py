@@ -514,3 +514,16 @@ def test_a_cluster_that_is_not_there_is_named(grid: Path, refuses, monkeypatch: 
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with refuses(ResourceError, "RAY_ADDRESS='127.0.0.1:1': no Ray cluster there .*refused"):
         run_cells([add("arm", 0)], grid, executor="ray", console=quiet())
+
+
+def test_a_script_without_a_guard_is_told_what_to_do(grid: Path, tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from pathlib import Path\nfrom sketchless.benchmarks.ablation.runner import Cell, run_cells\n"
+        f"run_cells([Cell('a', 'math:gcd', {{}})], Path({str(grid)!r}))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1
+    assert 'a script calls this below if __name__ == "__main__":' in last
+    assert "memory" not in last

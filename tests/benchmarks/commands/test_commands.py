@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import shlex
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import fields, replace
@@ -438,3 +442,54 @@ def test_recipes_set_what_the_command_leaves_open(name: str) -> None:
     config = _stage1(replace(EncodeConfig(encoder=name), **recipe))  # which checks their values
     own = {"sketch-a-net": "triplet-squared", "dssa": "triplet-squared", "zse:hf": "triplet"}
     assert config.loss == own.get(name, "contrastive")
+
+
+def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sketchless.benchmarks.cli", *arguments],
+        text=True, check=False, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+class TestStandardOutput:
+    """The end of the output is not the end of the work."""
+
+    def test_a_reader_that_goes_is_no_fault(self) -> None:
+        code = "import sys; from sketchless.benchmarks.cli import main; sys.exit(main())"
+        command = shlex.join([sys.executable, "-c", code, "info"]) + " | head -c 1; echo ${PIPESTATUS[0]}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+        assert done.stdout.endswith("0\n")
+        assert done.stderr == ""
+
+    def test_closed(self) -> None:
+        command = shlex.join([sys.executable, "-m", "sketchless.benchmarks.cli", "info"]) + " >&-"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+    def test_full_is_one_line_and_the_run_is_whole(self, bank: Path, tmp_path: Path) -> None:
+        with open("/dev/full", "w") as full:
+            done = process(
+                "train", "--bank", str(bank), "--out", str(tmp_path / "run"), "--passes", "1", *FAST, stdout=full
+            )
+        assert done.returncode == 3
+        assert done.stderr.splitlines() == ["sketchless: standard output: cannot be written (No space left on device)"]
+        assert (tmp_path / "run" / "results.json").exists()
+
+    def test_letters_that_the_terminal_lacks(self, bank: Path) -> None:
+        done = process("evaluate", str(bank), stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+        assert done.returncode == 0
+        assert "m@B" in done.stdout
+
+
+@pytest.mark.parametrize("after", [0.2, 0.5, 1.0, 1.5])
+def test_ctrl_c_at_start_up_is_one_line(after: float, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sketchless.benchmarks.cli", "info", "--sheet", str(tmp_path / "sheet.png")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(after)
+        running.send_signal(signal.SIGINT)
+        told = running.communicate()[1]
+    assert running.returncode in (0, 130, -signal.SIGINT)
+    assert "Traceback" not in told
+    assert len(told.splitlines()) <= 1

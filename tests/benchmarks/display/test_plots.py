@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from sketchless.benchmarks.display.plots import Curve, curves, gif, learning
@@ -233,3 +235,31 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, refuses: Ref
     (tmp_path / "file").write_text("")
     with refuses(ConfigError, "cannot be written"):
         gif(tmp_path / "file" / "a.gif", movie(2))
+
+
+@pytest.fixture
+def own_rc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A user's matplotlibrc that would need a TeX, and that changes size and format."""
+    with matplotlib.rc_context({"text.usetex": True, "savefig.dpi": 20, "savefig.format": "svg", "font.size": 40}):
+        yield
+
+
+@pytest.mark.parametrize("name", ["$broken_{", "$x$ and $", "a_b^c", r"\frac"])
+def test_labels_are_text_and_the_users_matplotlibrc_is_left_out(
+    tmp_path: Path, drawn: list[Any], own_rc: None, name: str
+) -> None:
+    curves(tmp_path / "a" / "curves.png", [curve(name)], name)
+    learning(tmp_path / "b" / "learning.png", HISTORY, name)
+    check_png(tmp_path / "a" / "curves.png")
+    check_png(tmp_path / "b" / "learning.png")
+    for figure in drawn:
+        texts = figure.findobj(Text)
+        assert any(name in text.get_text() for text in texts)
+        assert not any(text.get_usetex() or text.get_parse_math() for text in texts if text.get_text())
+
+
+def test_figures_do_not_depend_on_the_users_settings(tmp_path: Path) -> None:
+    curves(tmp_path / "plain.png", [curve("a")], "t")
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 40, "savefig.dpi": 20, "axes.facecolor": "red"}):
+        curves(tmp_path / "set.png", [curve("a")], "t")
+    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "set.png").read_bytes()

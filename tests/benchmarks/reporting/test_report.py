@@ -537,6 +537,23 @@ def test_text_is_escaped_everywhere(tmp_path: Path) -> None:
         assert [line["label"] for line in csv.DictReader(file)] == ["B1 (no refinement)", NASTY, "[bold]ours"]
 
 
+@pytest.mark.parametrize("label", ["=1+1", "+1", "-rank", "@SUM(A1)", "\tx"])
+def test_a_spreadsheet_runs_no_label(tmp_path: Path, label: str) -> None:
+    tiny(tmp_path, labels={"vpg": label, "ppo-a-clip": "PPO"})
+    rows = list(csv.DictReader(comma_separated(compare(read_grid(tmp_path))).splitlines()))
+    (cell,) = (row["label"] for row in rows if row["arm"] == "vpg")
+    assert cell == ("'" + label if label.isprintable() else "\\tx")  # escapes begin with no such character
+    assert all(float(row["m@B"]) >= 0 for row in rows)  # numbers stay numbers
+
+
+def test_control_characters_in_a_grid_are_shown_as_escapes(tmp_path: Path) -> None:
+    tiny(tmp_path, title="t\x1b[2J", labels={"vpg": "a\nb", "ppo-a-clip": "c\x07"}, dataset="d\x1b")
+    found = compare(read_grid(tmp_path))
+    for text in (shown(found, 400), markdown(found), tex(found), comma_separated(found), page(found, [])):
+        assert not any(character in text for character in "\x1b\x07")
+        assert "a\nb" not in text
+
+
 def test_a_narrow_terminal_gets_the_columns_that_matter(grid: Path) -> None:
     narrow = shown(compare(read_grid(grid)), 80)
     assert max(map(len, narrow.splitlines())) <= 80

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sketchless.datasets.errors import DataError, FormatError, ResourceError, SketchlessError, UnsafeFileError
-from sketchless.datasets.formats.svg import MAX_BYTES, read_svg
+from sketchless.datasets.formats.svg import MAX_BYTES, read_svg, read_svg_counted
 from sketchless.datasets.formats.svg_path import TOLERANCE, chords, subpaths
 from sketchless.datasets.sketch import Sketch
 
@@ -404,6 +404,304 @@ def test_99_what_loads_all_the_same(content: str | bytes, read: Read) -> None:
     assert read(content).points.tolist() == [[1, 2], [4, 2]]
 
 
+# What can be seen ------------------------------------------------------------------------------------------
+
+SEEN = '<path d="M10 20h90"/>'
+
+
+def strokes(sketch: Sketch) -> list[list[list[float]]]:
+    return [np.round(stroke, 3).tolist() for stroke in sketch.strokes()]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<g style="display:none"><path d="M0 0L99 99"/></g>',
+        '<g display=" none "><path d="M0 0L99 99"/></g>',
+        '<g style="display : none ! important" display="inline"><path d="M0 0L99 99"/></g>',
+        '<g display="none"><path style="display:inline" d="M0 0L99 99"/></g>',
+        '<style>.h{display:none}</style><path class="a h" d="M0 0L99 99"/>',
+        '<path class="h" d="M0 0h9"/><style type="text/css"><![CDATA[ /* late */ .x, path.h {display:none} ]]></style>',
+        '<style>#a{visibility:hidden}</style><g id="a"><path d="M0 0L99 99"/></g>',
+        '<style>g .h{display:none}</style><g><g><path class="h" d="M0 0L99 99"/></g></g>',
+        '<style>path.h{display:none} path{display:inline}</style><path class="h" d="M0 0L99 99"/>',
+        '<style>.h{display:none !important}</style><path class="h" style="display:inline" d="M0 0L99 99"/>',
+        '<style>*{}</style><path visibility="hidden" d="M0 0L99 99"/>',
+        '<path visibility="collapse" d="M0 0L99 99"/>',
+        '<path style="fill:none;stroke:none" d="M0 0L99 99"/>',
+        '<path fill="none" d="M0 0L99 99"/>',
+        '<g fill="none"><path stroke="transparent" d="M0 0L99 99"/></g>',
+        '<path fill="none" stroke="rgba(0, 0, 0, 0)" d="M0 0L99 99"/>',
+        '<path fill="none" stroke="black" stroke-width="0" d="M0 0L99 99"/>',
+        '<path fill="none" stroke="black" stroke-opacity="0%" d="M0 0L99 99"/>',
+        '<g opacity="0"><path d="M0 0L99 99"/></g>',
+        '<defs><path id="a" d="M0 0L99 99"/></defs>',
+        '<symbol id="a"><path d="M0 0L99 99"/></symbol>',
+        '<x:path xmlns:x="urn:x" d="M0 0L99 99"/>',
+        '<x:g xmlns:x="urn:x"><path d="M0 0L99 99"/></x:g>',
+        '<circle r="0"/><rect width="0" height="5"/><ellipse rx="4" ry="0"/>',
+    ],
+)
+def test_hidden_ink_is_not_drawn(body: str, read: Read) -> None:
+    assert strokes(read(svg(body + SEEN))) == [[[10, 20], [100, 20]]]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        '<g visibility="hidden"><path visibility="visible" d="M10 20h90"/></g>',
+        '<g fill="none" stroke="#000"><path d="M10 20h90"/></g>',
+        '<g stroke="none"><path style="stroke:black" d="M10 20h90"/></g>',
+        '<style>.h{display:none}</style><path class="h" style="display:inline" d="M10 20h90"/>',
+        '<style>.h{display:none} .h{display:inline}</style><path class="h" d="M10 20h90"/>',
+        '<style>path{display:none} #a{display:inline}</style><path id="a" d="M10 20h90"/>',
+        '<style>g g .h{display:none}</style><g><path class="h" d="M10 20h90"/></g>',
+        '<g fill="red"><path fill="inherit" stroke="none" d="M10 20h90"/></g>',
+        '<path fill="url(#gradient)" d="M10 20h90"/>',
+        '<path fill="none" stroke="currentColor" d="M10 20h90"/>',
+        '<path style="stroke:var(--x);fill:none" d="M10 20h90"/>',
+        '<switch><foreignObject requiredExtensions="urn:ai"/><g><path d="M10 20h90"/></g><path d="M0 0h1"/></switch>',
+    ],
+)
+def test_what_is_seen_is_drawn(path: str, read: Read) -> None:
+    assert strokes(read(svg(path))) == [[[10, 20], [100, 20]]]
+
+
+@pytest.mark.parametrize(
+    ("body", "left_out"),
+    [
+        ("<text>Tree</text><text>s</text>", {"<text>": 2}),
+        ('<image href="http://evil.example/x.png"/>', {"<image>": 1}),
+        ("<foreignObject/>", {"<foreignObject>": 1}),
+        ('<use href="file:///etc/passwd#x"/><use href="#none"/><use/>', {"<use> of what is not there": 3}),
+        ('<rect width="256" height="256" fill="#FFFFFF"/>', {"white shapes": 1}),
+        ('<path fill="none" stroke="white" d="M0 0L99 99"/>', {"white shapes": 1}),
+        (
+            "<style>@import url(http://evil.example/x.css); @media print{path{display:none}}</style>",
+            {"CSS @import": 1, "CSS @media": 1},
+        ),
+        ("<style>g > path{display:none}</style>", {"CSS selectors": 1}),
+        ("<style>path{d:none}</style>", {"CSS d": 1}),
+        ("<metadata><x:y xmlns:x='u'/></metadata><title>t</title>", {}),
+    ],
+)
+def test_what_is_left_out_is_told(body: str, left_out: dict[str, int], read: Read, tmp_path: Path, caplog: Any) -> None:
+    assert strokes(read(svg(body + SEEN))) == [[[10, 20], [100, 20]]]
+    assert read_svg_counted(tmp_path / "drawing.svg")[1] == left_out
+    assert bool(caplog.messages) == bool(left_out)
+    assert all(f"{count} {what}" in caplog.messages[0] for what, count in left_out.items())
+
+
+def test_only_what_is_left_out(read: Read, refuses: Any) -> None:
+    with refuses(FormatError, r"draws no line that can be seen \(<text> left out\)"):
+        read(svg("<text>Tree</text>"))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(
+            '<rect x="10" y="20" width="30" height="40"/>',
+            [[10, 20], [40, 20], [40, 60], [10, 60], [10, 20]],
+            id="rect",
+        ),
+        pytest.param('<line x1="10%" y1="50%" x2="1in" y2="0"/>', [[25.6, 128], [96, 0]], id="line"),
+        pytest.param('<polygon points="40 40 50 40 50 50"/>', [[40, 40], [50, 40], [50, 50], [40, 40]], id="polygon"),
+    ],
+)
+def test_straight_shapes(body: str, expected: list[list[float]], read: Read) -> None:
+    assert strokes(read(svg(body))) == [pytest.approx(np.array(expected))]
+
+
+@pytest.mark.parametrize(
+    ("body", "centre", "radii"),
+    [
+        ('<circle cx="100" cy="120" r="50"/>', (100, 120), (50, 50)),
+        ('<circle cx="50%" cy="50%" r="25%"/>', (128, 128), (64, 64)),
+        ('<ellipse cx="100" cy="120" rx="50" ry="20"/>', (100, 120), (50, 20)),
+        ('<ellipse cx="100" cy="120" rx="50"/>', (100, 120), (50, 50)),
+        ('<rect x="50" y="100" width="100" height="40" rx="50" ry="20"/>', (100, 120), (50, 20)),
+    ],
+)
+def test_round_shapes(body: str, centre: tuple[int, int], radii: tuple[int, int], read: Read) -> None:
+    (stroke,) = read(svg(body)).strokes()
+    on_circle = (stroke - np.array(centre)) / np.array(radii)
+    assert np.abs(np.hypot(*on_circle.T) - 1).max() < 0.01
+    assert np.ptp(on_circle, axis=0) == pytest.approx([2, 2], abs=0.02), "all the way round"
+    assert stroke[0].tolist() == pytest.approx(stroke[-1].tolist(), abs=1e-3)
+
+
+@pytest.mark.parametrize("body", ['<circle r="-1"/>', '<rect width="-1" height="2"/>', '<ellipse rx="1" ry="-2"/>'])
+def test_shapes_that_cannot_be(body: str, read: Read, refuses: Any) -> None:
+    with refuses(FormatError, r"radius|side"):
+        read(svg(body))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('<defs><path id="a" d="M1 2h3"/></defs><use href="#a"/>', [[[1, 2], [4, 2]]]),
+        ('<path id="a" visibility="hidden" d="M1 2h3"/><use xlink:href="#a" y="1in"/><path d="M1 98h3"/>',
+         [[[1, 98], [4, 98]]]),
+        ('<defs><path id="a" d="M1 2h3"/></defs><use xlink:href="#a" x="5" y="1in"/>', [[[6, 98], [9, 98]]]),
+        ('<path id="a" d="M1 2h3"/><use href="#a" transform="scale(2)" x="1"/>', [[[1, 2], [4, 2]], [[4, 4], [10, 4]]]),
+        ('<g id="a"><path d="M1 2h3"/></g><use href="#a" y="9"/>', [[[1, 2], [4, 2]], [[1, 11], [4, 11]]]),
+        # a view box of 10 on 20 pixels
+        ('<symbol id="a" viewBox="0 0 10 10"><path d="M1 2h3"/></symbol><use href="#a" width="20" height="20"/>',
+         [[[2, 4], [8, 4]]]),
+        ('<symbol id="a"><path class="h" d="M9 9h9"/><path d="M1 2h3"/></symbol><style>.h{display:none}</style>'
+         '<use href="#a"/>', [[[1, 2], [4, 2]]]),
+        ('<defs><path id="a" fill="inherit" d="M9 9h9"/></defs><use href="#a" fill="none"/><path d="M1 2h3"/>',
+         [[[1, 2], [4, 2]]]),
+    ],
+)  # fmt: skip
+def test_use(body: str, expected: list[list[list[float]]], read: Read) -> None:
+    drawn = strokes(read(svg(body)))
+    assert len(drawn) == len(expected)
+    assert np.array(drawn) == pytest.approx(np.array(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param('<g id="a"><path d="M1 2h3"/><use href="#a"/></g>', id="in-itself"),
+        pytest.param('<g id="a"><use href="#b"/></g><g id="b"><use href="#a"/><use href="#a"/></g>', id="in-a-circle"),
+        pytest.param(
+            '<g id="a0"/>' + "".join(f'<g id="a{i}">{f"""<use href="#a{i - 1}"/>""" * 10}</g>' for i in range(1, 12)),
+            id="ten-times-ten-times-ten",
+        ),
+    ],
+)
+def test_84_use_without_end(body: str, read: Read, refuses: Any) -> None:
+    with refuses(UnsafeFileError, r"drawing\.svg: <use> upon <use>"):
+        read(svg(body))
+
+
+@pytest.mark.parametrize(
+    ("inner", "expected"),
+    [
+        ('x="10" y="20" width="100" height="100" viewBox="0 0 10 10"', [[10, 70], [110, 70]]),
+        # 10 x 5 on 100 x 100: scale 10, 25 above
+        ('width="100" height="100" viewBox="0 0 10 5"', [[0, 75], [100, 75]]),
+        ('width="100" height="100" viewBox="0 0 10 5" preserveAspectRatio="xMinYMin"', [[0, 50], [100, 50]]),
+        ('width="100" height="100" viewBox="0 0 10 5" preserveAspectRatio="xMidYMax meet"', [[0, 100], [100, 100]]),
+        ('width="100" height="100" viewBox="0 0 10 5" preserveAspectRatio="none"', [[0, 100], [100, 100]]),
+        # scale 20, half of the spare 100 beyond the left side
+        ('width="100" height="100" viewBox="0 0 10 5" preserveAspectRatio="xMidYMid slice"', [[-50, 100], [150, 100]]),
+        ('x="1in"', [[96, 5], [106, 5]]),
+    ],
+)
+def test_nested_viewports(inner: str, expected: list[list[float]], read: Read) -> None:
+    assert strokes(read(svg(f'<svg {inner}><path d="M0 5h10"/></svg>'))) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("unit", "pixels"),
+    [
+        ("", 1),
+        ("px", 1),
+        ("in", 96),
+        ("cm", 96 / 2.54),
+        ("mm", 96 / 25.4),
+        ("Q", 96 / 101.6),
+        ("pt", 4 / 3),
+        ("pc", 16),
+    ],
+)
+def test_units_of_width_and_height_without_a_view_box(unit: str, pixels: float, read: Read) -> None:
+    """From a quarter to three quarters of the canvas, whatever the unit."""
+    side = 100 * pixels
+    sketch = read(
+        svg(
+            f'<path d="M{side / 4} {side / 4}L{3 * side / 4} {3 * side / 4}"/>', f'width="100{unit}" height="100{unit}"'
+        )
+    )
+    assert strokes(sketch) == [pytest.approx(np.array([[64, 64], [192, 192]]), abs=1e-3)]
+
+
+def test_units_of_a_line(read: Read) -> None:
+    sketch = read(svg('<line x1="10mm" y1="1em" x2="50%" y2="10pt"/>'))
+    assert strokes(sketch) == [pytest.approx(np.array([[37.795, 16], [128, 13.333]]), abs=1e-3)]
+
+
+def test_a_percentage_of_nothing(read: Read, refuses: Any) -> None:
+    with refuses(FormatError, "'50%' of a drawing without a size; give it a viewBox"):
+        read(svg('<line x2="50%"/>', ""))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ('transform="rotate(90deg)"', [[-20, 10], [-20, 30]]),
+        ('transform="rotate(0.25turn)"', [[-20, 10], [-20, 30]]),
+        ('transform="rotate(100grad)"', [[-20, 10], [-20, 30]]),
+        ('transform="rotate(1.5707963rad)"', [[-20, 10], [-20, 30]]),
+        ('transform="rotate(90deg, 10px, 20px)"', [[10, 20], [10, 40]]),
+        ('transform="translate(1in, 50%)"', [[106, 148], [126, 148]]),
+        ('style="transform: translate(10px, 5px)"', [[20, 25], [40, 25]]),
+        ('style="transform: translateY(5px) scaleX(200%)"', [[20, 25], [60, 25]]),
+        ('style="transform: none" transform="scale(2)"', [[10, 20], [30, 20]]),
+        ('class="turned"', [[10, 20], [10, 40]]),
+        ('transform="scale(2)" transform-origin="10 20"', [[10, 20], [50, 20]]),
+        ('transform="scale(2)" transform-origin="center"', [[-108, -88], [-68, -88]]),
+        ('transform="scale(2)" transform-origin="top right"', [[-236, 40], [-196, 40]]),
+    ],
+)
+def test_97_transforms_of_css(attributes: str, expected: list[list[float]], read: Read) -> None:
+    style = "<style>.turned{transform:rotate(90deg);transform-origin:10px 20px}</style>"
+    sketch = read(svg(f'{style}<path {attributes} d="M10 20H30"/><path d="M1 1h1"/>'))
+    assert strokes(sketch)[0] == pytest.approx(np.array(expected), abs=1e-3)
+
+
+@pytest.mark.parametrize("transform", ["rotate3d(0,0,1,45deg)", "translate(5 kg)", "rotate(5px)", "translateZ(3px)"])
+def test_97_transforms_out_of_the_plane(transform: str, read: Read, refuses: Any) -> None:
+    with refuses(FormatError, r"drawing\.svg: .*(transform|length|'kg' stands)"):
+        read(svg(f'<path style="transform:{transform}" d="M10 20H30"/>'))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param('<ns0:svg xmlns:ns0="http://www.w3.org/2000/svg" viewBox="0 0 256 256"><ns0:path d="M1 2h3"/>'
+                     "</ns0:svg>", id="ns0"),
+        pytest.param(svg('<s:path xmlns:s="http://www.w3.org/2000/svg" d="M1 2h3"/>'), id="both"),
+        pytest.param('<svg:svg viewBox="0 0 256 256"><svg:path d="M1 2h3"/></svg:svg>', id="undeclared"),
+        pytest.param(svg('<x:path d="M9 9h9"/><path d="M1 2h3"/>'), id="undeclared-foreign"),
+        pytest.param(svg('<g xmlns="urn:other"><path d="M9 9h9"/></g><path d="M1 2h3"/>'), id="foreign-by-default"),
+    ],
+)  # fmt: skip
+def test_namespaces(content: str, read: Read) -> None:
+    assert read(content).points.tolist() == [[1, 2], [4, 2]]
+
+
+DOT = "<path d='M0 0h1'/>"
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        pytest.param('<path d="M0 0' + "l1 1" * 900_000 + '"/>', "100,000 curves", id="curves-of-one-path"),
+        pytest.param('<path d="M0 0l' + "1 1 " * 900_000 + '"/>', "100,000 curves", id="curves-of-one-command"),
+        pytest.param('<path d="' + "M0 0h1" * 600_000 + '"/>', "10,000 strokes", id="subpaths"),
+        pytest.param(DOT * 20_000, "10,000 strokes", id="paths"),
+        pytest.param("<g/>" * 900_000, "50,000 elements", id="elements"),
+        pytest.param("<style>" + "path{fill:red}" * 7_000 + "</style>" + DOT * 9_000, "style rules", id="rules"),
+        pytest.param(f"<style>{'* ' * 300}{{fill:red}}</style>" + "<g>" * 250 + DOT * 9_000 + "</g>" * 250,
+                     "style rules", id="selector-of-many-steps"),
+        pytest.param("<style>" + "path{fill:red}" * 200_000 + "</style>", "100,000 characters", id="sheet"),
+        pytest.param("<path style='" + "fill:red;" * 300_000 + "' d='M0 0h1'/>", "1,000,000 characters", id="inline"),
+        pytest.param("<polyline points='" + "1 2 " * 900_000 + "'/>", "100,000 curves", id="corners"),
+    ],
+)  # fmt: skip
+def test_a_file_that_costs_too_much_is_one_line(body: str, match: str, read: Read, refuses: Any) -> None:
+    with refuses(ResourceError, rf"drawing\.svg: .*{match}"):
+        read(svg(body))
+
+
+def test_brackets_without_end_in_a_style_sheet(read: Read) -> None:
+    assert read(svg("<style>" + "{[(" * 30_000 + "</style>" + SEEN)).n_strokes == 1
+
+
 @pytest.mark.parametrize(
     ("content", "match"),
     [
@@ -428,7 +726,7 @@ def test_what_is_no_drawing(content: str | bytes, match: str, read: Read, refuse
 
 
 def test_a_file_beyond_the_limit(read: Read, refuses: Any) -> None:
-    with refuses(UnsafeFileError, "over 20 MB"):
+    with refuses(UnsafeFileError, "over 4 MB"):
         read(svg("<!--" + "x" * MAX_BYTES + "-->"))
 
 
