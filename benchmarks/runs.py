@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import fcntl
 import itertools
 import json
 import os
@@ -13,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -21,16 +20,159 @@ from types import FrameType
 from typing import Any
 
 import torch
+from filelock import BaseFileLock, FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, ResourceError, printable
 from sketchless.datasets.files import write_json
-from sketchless.encoders.bank import EpisodeBank, bank_splits
 
 MAX_SEED, MAX_SEEDS = 1 << 63, 10_000
 _PACKAGES = ("sketchless", "torch", "gymnasium", "stable-baselines3", "numpy", "scipy", "numba")
+
+
+class RunFolder:
+    """A folder that one process writes: its lock, what it was begun with, and whether it is finished.
+
+    Args:
+        path: of the folder; made when its lock is taken.
+        manifest: name of the file that says what was begun.
+        results: name of the file that ends the run.
+        lock: name of the file that is locked.
+    """
+
+    def __init__(
+        self, path: Path, manifest: str = "manifest.json", results: str = "results.json", lock: str = ".lock"
+    ) -> None:
+        self.path, self._manifest, self._results, self._lock = path, path / manifest, path / results, path / lock
+        self._descriptor: int | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether its results are there."""
+        return self._results.exists()
+
+    @contextlib.contextmanager
+    def locked(self, held: Callable[[], None] | None = None) -> Iterator[RunFolder]:
+        """Hold the folder's lock, and remove the temporary files of killed saves.
+
+        While another process holds it, call `held` and try again. The lock goes with the process, however that ends.
+
+        Raises:
+            ConfigError: the folder cannot be written, or another process writes there and `held` is None.
+            ResourceError: the file system has no locks, or the folder was removed meanwhile.
+        """
+        lock = FileLock(self._lock)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            while not _acquired(lock):
+                if held is None:
+                    raise ConfigError(f"{self.path}: another run is writing there; choose another --out")
+                held()
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except NotImplementedError as error:
+            raise ResourceError(f"{self.path}: this file system has no locks ({error}); use another") from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(f"{self.path}: cannot be written ({reason}); choose another --out") from error
+        self._descriptor = descriptor
+        try:
+            for left in self.path.glob("*.tmp-*"):
+                left.unlink(missing_ok=True)
+            yield self
+        finally:
+            self._descriptor = None
+            os.close(descriptor)
+            lock.release()
+
+    def check(self) -> None:
+        """Raise ResourceError if the folder that was locked is no longer there: saving would make half of another."""
+        if self._descriptor is None:
+            return
+        try:
+            there = os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise ResourceError(f"{self.path}: was removed or replaced while it was written; run it again")
+
+    def refuse_other(self, begun_with: Mapping[str, Any], free: Collection[str] = ()) -> dict[str, Any] | None:
+        """What the manifest says, or None if nothing was begun.
+
+        Raises:
+            ConfigError: it was begun with something else; settings named in `free` may differ.
+            CheckpointError: a damaged manifest, or results without one.
+        """
+        if not self._manifest.exists() and not self.finished:
+            return None
+        earlier = read_json(self._manifest)
+        mine = json.loads(json.dumps(begun_with))
+        for outer, inner, before, now in _differences({name: earlier.get(name) for name in mine}, mine):
+            if not {outer, inner} & set(free):
+                raise ConfigError(
+                    f"{self.path}: was begun with {inner}={before!r}, not {now!r}; "
+                    "repeat its settings to go on with it, or choose another --out"
+                )
+        return earlier
+
+    def claim(self, begun_with: Mapping[str, Any], free: Collection[str] = ()) -> dict[str, Any] | None:
+        """Write the manifest: `begun_with`, and the machine; or find the same one there, and return it.
+
+        Raises as `refuse_other`.
+        """
+        earlier = self.refuse_other(begun_with, free)
+        if earlier is None:
+            write_json(self._manifest, {**begun_with, **machine()})
+        return earlier
+
+
+def _acquired(lock: BaseFileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Any]]:
+    """Key, key within it, and both values of what differs; a value that is no mapping has its own key within it."""
+    for key in now:
+        old, new = before[key], now[key]
+        if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+            old, new = {key: old}, {key: new}
+        for inner in {**new, **old}:
+            if old.get(inner) != new.get(inner):
+                yield key, inner, old.get(inner), new.get(inner)
+
+
+@contextlib.contextmanager
+def begin_run(out: str | None, command: str, config: Mapping[str, Any]) -> Iterator[RunFolder]:
+    """Open `out`, or a new `runs/<command>-<date>`, for one run alone.
+
+    A folder that holds an interrupted run of the same command and settings is taken up again; if the number of
+    threads is another one, which changes the last digits of some methods, that is said.
+
+    Raises:
+        ConfigError: the folder holds a finished run or one of other settings, another process writes to
+            it, or it cannot be written.
+        ResourceError: it was removed while it was written.
+    """
+    with RunFolder(Path(out) if out else new_folder(command)).locked() as run:
+        if run.finished:
+            raise ConfigError(f"{run.path}: holds a finished run; choose another --out or remove it")
+        earlier = run.claim({"command": command, "config": dict(config)})
+        if earlier and (warning := other_threads(earlier)):
+            print(f"{run.path}: {warning}", file=sys.stderr)
+        yield run
+        run.check()
+
+
+@contextlib.contextmanager
+def run_folder(out: str | None, command: str, config: Mapping[str, Any]) -> Iterator[Path]:
+    """The path of `begin_run`. Raises as that."""
+    with begin_run(out, command, config) as run:
+        yield run.path
 
 
 def new_folder(name: str) -> Path:
@@ -52,51 +194,12 @@ def new_folder(name: str) -> Path:
         raise ConfigError(f"{first}: cannot be written ({error.strerror}); choose another --out") from error
 
 
-@contextlib.contextmanager
-def run_folder(out: str | None, command: str, config: Mapping[str, Any]) -> Iterator[Path]:
-    """Open `out`, or a new `runs/<command>-<date>`, for one run alone.
-
-    A folder that holds an interrupted run of the same command and settings is taken up again. Temporary
-    files that a killed run left are removed.
-
-    Raises:
-        ConfigError: the folder holds a finished run or one of other settings, another process writes to
-            it, or it cannot be written.
-    """
-    folder = Path(out) if out else new_folder(command)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / ".lock", "w")  # noqa: SIM115 (held until the run ends)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"{folder}: another run is writing there; choose another --out") from error
-        except OSError as error:
-            raise ResourceError(f"{folder}: this file system has no locks ({error.strerror}); use another") from error
-        if (folder / "results.json").exists():
-            raise ConfigError(f"{folder}: holds a finished run; choose another --out or remove it")
-        for left in folder.glob("*.tmp-*"):
-            left.unlink()
-        _claim(folder, command, config)
-        yield folder
-
-
-def _claim(folder: Path, command: str, config: Mapping[str, Any]) -> None:
-    mine = json.loads(json.dumps({"command": command, "config": dict(config)}))
-    if not (folder / "manifest.json").exists():
-        write_json(folder / "manifest.json", {**mine, **machine()})
-        return
-    earlier = read_json(folder / "manifest.json")
-    for key in {*mine["config"], *earlier.get("config", {})}:
-        before, now = earlier.get("config", {}).get(key), mine["config"].get(key)
-        if before != now or earlier.get("command") != command:
-            raise ConfigError(
-                f"{folder}: holds a {earlier.get('command')} run with {key}={before!r}, not {now!r}; "
-                "repeat its settings to go on with it, or choose another --out"
-            )
+def other_threads(manifest: Mapping[str, Any]) -> str | None:
+    """What to say where a run goes on with another number of threads than it began with."""
+    before, now = manifest.get("threads"), torch.get_num_threads()
+    if before == now or not isinstance(before, int):
+        return None
+    return f"was begun with {before} threads and goes on with {now}: the last digits of trpo and ppo-ac-* may be others"
 
 
 def machine() -> dict[str, Any]:
@@ -126,7 +229,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; is this the folder of a run?") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); run it again") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: is no JSON object; run it again")
@@ -217,15 +320,6 @@ def progress_bar(console: Console) -> Progress:
     )
 
 
-def open_banks(bank: str, device: str) -> dict[str, EpisodeBank]:
-    """The splits of a bank file, on a device. Raises ConfigError without a train and a test split."""
-    banks = {split: EpisodeBank.load(bank, split, device) for split in bank_splits(bank)}
-    for split in ("train", "test"):
-        if split not in banks:
-            raise ConfigError(f"{bank}: has no {split} split; encode the data set again")
-    return banks
-
-
 def parse_values(pairs: Sequence[str]) -> dict[str, Any]:
     """`["learning_rate=1e-3"]` -> `{"learning_rate": 0.001}`. Raises ConfigError where there is no `=`."""
     values: dict[str, Any] = {}
@@ -240,28 +334,3 @@ def parse_values(pairs: Sequence[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             values[name] = text
     return values
-
-
-@contextlib.contextmanager
-def locked(path: Path, held: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock at `path`. While another process holds it, call `held` and try again.
-
-    The lock goes with the process that holds it, however that ends.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "w")  # noqa: SIM115 (held until the block ends)
-    except OSError as error:
-        raise ConfigError(f"{path.parent}: cannot be written ({error.strerror}); choose another folder") from error
-    with file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                held()
-            except OSError as error:
-                raise ResourceError(
-                    f"{path.parent}: this file system has no locks ({error.strerror}); use another"
-                ) from error
-        yield

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 from sketchless.datasets.errors import ConfigError, ResourceError, SketchlessError, out_of_memory
 from sketchless.datasets.files import replacing, write_json
 
-from ..runs import Interrupted, locked, machine
+from ..runs import Interrupted, RunFolder, other_threads
+from ..training import Progress
 
 SECONDS_BETWEEN_NOTES = 0.2
 """What a cell tells more often than this is not passed on."""
 
-Progress = Callable[[float, str], bool]
-"""`progress(share, note)`: tell what share of the cell (0..1) is done; True asks it to save, raise Interrupted."""
+_CHANGES_NOTHING = ("logger",)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Cell:
     experiment: str
     """`module:function`, called as `function(settings, folder, progress)`; returns a dict of plain JSON values."""
     settings: Mapping[str, Any]
-    """Plain JSON values."""
+    """Plain JSON values. One beside which a `<name>_sha256` stands is a file's path; see `recorded`."""
 
 
 class Outcome(NamedTuple):
@@ -55,12 +55,40 @@ def experiment(cell: Cell) -> Callable[[dict[str, Any], Path, Progress], Mapping
     return found
 
 
+def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they are kept: a file by its name and its hash, not by where it lies; without those of the log.
+
+    A grid can so be moved, or go on with its bank at another place, and says nothing of the machine.
+    """
+    kept = {name: value for name, value in settings.items() if name not in _CHANGES_NOTHING}
+    return kept | {name: Path(str(kept[name])).name for name in _files(kept)}
+
+
+def _files(settings: Mapping[str, Any]) -> set[str]:
+    return {name for name in settings if f"{name}_sha256" in settings}
+
+
+def begun_with(cell: Cell) -> dict[str, Any]:
+    """What a cell's manifest says of it."""
+    return {"experiment": cell.experiment, "settings": recorded(cell.settings)}
+
+
+def may_differ(cell: Cell) -> set[str]:
+    """Settings with another value of which a cell may go on: the log's, and paths, as their hash is compared."""
+    return {*_CHANGES_NOTHING, *_files(cell.settings)}
+
+
+def run_folder_of(cell: Cell, folder: Path) -> RunFolder:
+    """Where a cell of the grid in `folder` is carried out."""
+    return RunFolder(folder / cell.id, results="result.json")
+
+
 def perform(cell: Cell, folder: Path, progress: Progress) -> Outcome:
     """Run a cell in this process, unless it is finished.
 
     Raises nothing: what goes wrong stands in the outcome and in the cell's `error.txt`.
     """
-    home = folder / cell.id
+    home, run = folder / cell.id, run_folder_of(cell, folder)
 
     def wait() -> None:
         if progress(0.0, "waits for a process that still runs it"):
@@ -71,17 +99,17 @@ def perform(cell: Cell, folder: Path, progress: Progress) -> Outcome:
         try:
             if progress(0.0, ""):
                 raise Interrupted
-            stack.enter_context(locked(home / ".lock", wait))
-            if (home / "result.json").exists():
+            stack.enter_context(run.locked(wait))
+            if run.finished:
                 return Outcome("done")
-            for left in (*home.glob("*.tmp-*"), home / "error.txt"):
-                left.unlink(missing_ok=True)
-            if not (home / "manifest.json").exists():
-                settings = dict(cell.settings)
-                write_json(home / "manifest.json", {"experiment": cell.experiment, "settings": settings, **machine()})
+            (home / "error.txt").unlink(missing_ok=True)
+            earlier = run.claim(begun_with(cell), may_differ(cell))
             output = stack.enter_context(open(home / "output.txt", "a", encoding="utf-8", errors="replace"))
             with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+                if earlier and (warning := other_threads(earlier)):
+                    print(warning)
                 result = experiment(cell)(json.loads(json.dumps(dict(cell.settings))), home, progress)
+            run.check()
             write_json(home / "result.json", dict(result))
             return Outcome("done")
         except KeyboardInterrupt:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +19,9 @@ from sketchless.envs import make_reward, principal_directions, project, resize_g
 from sketchless.envs.core import Core
 from sketchless.envs.rewards import combined
 
-from ..logs import logger_in
 from ..metrics import Evaluation, evaluate
-from ..runs import Interrupted
-
-SECONDS_BETWEEN_SAVES = 30.0
-Progress = Callable[[float, str], bool]
+from ..training import Progress, cell_result, train_agent
+from .cells import recorded
 
 
 def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
@@ -52,61 +46,22 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
         ConfigError: the bank has changed, or settings that do not fit. Interrupted: asked to stop, and saved.
     """
     banks = _banks(settings, folder)
-    core = _core(banks["train"], settings)
-    make = agent_class(settings["agent"])
-    file, part = folder / "agent.safetensors", folder / "agent.part.safetensors"
-    began = None if file.exists() or part.exists() else time.perf_counter()
-    if file.exists():
-        agent = make.load(file, core, banks["validation"])
-    else:
-        agent = _train(make, core, banks["validation"], settings, part, progress)
-        agent.save(file)
-        part.unlink(missing_ok=True)
-    seconds = None if began is None else round(time.perf_counter() - began, 3)
-    refined, baseline = evaluate(agent, banks[settings["split"]]), evaluate(None, banks[settings["split"]])
-    _save_ranks(folder / "ranks.safetensors", refined, settings["split"])
-    percentile, reciprocal = refined.by_percentage()
-    return {
-        "metrics": refined.summary(),
-        "baseline": baseline.summary(),
-        "history": agent.history,
-        "tau_by_step": refined.tau_by_step().tolist(),
-        "by_percentage": {"rp": percentile.tolist(), "rr": reciprocal.tolist()},
-        "photos": refined.gallery,
-        "sketches": len(refined.rank),
-        "steps": agent.num_timesteps,
-        "seconds": seconds,
-        "settings": {name: value for name, value in settings.items() if name != "logger"},
-        "agent_settings": asdict(agent.config),
-    }
-
-
-def _train(
-    make: type[Any], core: Core, validation: EpisodeBank, settings: Mapping[str, Any], part: Path, progress: Progress
-) -> Any:
-    resumed = part.exists()
-    given = {**settings["set"], "seed": settings["seed"]}
-    agent = make.load(part, core, validation) if resumed else make(core, validation, **given)
-    saved = time.monotonic()
-    asked = False
-
-    def step(*_: Any) -> bool:
-        nonlocal saved, asked
-        if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
-            agent.save(part)
-            saved = time.monotonic()
-        best = max((look["val_m_at_b"] for look in agent.history), default=float("nan"))
-        asked = progress(min(agent.num_timesteps / settings["steps"], 1.0), f"validation m@B {best:.2f}")
-        return not asked
-
-    if "logger" in settings:
-        agent.set_logger(logger_in(part.parent / "log", settings["logger"], agent.num_timesteps))
-    with contextlib.closing(agent.logger):
-        agent.learn(settings["steps"], callback=step, reset_num_timesteps=not resumed)
-    if asked and agent.num_timesteps < settings["steps"]:
-        agent.save(part)
-        raise Interrupted(f"stopped at {agent.num_timesteps:,} of {settings['steps']:,} steps")
-    return agent
+    log = (folder / "log", settings["logger"]) if "logger" in settings else None
+    agent, seconds = train_agent(
+        agent_class(settings["agent"]),
+        _core(banks["train"], settings),
+        banks["validation"],
+        None,
+        {**settings["set"], "seed": settings["seed"]},
+        settings["steps"],
+        folder / "agent.safetensors",
+        progress,
+        log,
+    )
+    split = settings["split"]
+    refined, baseline = evaluate(agent, banks[split]), evaluate(None, banks[split])
+    _save_ranks(folder / "ranks.safetensors", refined, baseline, split)
+    return cell_result(agent, refined, baseline, recorded(settings), seconds)
 
 
 def _core(bank: EpisodeBank, settings: Mapping[str, Any]) -> Core:
@@ -120,7 +75,7 @@ def _core(bank: EpisodeBank, settings: Mapping[str, Any]) -> Core:
 def _bank_path(settings: Mapping[str, Any], folder: Path, name: str = "bank") -> Path:
     """The bank that the grid began with."""
     shipped = bank_path(settings[name])
-    path = shipped if shipped.is_file() else folder / settings[name]
+    path = shipped if shipped.is_file() else folder / settings[name]  # cells of 0.1.0 say where, seen from their folder
     if sha256(path) != settings[f"{name}_sha256"]:
         raise ConfigError(f"{path}: has changed since the grid began; choose another --out")
     return path
@@ -161,10 +116,11 @@ def _share(bank: EpisodeBank, share: float) -> EpisodeBank:
     return resize_gallery(bank, round(share * len(bank.gallery)), drop_sketches=True)
 
 
-def _save_ranks(path: Path, evaluation: Evaluation, split: str) -> None:
+def _save_ranks(path: Path, refined: Evaluation, baseline: Evaluation, split: str) -> None:
     tensors = {
-        "rank": torch.from_numpy(evaluation.rank.astype(np.int32)),
-        "lengths": torch.from_numpy(evaluation.lengths),
+        "rank": torch.from_numpy(refined.rank.astype(np.int32)),
+        "baseline": torch.from_numpy(baseline.rank.astype(np.int32)),
+        "lengths": torch.from_numpy(refined.lengths),
     }
-    about = {"split": split, "gallery": evaluation.gallery, "sketch_ids": list(evaluation.sketch_ids)}
+    about = {"split": split, "gallery": refined.gallery, "sketch_ids": list(refined.sketch_ids)}
     save_tensors(path, "ranks", tensors, about)

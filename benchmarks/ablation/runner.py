@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,8 +13,9 @@ from rich.console import Console
 from sketchless.datasets.errors import ConfigError, unknown_name
 
 from ..display.terminal import Terminal
-from ..runs import locked, read_json
-from .cells import Cell, Progress, experiment
+from ..runs import RunFolder, read_json
+from ..training import Progress
+from .cells import Cell, begun_with, experiment, may_differ, run_folder_of
 from .executors import EXECUTORS
 from .progress import GridProgress
 
@@ -38,6 +39,7 @@ def run_cells(
     executor: str = "local",
     gpus: float = 0.0,
     console: Console | None = None,
+    begin: Callable[[RunFolder], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Carry out all cells that are not finished yet; return the results of all, by id.
 
@@ -54,6 +56,7 @@ def run_cells(
         executor: `"local"`, or `"ray"` (the cluster at RAY_ADDRESS, else one on this machine).
         gpus: GPUs, or the share of one, that each cell takes on the cluster.
         console: where progress is shown; live on a terminal, else one line per cell that ends.
+        begin: called once the folder is this runner's alone, before any work; raises to refuse it.
 
     Raises:
         ConfigError: a cell, an option or the folder makes no sense, a folder holds the same cell with other
@@ -67,9 +70,11 @@ def run_cells(
     def refuse() -> None:
         raise ConfigError(f"{folder}: another runner works there; wait for its end or choose another folder")
 
-    with locked(folder / ".grid.lock", refuse):
+    with RunFolder(folder, "grid.json", lock=".grid.lock").locked(refuse) as run:
+        if begin is not None:
+            begin(run)
         for cell in cells:
-            _claim(cell, folder / cell.id)
+            _refuse_other(cell, folder)
         finished = {cell.id for cell in cells if (folder / cell.id / "result.json").exists()}
         todo = [cell for cell in cells if cell.id not in finished]
         progress = GridProgress([cell.id for cell in cells], finished, console or Terminal())
@@ -95,21 +100,14 @@ def _check_ids(cells: Sequence[Cell]) -> None:
         seen.add(cell.id)
 
 
-def _claim(cell: Cell, home: Path) -> None:
+def _refuse_other(cell: Cell, folder: Path) -> None:
     """Refuse, before any work, a cell that cannot run or that was begun with other settings."""
     experiment(cell)
     try:
-        settings = json.loads(json.dumps(dict(cell.settings), allow_nan=False))
+        json.dumps(dict(cell.settings), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"cell {cell.id!r}: its settings are no plain JSON values ({error})") from error
-    if not (home / "manifest.json").exists() and not (home / "result.json").exists():
-        return
-    manifest = read_json(home / "manifest.json")
-    mine = {"experiment": cell.experiment, **settings}
-    earlier = {"experiment": manifest.get("experiment"), **manifest.get("settings", {})}
-    for key in [*mine, *earlier]:
-        if key != "logger" and mine.get(key) != earlier.get(key):
-            raise ConfigError(
-                f"cell {cell.id}: {home} was begun with {key}={earlier.get(key)!r}, not {mine.get(key)!r}; "
-                "repeat its settings, remove that folder or choose another one for the grid"
-            )
+    try:
+        run_folder_of(cell, folder).refuse_other(begun_with(cell), may_differ(cell))
+    except ConfigError as error:
+        raise ConfigError(f"cell {cell.id}: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shlex
@@ -16,17 +15,16 @@ from tyro.conf import Positional, arg
 
 from sketchless.agents import AGENTS, agent_class
 from sketchless.datasets.errors import ConfigError, unknown_name
-from sketchless.datasets.files import sha256, write_json
-from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
-from sketchless.encoders.tensorfile import read_meta
+from sketchless.datasets.files import write_json
 
 from ..ablation.runner import check_options, run_cells
 from ..ablation.sweep import FEATURES, SWEEPS, Sweep, cells, read_by
+from ..bank_file import BankFile
 from ..display.terminal import Terminal
 from ..logs import log_format
 from ..options import listed
 from ..reporting.compare import Comparison
-from ..runs import new_folder, parse_seeds, parse_values, read_json
+from ..runs import RunFolder, new_folder, parse_seeds, parse_values
 from . import report
 
 # Passes over the training drawings and seeds; `quick` is for a first look, `full` for a conclusion.
@@ -108,9 +106,9 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     seed_list = parse_seeds(seeds if config.seeds is None else config.seeds)
     if not 0 < passes < math.inf:
         raise ConfigError(f"passes={passes}: must be a finite number above 0")
-    folder = Path(config.out or f"runs/ablate-{config.what}")  # a name of its own once all is checked
-    banks = _banks(config, sweep, passes, folder)
-    common = _common(config, folder)
+    files = _bank_files(config, sweep)
+    banks = {kind: [_about_bank(file, passes) for file in of_kind] for kind, of_kind in files.items()}
+    common = _common(config)
     ready = [name for name, arm in sweep.arms.items() if not set(arm.needs) - set(common)]
     for name in sweep.arms.keys() - set(ready):
         console.print(f"left out: {name}, which needs --{sweep.arms[name].needs[0].replace('_', '-')}")
@@ -132,31 +130,28 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         except ConfigError as error:
             raise ConfigError(f"arm {_arm(cell.id)}: {error} (--arms names the arms to run)") from error
     usual = sweep.reference in arms
-    folder = folder if config.out else new_folder(folder.name)
-    _claim(
-        folder,
-        {
-            "sweep": config.what,
-            "title": sweep.title,
-            "arms": arms,
-            "labels": {arm: sweep.arms[arm].label for arm in arms},
-            "reference": sweep.reference if usual else arms[0],
-            "family": sweep.family if usual else f"each arm against {sweep.arms[arms[0]].label}, in m@B",
-            "seeds": seed_list,
-            "published": sweep.published,
-            "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published},
-            "once": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
-            "remarks": _remarks(sweep, banks),
-            "command": _command(config),
-            **_about(config),
-        },
-    )
+    folder = Path(config.out) if config.out else new_folder(f"ablate-{config.what}")
+    about = {
+        "sweep": config.what,
+        "title": sweep.title,
+        "arms": arms,
+        "labels": {arm: sweep.arms[arm].label for arm in arms},
+        "reference": sweep.reference if usual else arms[0],
+        "family": sweep.family if usual else f"each arm against {sweep.arms[arms[0]].label}, in m@B",
+        "seeds": seed_list,
+        "published": sweep.published,
+        "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published},
+        "once": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
+        "remarks": _remarks(sweep, banks),
+        "command": _command(config),
+        **_about(next(iter(files.values()))[0], _measured(config)),
+    }
     console.print(f"{len(grid)} cells of {grid[0].settings['steps']:,} steps in {folder}")
-    run_cells(grid, folder, config.workers, config.executor, config.gpus, console)
+    run_cells(grid, folder, config.workers, config.executor, config.gpus, console, lambda run: _claim(run, about))
     return report.run(report.ReportConfig(str(folder)), console)
 
 
-def _common(config: AblateConfig, folder: Path) -> dict[str, Any]:
+def _common(config: AblateConfig) -> dict[str, Any]:
     """Settings that all cells have."""
     common: dict[str, Any] = {
         "agent": config.agent,
@@ -170,8 +165,8 @@ def _common(config: AblateConfig, folder: Path) -> dict[str, Any]:
     if log := log_format(config.logger):
         common["logger"] = log
     if config.noisy_bank is not None:
-        noisy = bank_path(config.noisy_bank)
-        common |= {"noisy_bank": _seen_from_a_cell(noisy, folder), "noisy_bank_sha256": sha256(noisy)}
+        noisy = BankFile.open(config.noisy_bank, "train")
+        common |= {"noisy_bank": _for_a_cell(noisy), "noisy_bank_sha256": noisy.sha256}
     return common
 
 
@@ -206,8 +201,8 @@ def _paths(config: AblateConfig) -> dict[str, list[str]]:
     return found
 
 
-def _banks(config: AblateConfig, sweep: Sweep, passes: float, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Kind of features -> what the cells on each of its banks are told."""
+def _bank_files(config: AblateConfig, sweep: Sweep) -> dict[str, list[BankFile]]:
+    """Kind of features -> its banks, checked to be what they are given as, and to be of the same drawings."""
     paths, used = _paths(config), {arm.features for arm in sweep.arms.values()}
     for kind in paths:
         if kind not in used:
@@ -215,20 +210,21 @@ def _banks(config: AblateConfig, sweep: Sweep, passes: float, folder: Path) -> d
     for arm in config.arms:
         if (kind := sweep.arms[arm].features) not in paths:
             raise ConfigError(f"arm {arm!r} stands on {FEATURES[kind]}: give --banks {kind}=<bank file>")
-    for kind, banks in paths.items():
-        for bank in banks:
-            _check_bank(config, kind, bank)
-    _check_alike([bank for banks in paths.values() for bank in banks], _measured(config))
-    return {kind: [_bank(bank, passes, folder) for bank in banks] for kind, banks in paths.items()}
+    files = {
+        kind: [BankFile.open(bank, "train", "validation", "test") for bank in banks] for kind, banks in paths.items()
+    }
+    if config.what.startswith("baselines"):
+        for kind, of_kind in files.items():
+            for file in of_kind:
+                _check_kind(file, kind)
+    _check_alike([file for of_kind in files.values() for file in of_kind], _measured(config))
+    return files
 
 
-def _check_bank(config: AblateConfig, kind: str, bank: str) -> None:
-    """Refuse a bank without the splits, or one of baselines whose file says that it is of another kind."""
-    missing = {"train", "validation", "test"} - set(bank_splits(bank))
-    if missing:
-        raise ConfigError(f"{bank}: has no {min(missing)} split, which an ablation needs; encode the set again")
-    said = read_meta(bank_path(bank), "bank")["provenance"]
-    if not config.what.startswith("baselines") or "encoder" not in said:
+def _check_kind(file: BankFile, kind: str) -> None:
+    """Refuse a bank that says that it is of another kind."""
+    said = file.provenance
+    if "encoder" not in said:
         return
     frames = (said.get("stage1") or {}).get("frames")  # None: the encoder was loaded
     faults = {
@@ -239,15 +235,14 @@ def _check_bank(config: AblateConfig, kind: str, bank: str) -> None:
     }
     for found, wrong in faults.items():
         if wrong:
-            raise ConfigError(f"{bank}: holds {found}; {kind}= stands for {FEATURES[kind]}")
+            raise ConfigError(f"{file.name}: holds {found}; {kind}= stands for {FEATURES[kind]}")
 
 
-def _check_alike(banks: Sequence[str], split: str) -> None:
+def _check_alike(files: Sequence[BankFile], split: str) -> None:
     """Refuse banks of different drawings or photos in the split that is measured: their arms could not be paired."""
-    every = {bank: read_meta(bank_path(bank), "bank")["splits"][split] for bank in banks}
-    for bank, members in every.items():
-        if members != every[banks[0]]:
-            fault = f"{bank}: has other drawings or photos in its {split} split than {banks[0]}"
+    for file in files:
+        if file.splits[split] != files[0].splits[split]:
+            fault = f"{file.name}: has other drawings or photos in its {split} split than {files[0].name}"
             raise ConfigError(f"{fault}; encode the same set with the same --split-seed")
 
 
@@ -255,25 +250,25 @@ def _measured(config: AblateConfig) -> str:
     return "validation" if config.what.endswith("tuning") else "test"
 
 
-def _bank(bank: str, passes: float, folder: Path) -> dict[str, Any]:
-    path = bank_path(bank)
-    train = EpisodeBank.load(bank, "train", "cpu")
+def _about_bank(file: BankFile, passes: float) -> dict[str, Any]:
+    """What the cells on a bank are told."""
+    frames = int(file.load("train").lengths.sum())
     return {
-        "bank": bank if path.parent == bank_path("procedural").parent else _seen_from_a_cell(path, folder),
-        "bank_sha256": sha256(path),
-        "steps": max(round(passes * int(train.lengths.sum()) * SAMPLES), 1),
+        "bank": _for_a_cell(file),
+        "bank_sha256": file.sha256,
+        "steps": max(round(passes * frames * SAMPLES), 1),
     }
 
 
-def _about(config: AblateConfig) -> dict[str, Any]:
+def _for_a_cell(file: BankFile) -> str:
+    """Where a cell finds a bank, whatever folder it runs in; what it keeps of that is the file's name."""
+    return file.name if file.ships else str(file.path.resolve())
+
+
+def _about(file: BankFile, split: str) -> dict[str, Any]:
     """What the report says of the data, which all banks share."""
-    split = _measured(config)
-    first = next(banks[0] for banks in _paths(config).values())
-    measured = EpisodeBank.load(first, split, "cpu")
-    path = bank_path(first)
-    data = read_meta(path, "bank")["provenance"].get("data", {})
-    dataset = Path(data.get("root", data.get("name", path.name))).name
-    return {"dataset": dataset, "photos": len(measured.gallery), "sketches": len(measured)}
+    members = file.splits[split]
+    return {"dataset": file.dataset, "photos": len(members["photo_ids"]), "sketches": len(members["sketch_ids"])}
 
 
 def _remarks(sweep: Sweep, banks: Mapping[str, Sequence[Any]]) -> list[str]:
@@ -292,34 +287,23 @@ def _remarks(sweep: Sweep, banks: Mapping[str, Sequence[Any]]) -> list[str]:
     return said
 
 
-def _seen_from_a_cell(path: Path, folder: Path) -> str:
-    """Relative, so that a grid can move together with its bank, and says nothing of the machine."""
-    return os.path.relpath(path.resolve(), (folder / "sweep" / "arm" / "seed").resolve())
-
-
 def _arm(cell: str) -> str:
     return cell.split("/")[1]
 
 
-def _claim(folder: Path, grid: dict[str, Any]) -> None:
-    """Write `grid.json`, or find the same one there."""
-    file = folder / "grid.json"
-    if not file.exists():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
-        write_json(file, grid)
-        return
-    earlier = read_json(file)
-    for key, value in json.loads(json.dumps(grid)).items():
-        grown = key in _GROW or (key == "arms" and set(earlier.get(key, ())) <= set(value))
-        if not grown and earlier.get(key) != value:
+def _claim(run: RunFolder, grid: dict[str, Any]) -> None:
+    """Write `grid.json`, or find the same one there, which may have fewer seeds and arms."""
+    earlier = run.refuse_other(grid, (*_GROW, "arms"))
+    if earlier is not None:
+        lacking = [arm for arm in earlier.get("arms", []) if arm not in grid["arms"]]
+        if lacking:
             raise ConfigError(
-                f"{folder}: holds a grid with {key}={earlier.get(key)!r}, not {value!r}; choose another --out"
+                f"{run.path}: holds a grid with the arm {lacking[0]}; name it too or choose another --out"
             )
-    if set(grid["seeds"]) - set(earlier["seeds"]) or grid["arms"] != earlier["arms"]:
-        write_json(file, {**grid, "seeds": sorted({*grid["seeds"], *earlier["seeds"]})})
+        grid = {**grid, "seeds": sorted({*grid["seeds"], *earlier.get("seeds", [])})}
+        if grid["seeds"] == earlier.get("seeds") and grid["arms"] == earlier.get("arms"):
+            return
+    write_json(run.path / "grid.json", grid)
 
 
 # What may differ when a grid is taken up again: seeds and arms are added, and what is said of them.

@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass, replace
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
+from rich.progress import Progress
 
 from sketchless.agents import agent_class
-from sketchless.datasets.errors import ConfigError, DataError, unknown_name
-from sketchless.datasets.files import sha256, write_json
-from sketchless.encoders.bank import EpisodeBank, bank_path
-from sketchless.encoders.tensorfile import save_tensors
+from sketchless.datasets.errors import ConfigError, unknown_name
+from sketchless.datasets.files import write_json
+from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
 
+from ..bank_file import BankFile
 from ..display.episode import episode_frames
 from ..display.plots import Curve, curves, gif, learning
 from ..display.tables import comparison
 from ..display.terminal import Terminal
+from ..grid_file import CellRecord, write_grid
 from ..logs import log_format
 from ..metrics import METRICS, POINTS, Evaluation, evaluate, interval
 from ..options import AgentName, RewardName
-from ..runs import Interrupted, StopSignal, Stopwatch, open_banks, parse_seeds, parse_values, progress_bar, run_folder
-from ..training import TrainingJob, train_seed
+from ..runs import (
+    Interrupted,
+    StopSignal,
+    Stopwatch,
+    begin_run,
+    parse_seeds,
+    parse_values,
+    progress_bar,
+    read_json,
+)
+from ..training import cell_result, train_agent
 
 
 @dataclass(frozen=True)
@@ -72,12 +85,13 @@ class Trained:
 def run(config: TrainConfig, console: Console | None = None) -> Trained:
     """Carry out a training run and write its folder.
 
-    The folder gets `manifest.json`, `results.json`, `ranks.safetensors`, an `agent-<seed>.safetensors` and a
-    `learning-<seed>.png` per seed, `curves.png` and, if the data set can be read, `episode.gif`.
+    The folder gets an `agent-<seed>.safetensors` per seed, `grid.json` and `ranks.safetensors` (a grid of one arm,
+    which `sketchless report` reads), `results.json`, and then the pictures: `curves.png`, a `learning-<seed>.png`
+    per seed and, if the data set can be read, `episode.gif`. What goes wrong with a picture is a warning.
 
     Raises:
         ConfigError, CheckpointError, DataError, ResourceError: see the parts.
-        Interrupted: SIGINT or SIGTERM came; everything so far is in the folder.
+        Interrupted: SIGINT or SIGTERM came before the results were written; everything so far is in the folder.
     """
     console = console or Terminal()
     watch, seeds = Stopwatch(), parse_seeds(config.seeds)
@@ -87,61 +101,76 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     if config.preset not in make.presets:
         raise unknown_name(f"preset of {config.agent}:", config.preset, make.presets)
     mode = config.mode or make.modes.get(config.preset, "residual")
-    settings = make.presets[config.preset]
-    overrides = parse_values(config.set)
-    if "seed" in overrides:
+    settings, given = make.presets[config.preset], parse_values(config.set)
+    if "seed" in given:
         raise ConfigError(f"setting seed in {' '.join(config.set)}: give --seeds")
-    banks = open_banks(config.bank, config.device)
-    core = Core(banks["train"], config.reward, mode, config.observation)
-    job = TrainingJob(
-        make,
-        core,
+    file = BankFile.open(config.bank, "train", "test")
+    banks = {split: file.load(split, config.device) for split in file.splits}
+    core, validation, test = (
+        Core(banks["train"], config.reward, mode, config.observation),
         banks.get("validation"),
-        settings,
-        overrides,
-        config.passes,
-        Path(config.out or ""),
-        log_format(config.logger),
+        banks["test"],
     )
-    job.fresh(seeds[0])  # settings are checked before any work is done
+    samples = make(core, validation, settings, **given).config.samples  # checks the settings before any work is done
+    steps = max(round(config.passes * int(core.bank.lengths.sum()) * samples), 1)
+    log = log_format(config.logger)
 
-    with run_folder(config.out, "train", _identity(config)) as folder, StopSignal() as stop:
-        job = replace(job, folder=folder)
-        baseline = evaluate(None, banks["test"])
+    with begin_run(config.out, "train", _identity(config, file)) as folder, StopSignal() as stop:
+        baseline = evaluate(None, test)
         console.print(f"B1 on {len(baseline.rank)} test sketches  {_line(baseline)}")
+        agents, seconds = {}, {}
         with progress_bar(console) as bar:
-            agents = {seed: train_seed(job, seed, bar, stop) for seed in seeds}
+            for seed in seeds:
+                try:
+                    agents[seed], seconds[seed] = train_agent(
+                        make,
+                        core,
+                        validation,
+                        settings,
+                        {**given, "seed": seed},
+                        steps,
+                        folder.path / f"agent-{seed}.safetensors",
+                        _shown(bar, seed, stop),
+                        (folder.path / "log" / f"seed-{seed}", log) if log else None,
+                        folder.check,
+                    )
+                except Interrupted as stopped:
+                    how = f"the same command with --out {folder.path} goes on"
+                    raise Interrupted(f"{stopped} of seed {seed}; {how}") from stopped
         refined = {}
         for seed, agent in agents.items():
-            _go_on(stop, folder)
-            refined[seed] = evaluate(agent, banks["test"])
-        trained = Trained(baseline, refined, folder)
+            if stop.asked:
+                raise Interrupted(
+                    f"stopped, all seeds are trained; the same command with --out {folder.path} evaluates them"
+                )
+            refined[seed] = evaluate(agent, test)
+        trained = Trained(baseline, refined, folder.path)
         console.print(comparison(baseline, list(refined.values()), config.agent))
-        _write(trained, agents, config, banks["test"].split)
-        if config.gif:
-            _animate(trained, agents[seeds[0]], banks["test"], stop, console)
-        _go_on(stop, folder)
-        write_json(folder / "results.json", results(trained, agents, config, float(watch)))
-        console.print(f"written to {folder}: {', '.join(sorted(p.name for p in folder.glob('[!.]*')))}")
+        folder.check()
+        _write_grid(trained, agents, seconds, config, file, steps)
+        write_json(folder.path / "results.json", results(trained, agents, config, float(watch)))
+        _draw(trained, agents, config, test, stop, console)
+        written = ", ".join(sorted(path.name for path in folder.path.glob("[!.]*")))
+        console.print(f"written to {folder.path}: {written}")
     return trained
 
 
-def _go_on(stop: StopSignal, folder: Path) -> None:
-    if stop.asked:
-        raise Interrupted(f"stopped, all seeds are trained; the same command with --out {folder} evaluates them")
+def _shown(bar: Progress, seed: int, stop: StopSignal) -> Callable[[float, str], bool]:
+    """Progress of one seed, on a bar."""
+    task = bar.add_task(f"seed {seed}", total=1.0, note="")
+
+    def progress(share: float, note: str) -> bool:
+        bar.update(task, completed=share, note=note)
+        return stop.asked
+
+    return progress
 
 
-def _identity(config: TrainConfig) -> dict[str, Any]:
-    path = bank_path(config.bank)
-    file = {"name": path.name, "sha256": sha256(path), "path": _relative(path, config)}
-    return {**{k: v for k, v in asdict(config).items() if k not in ("out", "bank", "gif", "logger")}, "bank": file}
-
-
-def _relative(path: Path, config: TrainConfig) -> str:
-    """How `sketchless evaluate` finds the bank again: its name if it ships, else seen from the run's folder."""
-    if path.parent == bank_path("procedural").parent:
-        return config.bank
-    return os.path.relpath(path.resolve(), Path(config.out or "runs/x").resolve())
+def _identity(config: TrainConfig, file: BankFile) -> dict[str, Any]:
+    # How `sketchless evaluate` finds the bank again: its name if it ships, else seen from the run's folder.
+    path = config.bank if file.ships else os.path.relpath(file.path.resolve(), Path(config.out or "runs/x").resolve())
+    bank = {"name": file.path.name, "sha256": file.sha256, "path": path}
+    return {**{k: v for k, v in asdict(config).items() if k not in ("out", "bank", "gif", "logger")}, "bank": bank}
 
 
 def results(trained: Trained, agents: dict[int, Any], config: TrainConfig, seconds: float) -> dict[str, Any]:
@@ -178,39 +207,116 @@ def _curves(evaluations: dict[int, Evaluation]) -> Any:
     return np.mean([e.by_percentage() for e in evaluations.values()], axis=0)
 
 
-def _write(trained: Trained, agents: dict[int, Any], config: TrainConfig, split: str) -> None:
-    folder = trained.folder
-    ranks = {f"refined/{seed}": torch.from_numpy(e.rank).to(torch.int32) for seed, e in trained.refined.items()}
-    ranks |= {"baseline": torch.from_numpy(trained.baseline.rank).to(torch.int32)}
-    ranks |= {"lengths": torch.from_numpy(trained.baseline.lengths)}
-    about = {"split": split, "gallery": trained.baseline.gallery, "sketch_ids": list(trained.baseline.sketch_ids)}
-    save_tensors(folder / "ranks.safetensors", "ranks", ranks, about)
-    percent = POINTS.astype(np.float64)
+def _write_grid(
+    trained: Trained,
+    agents: dict[int, Any],
+    seconds: dict[int, float | None],
+    config: TrainConfig,
+    file: BankFile,
+    steps: int,
+) -> None:
+    """The run as a grid of one arm."""
+    manifest, baseline = read_json(trained.folder / "manifest.json"), trained.baseline
+    machine = {key: value for key, value in manifest.items() if key not in ("command", "config")}
+    cells = {}
+    for seed, agent in agents.items():
+        core = agent.core
+        settings = {
+            "agent": config.agent,
+            "preset": config.preset,
+            "reward": config.reward,
+            "mode": core.mode,
+            "observation": core.observation,
+            "scale": core.scale,
+            "split": "test",
+            "device": config.device,
+            "bank": file.path.name,
+            "bank_sha256": file.sha256,
+            "steps": steps,
+            "seed": seed,
+            "set": parse_values(config.set),
+        }
+        result = cell_result(agent, trained.refined[seed], baseline, settings, seconds[seed])
+        cells[f"train/{config.agent}/seed-{seed}"] = CellRecord(
+            {"experiment": "sketchless.benchmarks.commands.train:run", "settings": settings, **machine},
+            result,
+            "test",
+            trained.refined[seed],
+            baseline,
+        )
+    about = {
+        "sweep": "train",
+        "title": f"{config.agent} against B1",
+        "arms": [config.agent],
+        "labels": {config.agent: config.agent},
+        "reference": config.agent,
+        "family": "none, as one arm stands alone",
+        "seeds": list(agents),
+        "published": None,
+        "published_as": {},
+        "once": {},
+        "remarks": [],
+        "command": _command(config),
+        "dataset": file.dataset,
+        "photos": baseline.gallery,
+        "sketches": len(baseline.rank),
+    }
+    write_grid(trained.folder, about, cells)
+
+
+def _command(config: TrainConfig) -> str:
+    default, words = TrainConfig(), ["sketchless", "train"]
+    for name, value in asdict(config).items():
+        if name not in ("out", "gif") and value != getattr(default, name):
+            values = value if isinstance(value, tuple) else [Path(value).name if name == "bank" else value]
+            words += [f"--{name}", *map(str, values)]
+    return shlex.join(words)
+
+
+def _draw(
+    trained: Trained,
+    agents: dict[int, Any],
+    config: TrainConfig,
+    test: EpisodeBank,
+    stop: StopSignal,
+    console: Console,
+) -> None:
+    """Draw what can be drawn. The results are written: whatever fails here, or a stop, costs a picture and no more."""
+    folder, percent = trained.folder, POINTS.astype(np.float64)
     series = [
         Curve("B1", percent, *trained.baseline.by_percentage()),
         Curve(config.agent, percent, *_curves(trained.refined)),
     ]
-    curves(
-        folder / "curves.png", series, f"{len(trained.baseline.rank)} test sketches, {trained.baseline.gallery} photos"
-    )
+    title = f"{len(trained.baseline.rank)} test sketches, {trained.baseline.gallery} photos"
+    pictures: dict[str, Callable[[], None]] = {"curves": lambda: curves(folder / "curves.png", series, title)}
     for seed, agent in agents.items():
         if agent.history:
-            learning(folder / f"learning-{seed}.png", agent.history, f"{config.agent}, seed {seed}")
+            pictures[f"learning curve of seed {seed}"] = partial(
+                learning, folder / f"learning-{seed}.png", agent.history, f"{config.agent}, seed {seed}"
+            )
+    if config.gif:
+        first = next(iter(agents))
+        pictures["animation"] = lambda: _animate(trained, agents[first], test, stop)
+    for name, draw in pictures.items():
+        try:
+            if stop.asked:
+                raise Interrupted("stopped; the results are written")
+            draw()
+        except (Exception, Interrupted) as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            console.print(f"no {name}: {reason}")
 
 
-def _animate(trained: Trained, agent: Any, bank: EpisodeBank, stop: StopSignal, console: Console) -> None:
+def _animate(trained: Trained, agent: Any, bank: EpisodeBank, stop: StopSignal) -> None:
     """The episode whose gain in mean 1/rank is nearest to the mean gain: neither the best nor the worst."""
     refined = next(iter(trained.refined.values()))
     gain = refined.per_sketch("m@B") - trained.baseline.per_sketch("m@B")
-    sketch = int(np.abs(gain - gain.mean()).argmin())
     pictures = []
-    try:
-        for picture in episode_frames(agent, bank, sketch):
-            _go_on(stop, trained.folder)
-            pictures.append(picture)
-        gif(trained.folder / "episode.gif", pictures)
-    except (DataError, ConfigError) as error:
-        console.print(f"no animation: {error}")
+    for picture in episode_frames(agent, bank, int(np.abs(gain - gain.mean()).argmin())):
+        if stop.asked:
+            raise Interrupted("stopped; the results are written")
+        pictures.append(picture)
+    gif(trained.folder / "episode.gif", pictures)
 
 
 def _line(evaluation: Evaluation) -> str:

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 
 from sketchless.datasets.errors import CheckpointError, printable
-from sketchless.encoders.tensorfile import load_tensors
 
+from ..grid_file import CellRecord, read_cell, read_packed
 from ..metrics import METRICS, Evaluation
 from ..runs import first_of_each, read_json
 
@@ -27,6 +26,7 @@ class Cell:
 
     Attributes:
         evaluation: ranks on the drawings of `split`.
+        b1: ranks of B1 on them; None in grids of version 0.1.0.
         split: `test`, or `validation` where settings are chosen.
         history: looks at the validation drawings [P, 2]: environment steps, m@B in percent.
         tau: [T - 1], mean Kendall-tau distance (0..1) between the lists of one frame and the next.
@@ -37,6 +37,7 @@ class Cell:
     """
 
     evaluation: Evaluation
+    b1: Evaluation | None
     split: str
     history: FloatArray
     tau: FloatArray
@@ -114,7 +115,7 @@ class Grid:
 
 
 def read_grid(folder: Path) -> Grid:
-    """Read `grid.json` and every cell that has a `result.json`.
+    """Read `grid.json` and every cell that is done, in the two files of a packed grid or in folders of their own.
 
     Raises:
         CheckpointError: no grid, no cell at all, or a file that is damaged or contradicts the others.
@@ -131,11 +132,11 @@ def read_grid(folder: Path) -> Grid:
     if text["reference"] not in names or len(set(names)) != len(names) or len(set(seeds)) != len(seeds):
         raise CheckpointError(f"{file}: arms or seeds stand there twice, or the reference is no arm; run it again")
     cells: dict[str, dict[int, Cell]] = {name: {} for name in names}
+    records = read_records(folder, about)
     for name in names:
         for seed in sorted(seeds):
-            where = folder / text["sweep"] / name / f"seed-{seed}"
-            if (where / "result.json").exists():
-                cells[name][seed] = _read_cell(where, numbers["photos"], numbers["sketches"])
+            if (id := f"{text['sweep']}/{name}/seed-{seed}") in records:
+                cells[name][seed] = _checked(folder, id, records[id], numbers["photos"], numbers["sketches"])
     once, published_as = about.get("once", {}), about.get("published_as", {})
     remarks = about.get("remarks", [])
     if not (isinstance(once, dict) and isinstance(published_as, dict) and isinstance(remarks, list)):
@@ -159,10 +160,17 @@ def read_grid(folder: Path) -> Grid:
     )
 
 
-def _read_cell(folder: Path, photos: int, sketches: int) -> Cell:
-    file = folder / "result.json"
-    result = read_json(file)
-    evaluation, split = _read_ranks(folder / "ranks.safetensors", photos, sketches)
+def read_records(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]:
+    """The cells that are done, by id; `about` is what `grid.json` says. Raises CheckpointError for a damaged file."""
+    if "cells" in about:
+        return read_packed(folder, about)
+    ids = [f"{about['sweep']}/{arm}/seed-{seed}" for arm in about["arms"] for seed in about["seeds"]]
+    return {id: read_cell(folder / id) for id in ids if (folder / id / "result.json").exists()}
+
+
+def _checked(folder: Path, id: str, record: CellRecord, photos: int, sketches: int) -> Cell:
+    file, result = folder / id, record.result
+    evaluation = _ranks(file, record.refined, photos, sketches)
     for name, value in _metrics(file, result, "metrics").items():
         if abs(found := evaluation.per_sketch(name).mean() - value) > _TOLERANCE:
             raise CheckpointError(f"{file}: its {name} is {-found:+.2f} from that of the ranks; run it again")
@@ -175,29 +183,26 @@ def _read_cell(folder: Path, photos: int, sketches: int) -> Cell:
         raise CheckpointError(f"{file}: tau_by_step has {len(tau)} values; want one less than steps; run it again")
     return Cell(
         evaluation,
-        split,
+        None if record.baseline is None else _ranks(file, record.baseline, photos, sketches),
+        record.split,
         _floats(file, [look for look in looks if look[1] is not None], "history").reshape(-1, 2),
         tau,
         _field(file, result, "seconds", (int, float, type(None))),
         _metrics(file, result, "baseline"),
         _field(file, result, "settings", dict),
-        read_json(folder / "manifest.json"),
+        dict(record.manifest),
     )
 
 
-def _read_ranks(file: Path, photos: int, sketches: int) -> tuple[Evaluation, str]:
-    tensors, meta = load_tensors(file, "ranks")
-    try:
-        rank, lengths = tensors["rank"].numpy().astype(np.int64), tensors["lengths"].numpy().astype(np.int64)
-        fits = rank.ndim == 2 and rank.shape[1] > 0 and len(rank) == len(lengths) == sketches
-        fits = fits and bool(((lengths >= 1) & (lengths <= rank.shape[1])).all())
-    except (KeyError, SafetensorError) as error:
-        raise CheckpointError(f"{file}: holds no {error}; run it again") from error
-    drawn = np.arange(rank.shape[-1]) < lengths[:, None] if fits else np.empty(0)
+def _ranks(file: Path, found: Evaluation, photos: int, sketches: int) -> Evaluation:
+    """The ranks, once they are seen to be some of `sketches` drawings among `photos`."""
+    rank, lengths = found.rank, found.lengths
+    fits = rank.shape[1] > 0 and len(rank) == sketches and len(found.sketch_ids) in (0, sketches)
+    fits = fits and bool(((lengths >= 1) & (lengths <= rank.shape[1])).all())
+    drawn = np.arange(rank.shape[1]) < lengths[:, None]
     if not fits or ((rank < 1) | (rank > photos))[drawn].any():
         raise CheckpointError(f"{file}: want ranks 1..{photos} of {sketches} sketches; run it again")
-    names = meta.get("sketch_ids") or range(sketches)
-    return Evaluation(rank, lengths, photos, tuple(map(str, names))), str(meta.get("split", "test"))
+    return Evaluation(rank, lengths, photos, found.sketch_ids or tuple(map(str, range(sketches))))
 
 
 def _drawings(cell: Cell) -> tuple[Any, ...]:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
+import torch
 
-from sketchless.benchmarks.runs import StopSignal, machine, new_folder, parse_seeds, read_json, run_folder
-from sketchless.datasets import CheckpointError, ConfigError
+from sketchless.benchmarks.runs import StopSignal, begin_run, machine, new_folder, parse_seeds, read_json, run_folder
+from sketchless.datasets import CheckpointError, ConfigError, ResourceError
 from sketchless.datasets.files import write_json
 
 
@@ -44,12 +46,37 @@ def test_an_interrupted_run_is_taken_up_and_stale_files_go(tmp_path: Path) -> No
         assert read_json(folder / "manifest.json")["started"] == started
 
 
-@pytest.mark.parametrize(("command", "config"), [("train", {"a": 2}), ("encode", {"a": 1}), ("train", {})])
-def test_other_settings_are_refused(tmp_path: Path, refuses, command: str, config: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("command", "config", "match"),
+    [("train", {"a": 2}, "a=1, not 2"), ("encode", {"a": 1}, "command='train', not 'encode'"), ("train", {}, "a=1")],
+)
+def test_other_settings_are_refused(tmp_path: Path, refuses, command: str, config: dict[str, int], match: str) -> None:
     with run_folder(str(tmp_path), "train", {"a": 1}):
         pass
-    with refuses(ConfigError, "a=1"), run_folder(str(tmp_path), command, config):
+    with refuses(ConfigError, match), run_folder(str(tmp_path), command, config):
         pass
+
+
+def test_a_folder_removed_while_it_is_written_is_an_error(tmp_path: Path, refuses) -> None:
+    out = tmp_path / "run"
+    with refuses(ResourceError, "was removed or replaced"), begin_run(str(out), "train", {}) as run:
+        run.check()
+        shutil.rmtree(out)
+        with refuses(ResourceError, "was removed or replaced"):
+            run.check()
+        out.mkdir()  # another one of the same name
+
+
+def test_another_number_of_threads_is_said(tmp_path: Path, capsys) -> None:
+    with run_folder(str(tmp_path), "train", {"a": 1}):
+        pass
+    assert capsys.readouterr().err == ""
+    manifest, threads = read_json(tmp_path / "manifest.json"), torch.get_num_threads()
+    assert manifest["threads"] == threads
+    write_json(tmp_path / "manifest.json", {**manifest, "threads": threads + 1})
+    with run_folder(str(tmp_path), "train", {"a": 1}):
+        pass
+    assert f"was begun with {threads + 1} threads and goes on with {threads}" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_never_overwritten(tmp_path: Path, refuses) -> None:

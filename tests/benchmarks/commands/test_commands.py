@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import importlib
 import json
 import os
@@ -25,7 +26,9 @@ from sketchless.agents import AGENTS, PPOAClip
 from sketchless.benchmarks.ablation.sweep import SWEEPS
 from sketchless.benchmarks.cli import COMMANDS, main
 from sketchless.benchmarks.commands.encode import COMMON, RECIPES, EncodeConfig, _stage1
-from sketchless.encoders import save_banks
+from sketchless.benchmarks.metrics import evaluate
+from sketchless.benchmarks.reporting.results import read_grid
+from sketchless.encoders import EpisodeBank, save_banks
 from sketchless.envs import REWARDS
 
 FAST = ["--set", "episodes=4", "samples=2", "eval_every=2"]
@@ -55,7 +58,7 @@ class TestTrain:
         assert "no animation" in printed  # this bank does not say what it was made from
         names = {p.name for p in out.glob("[!.]*")} - {"log"}  # of TensorBoard, where it is installed
         assert names == {
-            "manifest.json", "results.json", "ranks.safetensors", "curves.png",
+            "manifest.json", "grid.json", "results.json", "ranks.safetensors", "curves.png",
             "agent-0.safetensors", "agent-1.safetensors", "learning-0.png", "learning-1.png",
         }  # fmt: skip
         results = json.loads((out / "results.json").read_text())
@@ -136,15 +139,65 @@ class TestTrain:
         assert (rows[1], sum(rows)) == (1, 7)  # 3 passes of 9 drawings, 4 at a time
 
     def test_a_stop_after_training_is_one_as_well(self, bank: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-        def stop(path: Path, *_: object) -> None:
+        def stop(agent: Any, bank: Any) -> Any:
             os.kill(os.getpid(), signal.SIGTERM)
+            return evaluate(agent, bank)
 
         with monkeypatch.context() as patch:
-            patch.setattr("sketchless.benchmarks.commands.train.learning", stop)
-            assert train(bank, tmp_path / "run") == 130
+            patch.setattr("sketchless.benchmarks.commands.train.evaluate", stop)
+            assert train(bank, tmp_path / "run", "--seeds", "0-1") == 130
         assert "the same command with --out" in capsys.readouterr().err
         assert not (tmp_path / "run" / "results.json").exists()
-        assert train(bank, tmp_path / "run") == 0
+        assert train(bank, tmp_path / "run", "--seeds", "0-1") == 0
+
+    @pytest.mark.parametrize("how", ["stop", "raise"])
+    def test_nothing_that_fails_in_a_picture_loses_the_results(
+        self, bank: Path, tmp_path: Path, monkeypatch, capsys, how: str
+    ) -> None:
+        def fails(path: Path, *_: object) -> None:
+            assert (path.parent / "results.json").exists()
+            assert (path.parent / "ranks.safetensors").exists()
+            if how == "stop":
+                os.kill(os.getpid(), signal.SIGTERM)
+            else:
+                raise KeyError("[/] in a path")
+
+        out = tmp_path / "a [/] b"
+        with monkeypatch.context() as patch:
+            patch.setattr("sketchless.benchmarks.commands.train.curves", fails)
+            assert train(bank, out) == 0
+        printed = capsys.readouterr().out
+        missing = "no animation: stopped" if how == "stop" else "no curves: '[/] in a path'"
+        assert missing in printed
+        assert (out / "learning-0.png").exists() == (how == "raise")
+        assert main(["evaluate", str(out)]) == 0
+
+    def test_a_bank_whose_provenance_is_nonsense_costs_the_animation_only(
+        self, bank: Path, tmp_path: Path, capsys
+    ) -> None:
+        banks = {split: EpisodeBank.load(bank, split) for split in ("train", "validation", "test")}
+        for number, said in enumerate(({"data": 3}, {"data": {"name": ["$x"], "root": 7}}, {"encoder": None})):
+            for one in banks.values():
+                object.__setattr__(one, "provenance", said)
+            save_banks(tmp_path / "bad.safetensors", banks)
+            assert train(tmp_path / "bad.safetensors", tmp_path / f"run-{number}") == 0
+            assert "no animation: " in capsys.readouterr().out
+            assert (tmp_path / f"run-{number}" / "results.json").exists()
+
+    def test_a_run_is_a_grid_of_one_arm(self, bank: Path, tmp_path: Path, capsys) -> None:
+        assert train(bank, tmp_path / "run", "--seeds", "0-1") == 0
+        results = json.loads((tmp_path / "run" / "results.json").read_text())
+        grid = read_grid(tmp_path / "run")
+        assert grid.arms == {"ppo-a-clip": "ppo-a-clip"}
+        for seed, cell in grid.cells["ppo-a-clip"].items():
+            assert cell.evaluation.m_at_b == results["refined"][str(seed)]["m@B"]
+            assert cell.b1 is not None
+            assert cell.b1.m_at_b == results["baseline"]["m@B"]
+            assert cell.history[:, 1].tolist() == [row["val_m_at_b"] for row in results["validation"][str(seed)]]
+        assert main(["report", str(tmp_path / "run")]) == 0
+        with (tmp_path / "run" / "report" / "table.csv").open() as table:
+            rows = {row["arm"]: row for row in csv.DictReader(table)}
+        assert float(rows["ppo-a-clip"]["m@B"]) == pytest.approx(results["mean"]["m@B"], abs=1e-6)
 
     def test_logger_tensorboard_says_what_to_install(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

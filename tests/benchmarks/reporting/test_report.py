@@ -394,7 +394,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "other ranks": (lambda c: save_ranks(c, [[5, 1], [1, 1]]), "m@A is .* from that of the ranks"),
     "other names": (lambda c: save_ranks(c, [[1, 1], [1, 1]], sketch_ids=["a", "b"]), "different drawings"),
     "other split": (lambda c: save_ranks(c, [[1, 1], [1, 1]], split="validation"), "different drawings"),
-    "no tensor": (lambda c: save_tensors(c / "ranks.safetensors", "ranks", {}, {}), "holds no 'rank'"),
+    "no tensor": (lambda c: save_tensors(c / "ranks.safetensors", "ranks", {}, {}), "holds no ranks"),
     "manifest": (lambda c: (c / "manifest.json").write_text("?"), "manifest.json: cannot be read"),
 }  # fmt: skip
 

@@ -1,0 +1,167 @@
+"""A grid in two files: `grid.json` (cells, settings, versions, scores) and `ranks.safetensors`.
+
+Of every cell that is kept which its folder says, but for what follows from the rest: its curves by percentage, from
+its ranks. Ranks of B1, lengths and machines that several cells share are kept once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sketchless.datasets.errors import CheckpointError, ConfigError
+from sketchless.datasets.files import replacing
+from sketchless.encoders.tensorfile import load_tensors, save_tensors
+
+from .metrics import Evaluation
+from .runs import read_json
+
+CELL_FILES = ("manifest.json", "result.json", "ranks.safetensors")
+"""What of a cell's folder is in a packed grid."""
+
+_OF_THE_CELL = ("experiment", "settings", "started")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class CellRecord:
+    """What is kept of a cell.
+
+    Attributes:
+        manifest: its experiment and settings, when it began, versions and machine.
+        result: as `training.cell_result` gives it.
+        split: what it was measured on.
+        refined: ranks of its agent.
+        baseline: ranks of B1 on the same drawings; None in grids of version 0.1.0.
+    """
+
+    manifest: Mapping[str, Any]
+    result: Mapping[str, Any]
+    split: str
+    refined: Evaluation
+    baseline: Evaluation | None
+
+
+def read_cell(folder: Path) -> CellRecord:
+    """A cell that lies in a folder of its own. Raises CheckpointError for a missing or damaged file."""
+    file = folder / "ranks.safetensors"
+    tensors, meta = load_tensors(file, "ranks")
+    if not {"rank", "lengths"} <= set(tensors):
+        raise CheckpointError(f"{file}: holds no ranks with their lengths; run it again")
+    split, gallery, names = _described(file, meta)
+    refined = _evaluation(file, tensors["rank"], tensors["lengths"], gallery, names)
+    baseline = None
+    if "baseline" in tensors:
+        baseline = _evaluation(file, tensors["baseline"], tensors["lengths"], gallery, names)
+    return CellRecord(read_json(folder / "manifest.json"), read_json(folder / "result.json"), split, refined, baseline)
+
+
+def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellRecord]) -> None:
+    """Write a grid into `folder`, all of whose cells were measured on the same drawings.
+
+    Args:
+        folder: gets `ranks.safetensors`, then `grid.json`; both are replaced.
+        about: what `grid.json` says of the grid.
+        cells: by id, such as `"methods/trpo/seed-3"`.
+
+    Raises:
+        ConfigError: no cell, cells of different drawings, or the folder cannot be written. ResourceError: no room.
+    """
+    if not cells:
+        raise ConfigError(f"{folder}: no cell to write")
+    first = next(iter(cells.values()))
+    machines: list[dict[str, Any]] = []
+    arrays: dict[str, list[npt.NDArray[np.int64]]] = {"lengths": [], "b1": []}
+    tensors, lines = dict[str, Tensor](), []
+    for name, cell in cells.items():
+        refined, baseline = cell.refined, cell.baseline
+        if (cell.split, refined.sketch_ids) != (first.split, first.refined.sketch_ids):
+            raise ConfigError(f"{folder}: cell {name} was measured on other drawings than the first; run it again")
+        tensors[name] = _packed(refined.rank)
+        machine = {key: value for key, value in cell.manifest.items() if key not in _OF_THE_CELL}
+        result = dict(cell.result)
+        if result.get("settings") == cell.manifest.get("settings"):
+            result.pop("settings", None)
+        if result.get("by_percentage") == dict(
+            zip(("rp", "rr"), (curve.tolist() for curve in refined.by_percentage()), strict=True)
+        ):
+            result.pop("by_percentage", None)
+        said = {
+            **{key: cell.manifest[key] for key in _OF_THE_CELL if key in cell.manifest},
+            "machine": _place(machine, machines),
+            "lengths": _place(refined.lengths, arrays["lengths"]),
+            "b1": None if baseline is None else _place(baseline.rank, arrays["b1"]),
+            "result": result,
+        }
+        lines.append(f"    {json.dumps(name)}: {json.dumps(said, allow_nan=False, separators=(',', ':'))}")
+    for kind, found in arrays.items():
+        tensors |= {f"{kind}/{place}": _packed(array) for place, array in enumerate(found)}
+    meta = {"split": first.split, "gallery": first.refined.gallery, "sketch_ids": list(first.refined.sketch_ids)}
+    save_tensors(folder / "ranks.safetensors", "grid ranks", tensors, meta)
+    head = json.dumps({**about, "machines": machines}, indent=2, ensure_ascii=False, allow_nan=False)
+    with replacing(folder / "grid.json") as temporary:
+        text = head.removesuffix("\n}") + ',\n  "cells": {\n' + ",\n".join(lines) + "\n  }\n}\n"
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]:
+    """The cells of a grid that `write_grid` wrote, by id; `about` is the content of its `grid.json`.
+
+    Raises:
+        CheckpointError: a missing or damaged file, or cells without their ranks.
+    """
+    file = folder / "ranks.safetensors"
+    tensors, meta = load_tensors(file, "grid ranks")
+    split, gallery, names = _described(file, meta)
+    machines, cells = about.get("machines", []), dict[str, CellRecord]()
+    for name, said in about["cells"].items():
+        try:
+            lengths = tensors[f"lengths/{said['lengths']}"]
+            refined = _evaluation(file, tensors[name], lengths, gallery, names)
+            b1 = None if said["b1"] is None else tensors[f"b1/{said['b1']}"]
+            baseline = None if b1 is None else _evaluation(file, b1, lengths, gallery, names)
+            manifest = {**{key: said[key] for key in _OF_THE_CELL if key in said}, **machines[said["machine"]]}
+            result = {"settings": said.get("settings"), **said["result"]}
+        except (KeyError, TypeError, IndexError) as error:
+            raise CheckpointError(
+                f"{folder / 'grid.json'}: its cell {name!r} is not whole ({error}); pack it again"
+            ) from error
+        cells[name] = CellRecord(manifest, result, split, refined, baseline)
+    return cells
+
+
+def _described(file: Path, meta: Mapping[str, Any]) -> tuple[str, int, tuple[str, ...]]:
+    """Split, photos and names of the drawings."""
+    names, gallery = meta.get("sketch_ids", []), meta.get("gallery", 0)
+    if not isinstance(names, list) or type(gallery) is not int:
+        raise CheckpointError(f"{file}: its description is damaged; run it again")
+    return str(meta.get("split", "test")), gallery, tuple(map(str, names))
+
+
+def _evaluation(file: Path, rank: Tensor, lengths: Tensor, gallery: int, names: tuple[str, ...]) -> Evaluation:
+    if rank.dim() != 2 or lengths.shape != rank.shape[:1] or rank.is_floating_point() or lengths.is_floating_point():
+        raise CheckpointError(f"{file}: want whole ranks [N, T] and lengths [N]; run it again")
+    return Evaluation(rank.long().numpy(), lengths.long().numpy(), gallery, names)
+
+
+def _place(value: T, known: list[T]) -> int:
+    """Where a value stands in a list, to which it is added if need be."""
+    for place, other in enumerate(known):
+        if np.array_equal(value, other) if isinstance(value, np.ndarray) else value == other:  # type: ignore[arg-type]
+            return place
+    known.append(value)
+    return len(known) - 1
+
+
+def _packed(values: npt.NDArray[np.int64]) -> Tensor:
+    """In the narrowest type that holds them."""
+    narrow = next(kind for kind in (np.uint8, np.int16, np.int32) if values.max(initial=0) <= np.iinfo(kind).max)
+    return torch.from_numpy(values.astype(narrow))
