@@ -295,6 +295,8 @@ def _claim(run: RunFolder, grid: dict[str, Any]) -> None:
     """Write `grid.json`, or find the same one there, which may have fewer seeds and arms."""
     earlier = run.refuse_other(grid, (*_GROW, "arms"))
     if earlier is not None:
+        if "cells" in earlier:
+            raise ConfigError(f"{run.path}: holds a packed grid, which is finished; choose another --out")
         lacking = [arm for arm in earlier.get("arms", []) if arm not in grid["arms"]]
         if lacking:
             raise ConfigError(

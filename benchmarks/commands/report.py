@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 from rich.console import Console
 from rich.text import Text
 from tyro.conf import Positional
@@ -19,30 +20,36 @@ from ..display.terminal import Terminal
 from ..reporting.compare import Comparison, compare, reading
 from ..reporting.figures import pictures
 from ..reporting.page import page
-from ..reporting.results import read_grid
+from ..reporting.results import pack, read_grid
 from ..reporting.tables import comma_separated, markdown, terminal, tex
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Rebuild the table, the figures and the page of an ablation from its result files."""
+    """Rebuild the table, the figures and the page of an ablation or a `train` run from its result files."""
 
     folder: Positional[str | None] = None
-    """Folder of the ablation: holds `grid.json`, and a folder per cell."""
+    """Folder of the ablation or the run: holds `grid.json`, and a folder per cell or `ranks.safetensors`."""
     out: str | None = None
     """Folder for the report; by default `report` in that of the ablation."""
+    pack: bool = False
+    """First bring the files of all cells into `grid.json` and one `ranks.safetensors`, for a grid that is finished.
+    Agents and logs stay where they are."""
 
 
 def run(config: ReportConfig, console: Console | None = None) -> Comparison:
     """Write `table.{csv,md,tex}`, a PNG and a PDF per figure, and `report.html`; equal results give equal files.
 
     Raises:
-        CheckpointError: no grid, no cell, or a damaged file. ConfigError: no folder, or it cannot be written.
+        CheckpointError: no grid, no cell, or a damaged file. ConfigError: no folder, it cannot be written, or cells
+            are missing in a grid to be packed.
     """
     if config.folder is None:
         raise ConfigError("which ablation? give its folder: sketchless report FOLDER")
     console = console or Terminal()
     out = Path(config.out) if config.out else Path(config.folder) / "report"
+    if config.pack:
+        pack(Path(config.folder))
     found = compare(read_grid(Path(config.folder)))
     figures = []
     for picture in pictures(found):
@@ -67,10 +74,15 @@ def run(config: ReportConfig, console: Console | None = None) -> Comparison:
 
 
 def _bytes(figure: Figure, kind: str) -> bytes:
-    file = io.BytesIO()
+    file, small = io.BytesIO(), io.BytesIO()
     # without a date, so that equal results give equal files
     figure.savefig(file, format=kind, dpi=150, metadata={"CreationDate": None} if kind == "pdf" else None)
-    return file.getvalue()
+    if kind != "png":
+        return file.getvalue()
+    with Image.open(file) as picture:  # a few flat colours: a palette looks the same at a quarter of the size
+        palette = picture.convert("RGB").quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    palette.save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def _write(path: Path, content: bytes) -> None:

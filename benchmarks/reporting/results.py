@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sketchless.datasets.errors import CheckpointError, printable
+from sketchless.datasets.errors import CheckpointError, ConfigError, printable
 
-from ..grid_file import CellRecord, read_cell, read_packed
+from ..grid_file import CELL_FILES, CellRecord, read_cell, read_packed, write_grid
 from ..metrics import METRICS, Evaluation
-from ..runs import first_of_each, read_json
+from ..runs import RunFolder, first_of_each, read_json
 
 FloatArray = npt.NDArray[np.float64]
 _TOLERANCE = 0.01  # percent: metrics may be written rounded
@@ -166,6 +166,47 @@ def read_records(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord
         return read_packed(folder, about)
     ids = [f"{about['sweep']}/{arm}/seed-{seed}" for arm in about["arms"] for seed in about["seeds"]]
     return {id: read_cell(folder / id) for id in ids if (folder / id / "result.json").exists()}
+
+
+def pack(folder: Path) -> None:
+    """Bring the files of a finished grid's cells into `grid.json` and one `ranks.safetensors`, and remove them.
+
+    What else lies in the folders of cells (agents, logs) stays. A grid that is packed already is left as it is, but for
+    files that a kill kept from being removed.
+
+    Raises:
+        ConfigError: cells are missing, or a runner works there. Otherwise as `read_grid`.
+    """
+
+    def refuse() -> None:
+        raise ConfigError(f"{folder}: a runner works there; wait for its end")
+
+    grid, about = read_grid(folder), read_json(folder / "grid.json")
+    with RunFolder(folder, "grid.json", lock=".grid.lock").locked(refuse):
+        if grid.missing:
+            raise ConfigError(f"{folder}: lacks {grid.missing[0]} and {len(grid.missing) - 1} more; finish it first")
+        records = read_records(folder, about)
+        if "cells" not in about:
+            write_grid(folder, about, records)
+            packed = read_records(folder, read_json(folder / "grid.json"))
+            if not all(_same(packed[id], record) for id, record in records.items()):
+                raise CheckpointError(f"{folder / 'grid.json'}: is not what its cells say; they are kept")
+        for id in records:
+            for name in CELL_FILES:
+                (folder / id / name).unlink(missing_ok=True)
+            for empty in (folder / id, *(folder / id).parents):
+                if empty == folder or not empty.is_dir() or any(empty.iterdir()):
+                    break
+                empty.rmdir()
+
+
+def _same(one: CellRecord, other: CellRecord) -> bool:
+    ranks = [
+        (a is None) == (b is None) and (a is None or b is None or np.array_equal(a.rank, b.rank))
+        for a, b in ((one.refined, other.refined), (one.baseline, other.baseline))
+    ]
+    result = {key: value for key, value in other.result.items() if key in one.result}  # less what follows from ranks
+    return all(ranks) and (one.split, one.manifest, one.result) == (other.split, other.manifest, result)
 
 
 def _checked(folder: Path, id: str, record: CellRecord, photos: int, sketches: int) -> Cell:
