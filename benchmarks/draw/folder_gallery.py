@@ -66,7 +66,7 @@ def folder_gallery(
     Raises:
         DataError: no such folder, or fewer than two readable photos. ConfigError: over 50,000 photos.
     """
-    names, bad = _list(root)
+    names, bad = list_photos(root)
     cache = cache_folder() / f"gallery-{encoder.digest()[:16]}{'-mirrored' * mirror}.safetensors"
     known, fresh = _read_cache(cache), False
     hashes: dict[str, str] = {}
@@ -102,7 +102,12 @@ def folder_gallery(
     return FolderGallery(root, gallery, tuple(hashes[name] for name in good), bad)
 
 
-def _list(root: Path) -> tuple[list[str], dict[str, str]]:
+def list_photos(root: Path) -> tuple[list[str], dict[str, str]]:
+    """Paths of the photos below a folder, in order; and those that are not to be used, with the reason.
+
+    Raises:
+        DataError: no such folder. ConfigError: over 50,000 photos.
+    """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of photos")
     home, names, bad = root.resolve(), list[str](), dict[str, str]()

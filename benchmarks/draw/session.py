@@ -61,11 +61,11 @@ class Session:
             FormatError, ConfigError: a message that makes no sense. ResourceError: a drawing beyond the limits.
             OutOfStep: strokes missing here.
         """
-        kind, seq = message.get("type"), _whole(message, "seq", 0, MAX_NUMBER)
+        kind, seq = message.get("type"), whole(message, "seq", 0, MAX_NUMBER)
         if kind == "draw":
             self._draw(message)
         elif kind == "show":
-            self.shown = _whole(message, "at", 0, len(self.strokes))
+            self.shown = whole(message, "at", 0, len(self.strokes))
         elif kind == "target":
             self.target = None if message.get("photo") is None else self._photo(message)
         elif kind == "explain":
@@ -85,7 +85,7 @@ class Session:
     # The drawing -----------------------------------------------------------------------------------------
 
     def _draw(self, message: Mapping[str, Any]) -> None:
-        keep = _whole(message, "keep", 0, MAX_STROKES)
+        keep = whole(message, "keep", 0, MAX_STROKES)
         if keep > len(self.strokes):
             raise OutOfStep(f"stroke {keep} is unknown here; the page sends the whole drawing again")
         rows = message.get("strokes")
@@ -93,7 +93,7 @@ class Session:
             raise FormatError("a drawing needs its list of strokes; reload the page")
         if keep + len(rows) > MAX_STROKES:
             raise ResourceError(f"more than {MAX_STROKES} strokes: undo some or clear the drawing")
-        drawing = (*self.strokes[:keep], *(_stroke(row) for row in rows))
+        drawing = (*self.strokes[:keep], *(stroke_of(row) for row in rows))
         if sum(len(stroke.rows) for stroke in drawing) > MAX_POINTS:
             raise ResourceError(f"more than {MAX_POINTS:,} points: undo a stroke or clear the drawing")
         if drawing and not ((drawing[0].points >= 0) & (drawing[0].points < CANVAS)).all(axis=1).any():
@@ -104,7 +104,7 @@ class Session:
         return self.strokes if self.shown is None else self.strokes[: self.shown]
 
     def _photo(self, message: Mapping[str, Any]) -> int:
-        return _whole(message, "photo", 0, len(self.engine.names) - 1)
+        return whole(message, "photo", 0, len(self.engine.names) - 1)
 
     # The answers, which may be made on another thread ---------------------------------------------------------
 
@@ -156,8 +156,8 @@ def _constant(name: str) -> NoReturn:
     raise FormatError(f"{name} is no number of JSON; reload the page")
 
 
-def _stroke(rows: Any) -> InkStroke:
-    """Rows [x, y] or [x, y, ms]. Raises FormatError."""
+def stroke_of(rows: Any) -> InkStroke:
+    """A stroke from rows [x, y] or [x, y, ms]. Raises FormatError, ResourceError: no such rows, too many."""
     if not isinstance(rows, list) or not rows:
         raise FormatError("a stroke is a list of one point or more")
     if len(rows) > MAX_POINTS:
@@ -171,7 +171,8 @@ def _stroke(rows: Any) -> InkStroke:
     return InkStroke(np.array([[*row, 0][:3] for row in rows], dtype=np.float64))
 
 
-def _whole(message: Mapping[str, Any], name: str, least: int, most: int) -> int:
+def whole(message: Mapping[str, Any], name: str, least: int, most: int) -> int:
+    """A whole number of a message. Raises FormatError: none, or out of range."""
     value = message.get(name)
     if type(value) is not int or not least <= value <= most:
         raise FormatError(f"{name}={str(value)[:40]} in a message: want a whole number from {least} to {most}")

@@ -1,0 +1,263 @@
+"""Collecting a data set: a photo is shown for some seconds, hidden, and drawn from memory, as for the QMUL sets.
+
+The folder that grows is a data set of its own, see docs/your-own-data.md: `photos/`, and `sketches/` with one NDJSON file
+a drawing. What is being drawn is kept after every stroke, so that no crash loses it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import random
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sketchless.datasets.errors import ConfigError, DataError, FormatError, ResourceError, SketchlessError
+from sketchless.datasets.files import replacing, sha256, write_json
+from sketchless.datasets.photos import read_photo
+from sketchless.datasets.sketch import CANVAS
+
+from .folder_gallery import list_photos
+from .session import MAX_POINTS, MAX_STROKES, InkStroke, Job, stroke_of, whole
+
+MAX_UNDONE = 1000  # strokes taken back that are kept with a drawing
+
+
+class Collector:
+    """The photos to draw, which are drawn, and who draws which.
+
+    Args:
+        photos: folder of photos.
+        out: the data set; photos are copied into it. A set begun earlier is gone on with.
+        seconds: a photo is shown.
+        seed: of the order of the photos.
+        drawings: wanted of each photo.
+
+    Attributes:
+        bad: photos that cannot be read, by path, and why; they are left out.
+
+    Raises:
+        DataError: no readable photo, or two whose names differ by the suffix alone. ConfigError: settings out of
+            range, a folder that cannot be written or to which another server writes. ResourceError: no room, no locks.
+    """
+
+    def __init__(self, photos: Path, out: Path, seconds: float = 10.0, seed: int = 0, drawings: int = 1) -> None:
+        if not 0 < seconds <= 600:
+            raise ConfigError(f"seconds={seconds:g}: a photo is shown for 0 to 600 seconds")
+        if not 1 <= drawings <= 100:
+            raise ConfigError(f"drawings={drawings}: want 1 to 100 of each photo")
+        if out.resolve().is_relative_to(photos.resolve()):
+            raise ConfigError(f"{out}: lies in the folder of the photos; choose another --out")
+        self.out, self.seconds, self.drawings = out, seconds, drawings
+        names, self.bad = list_photos(photos)
+        self._lock = _lock(out)
+        for name in list(names):
+            try:
+                read_photo(photos / name)
+            except SketchlessError as error:
+                self.bad[name] = str(error).removeprefix(f"{photos / name}: ")
+                names.remove(name)
+        stems = [Path(name).with_suffix("").as_posix().lower() for name in names]
+        if twice := next((n for n, s in zip(names, stems, strict=True) if stems.count(s) > 1), None):
+            raise DataError(f"{photos / twice}: another photo has its name but for the suffix; rename one")
+        if not names:
+            raise DataError(f"{photos}: no readable photo ({len(self.bad)} left out); give a folder of PNG or JPEG")
+        self._copy(photos, names)
+        self.names = tuple(names)
+        rows = list(range(len(names)))
+        random.Random(seed).shuffle(rows)
+        self._order = rows
+        self._taken: set[int] = set()
+
+    def _copy(self, photos: Path, names: list[str]) -> None:
+        for name in names:
+            there = self.out / "photos" / name
+            if not there.exists():
+                with replacing(there) as temporary:
+                    shutil.copyfile(photos / name, temporary)
+
+    def photo(self, row: int) -> npt.NDArray[np.uint8]:
+        """Pixels of a photo. Raises as `read_photo`."""
+        return read_photo(self.out / "photos" / self.names[row])
+
+    def about(self) -> dict[str, Any]:
+        """What the page says of the whole."""
+        progress = {"done": self.done(), "total": self.total()}
+        return {"about": f"{len(self.names)} photos", "seconds": self.seconds, **progress}
+
+    def total(self) -> int:
+        """Drawings wanted."""
+        return len(self.names) * self.drawings
+
+    def done(self) -> int:
+        """Drawings finished."""
+        return sum(min(len(self.files(row)), self.drawings) for row in range(len(self.names)))
+
+    def files(self, row: int) -> list[Path]:
+        """Finished drawings of a photo."""
+        return [file for n in range(1, self.drawings + 1) if (file := self.file(row, n)).is_file()]
+
+    def file(self, row: int, number: int) -> Path:
+        """Where drawing `number`, from 1, of a photo lies."""
+        return self.out / "sketches" / f"{Path(self.names[row]).with_suffix('').as_posix()}_{number}.ndjson"
+
+    def partial(self, row: int) -> Path:
+        """Where a drawing that is not finished lies."""
+        return self.out / ".unfinished" / f"{sha256(self.names[row].encode())[:32]}.json"
+
+    def desk(self) -> CollectDesk:
+        """For one more connection."""
+        return CollectDesk(self)
+
+    def claim(self, skipped: set[int]) -> int | None:
+        """The next photo that nobody draws: unfinished ones first, those skipped last; None: all are drawn."""
+        free = [row for row in self._order if row not in self._taken and len(self.files(row)) < self.drawings]
+        free.sort(key=lambda row: (row in skipped, len(self.files(row)), not self.partial(row).exists()))
+        if not free:
+            return None
+        self._taken.add(free[0])
+        return free[0]
+
+    def release(self, row: int) -> None:
+        """Nobody draws this photo any more."""
+        self._taken.discard(row)
+
+    def close(self) -> None:
+        """Let others write to the folder."""
+        self._lock.close()
+
+
+class CollectDesk:
+    """One person who draws: one photo after the other."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._all = collector
+        self._row: int | None = None
+        self._skipped: set[int] = set()
+        self._gone, self._lock = False, threading.Lock()  # answers are made on another thread
+
+    def take(self, message: Mapping[str, Any]) -> tuple[str, Job]:
+        """Answer a message: `next`, `record` a drawing so far, `finish` it, or `skip` the photo.
+
+        Raises:
+            FormatError, ResourceError: a message that makes no sense, or a drawing beyond the limits.
+        """
+        kind = message.get("type")
+        whole(message, "seq", 0, 1_000_000_000)
+        if kind == "next":
+            return "task", self._task
+        if self._row is None:
+            raise FormatError("no photo is being drawn here: reload the page")
+        if kind == "skip":
+            self._skipped.add(self._row)
+            return "task", lambda: self._task(leave=True)
+        if kind not in ("record", "finish"):
+            raise FormatError(f"message type {str(kind)[:40]!r} is unknown; reload the page")
+        drawing, row = _drawing(message), self._row
+        if kind == "finish" and not drawing["drawing"]:
+            raise FormatError("nothing is drawn yet: draw, or skip the photo")
+        # kept at once and in order: the newest alone would not do
+        self._keep(row, drawing)
+        if kind == "record":
+            kept = {"type": "kept", "seq": message["seq"], "strokes": len(drawing["drawing"])}
+            return "kept", lambda: kept
+        self._finish(row, drawing)
+        return "task", lambda: self._task(leave=True)
+
+    def close(self) -> None:
+        """The person has gone; what is unfinished stays for the next one."""
+        with self._lock:
+            self._gone = True
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._row is not None:
+            self._all.release(self._row)
+            self._row = None
+
+    def _task(self, leave: bool = False) -> dict[str, Any]:
+        with self._lock:
+            if leave:
+                self._leave()
+            if self._row is None and not self._gone:
+                self._row = self._all.claim(self._skipped)
+        progress = {"done": self._all.done(), "total": self._all.total()}
+        if self._row is None:
+            return {"type": "finished", **progress}
+        begun = _read(self._all.partial(self._row))
+        task = {"type": "task", "photo": self._row, "name": self._all.names[self._row], "seconds": self._all.seconds}
+        return {**task, **progress, "strokes": begun.get("strokes", []), "undone": begun.get("undone", [])}
+
+    def _keep(self, row: int, drawing: dict[str, Any]) -> None:
+        strokes = [np.array(axes).T.tolist() for axes in drawing["drawing"]]
+        undone = [{"rows": np.array(u["stroke"]).T.tolist(), "at": u["at"]} for u in drawing["undone"]]
+        write_json(self._all.partial(row), {"strokes": strokes, "undone": undone})
+
+    def _finish(self, row: int, drawing: dict[str, Any]) -> None:
+        number = len(self._all.files(row)) + 1
+        record = {
+            "word": Path(self._all.names[row]).parent.name or "photo",
+            "key_id": str(number),
+            "photo": self._all.names[row],
+            "canvas": [CANVAS, CANVAS],
+            "recorded": datetime.fromtimestamp(time.time(), timezone.utc).isoformat(timespec="seconds"),
+            "seconds_shown": self._all.seconds,
+            **drawing,
+        }
+        with replacing(self._all.file(row, number)) as temporary:
+            temporary.write_text(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        self._all.partial(row).unlink(missing_ok=True)
+
+
+def _drawing(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Strokes [[x ..], [y ..], [t ..]] and those undone, with the time at which they were."""
+    strokes, undone = message.get("strokes"), message.get("undone", [])
+    if not isinstance(strokes, list) or not isinstance(undone, list):
+        raise FormatError("a drawing needs its list of strokes; reload the page")
+    if len(strokes) > MAX_STROKES or len(undone) > MAX_UNDONE:
+        raise ResourceError(f"more than {MAX_STROKES} strokes: finish the drawing")
+    ink = [stroke_of(rows) for rows in strokes]
+    if sum(len(stroke.rows) for stroke in ink) > MAX_POINTS:
+        raise ResourceError(f"more than {MAX_POINTS:,} points: finish the drawing")
+    gone = []
+    for entry in undone:
+        if not isinstance(entry, dict):
+            raise FormatError("an undone stroke is an object of rows and at; reload the page")
+        gone.append({"stroke": _axes(stroke_of(entry.get("rows"))), "at": whole(entry, "at", 0, 1_000_000_000)})
+    return {"drawing": [_axes(stroke) for stroke in ink], "undone": gone}
+
+
+def _axes(stroke: InkStroke) -> list[list[float]]:
+    axes: list[list[float]] = np.round(stroke.rows, 3).T.tolist()
+    return axes
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _lock(out: Path) -> IO[str]:
+    try:
+        (out / ".unfinished").mkdir(parents=True, exist_ok=True)
+        lock = open(out / ".unfinished" / "lock", "w")  # noqa: SIM115 (held while drawings are collected)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(f"{out}: another server collects there; choose another --out") from error
+    except OSError as error:
+        raise ResourceError(f"{out}: this file system has no locks ({error.strerror}); use another") from error
+    return lock
