@@ -30,6 +30,7 @@ COMMANDS = {
     "ablate": ("ablate", "AblateConfig", "compare methods, rewards or designs over many seeds"),
     "report": ("report", "ReportConfig", "rebuild the tables and figures of an ablation from its files"),
     "bench": ("bench", "BenchConfig", "how fast the environment is, beside what others would write"),
+    "draw": ("draw", "DrawConfig", "draw in the browser and see the photos come; or collect drawings"),
     "explain": ("explain", "ExplainConfig", "why a photo is found: patch by patch, stroke by stroke"),
     "info": ("info", "InfoConfig", "what is installed, what can be chosen, what is in a data set"),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import secrets
 import socket
 import webbrowser
@@ -68,6 +67,7 @@ def run(config: DrawConfig, console: Console | None = None) -> None:
             raise ConfigError(f'{error.name} is not installed: pip install "sketchless[draw]"') from error
         raise
     from ..draw.collect import Collector
+    from ..draw.guard import is_loopback
     from ..draw.sources import find_files, open_engine
 
     _check(config)
@@ -89,6 +89,7 @@ def run(config: DrawConfig, console: Console | None = None) -> None:
             # one frame at a time is too little work for more threads, and waiting for each other they are slower
             torch.set_num_threads(1)
             engine = open_engine(files, config.photos, config.split, config.device, console)
+            engine.warm_up()
             console.print(f"searching {engine.about}", markup=False)
         token = None if is_loopback(config.host) else secrets.token_urlsafe(16)
         host, port = listening.getsockname()[:2]
@@ -126,17 +127,10 @@ def listen(host: str, port: int) -> socket.socket:
         found.bind((host, port))
     except OSError as error:
         found.close()
-        raise ConfigError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port or --host") from error
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port or --host"
+        ) from error
     return found
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 def _reachable(host: str) -> str:

@@ -1,7 +1,7 @@
 """Collecting a data set: a photo is shown for some seconds, hidden, and drawn from memory, as for the QMUL sets.
 
-The folder that grows is a data set of its own, see docs/your-own-data.md: `photos/`, and `sketches/` with one NDJSON file
-a drawing. What is being drawn is kept after every stroke, so that no crash loses it.
+The folder that grows is a data set of its own, see docs/your-own-data.md: `photos/`, and `sketches/` with one NDJSON
+file a drawing. What is being drawn is kept after every stroke, so that no crash loses it.
 """
 
 from __future__ import annotations

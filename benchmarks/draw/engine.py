@@ -79,6 +79,10 @@ class Engine:
         """Ids of the photos, in the order of the gallery."""
         return self.bank.photo_ids
 
+    def warm_up(self) -> None:
+        """Compile what is compiled at its first use, so that the first stroke does not wait for it."""
+        self.lists(self.follow([np.array([[9.0, 9.0], [20.0, 20.0]])])[0])
+
     def features(self, strokes: Sequence[Stroke]) -> Tensor:
         """What the encoder sees in a drawing: float32 [D], as in a bank."""
         return self._ranker.features(frame(strokes)[None])[0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
+import ipaddress
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 COOKIE = "sketchless"
 
 # Nothing but what the package serves runs or is fetched, whatever a name or a photo holds.
@@ -57,7 +58,7 @@ class Guard:
 
     def _fault(self, scope: Any, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
-        if self.token is None and _name(host) not in LOOPBACK:
+        if self.token is None and not is_loopback(_name(host)):
             return 403, f"the address is not one of this machine alone: open http://127.0.0.1:{_port(host)}/ instead"
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
@@ -74,10 +75,19 @@ class Guard:
         return self.token is not None and hmac.compare_digest(text.encode(), self.token.encode())
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address is one of this machine alone."""
+    if host.lower() == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
 def _name(host: str) -> str:
-    """Host without its port."""
+    """Host without its port and brackets."""
     name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host
+    return (name if colon and port.isdecimal() else host).removeprefix("[").removesuffix("]")
 
 
 def _port(host: str) -> str:

@@ -13,7 +13,7 @@ import logging
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,11 +28,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from sketchless.datasets.errors import ResourceError, SketchlessError
 
 from .collect import Collector
-from .engine import Engine, Photo
+from .engine import Engine, Example, Photo
 from .guard import Guard
 from .session import MAX_MESSAGE, Job, OutOfStep, Session, parse
 
@@ -91,9 +92,10 @@ def create_app(
     source: Engine | Collector | None = engine or collector
     assert source is not None
     hall = _Hall(engine, collector, source.photo, limits or Limits())
-    routes = [Route("/" + path, _file(*file)) for path, file in FILES.items()]
+    routes: list[Route | WebSocketRoute] = [Route("/" + path, _file(*file)) for path, file in FILES.items()]
     routes += [
         Route("/world.json", hall.world),
+        Route("/examples.json", hall.examples),
         Route("/example/{number:int}", hall.example),
         Route("/photo/{row:int}", hall.serve_photo),
         WebSocketRoute("/draw", hall.socket),
@@ -129,7 +131,6 @@ class _Hall:
         if self.collector is not None:
             return JSONResponse({"mode": "collect", **self.collector.about()})
         assert self.engine is not None
-        examples = await asyncio.get_running_loop().run_in_executor(self.reader, self.engine.examples)
         return JSONResponse(
             {
                 "mode": "search",
@@ -137,13 +138,21 @@ class _Hall:
                 "names": self.engine.names,
                 "refined": None if self.engine.agent is None else self.engine.agent.name,
                 "explains": self.engine.tokens is not None,
-                "examples": [{"name": e.sketch.id, "target": e.target} for e in examples],
             }
         )
 
+    async def examples(self, request: Request) -> Response:
+        """Photos of the drawings to show: rows in the gallery."""
+        return JSONResponse([example.target for example in await self._examples()])
+
+    async def _examples(self) -> Sequence[Example]:
+        if self.engine is None:
+            return ()
+        return await asyncio.get_running_loop().run_in_executor(self.reader, self.engine.examples)
+
     async def example(self, request: Request) -> Response:
         number = request.path_params["number"]
-        examples = self.engine.examples() if self.engine else ()
+        examples = await self._examples()
         if number >= len(examples):
             return PlainTextResponse(f"there is no example {number}\n", 404)
         found = examples[number]
@@ -171,6 +180,8 @@ class _Hall:
         desk: Desk = _Search(self.engine) if self.engine is not None else self.collector.desk()  # type: ignore[union-attr]
         try:
             await _Connection(socket, desk, self.worker, self.limits).run()
+        except asyncio.CancelledError:
+            pass  # the server stops, and the client has not hung up in time
         finally:
             self.sockets -= 1
             desk.close()
@@ -214,10 +225,12 @@ class _Connection:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
+            while left := [task for task in tasks if not task.done()]:
+                for task in left:
+                    task.cancel()  # again and again: before Python 3.12, wait_for may swallow it
+                await asyncio.wait(left, timeout=0.05)
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect | OSError):
+                if isinstance(outcome, Exception) and not isinstance(outcome, _GONE):
                     log.error("a connection ended by a fault", exc_info=outcome)
             if self.socket.application_state is not WebSocketState.DISCONNECTED:
                 with contextlib.suppress(Exception):  # it may be gone already
@@ -283,6 +296,10 @@ class _Connection:
         await asyncio.wait_for(sent, self.limits.send_seconds)
 
 
+# What ends a connection without a fault of ours; TimeoutError is another one in Python 3.10.
+_GONE = (WebSocketDisconnect, OSError, asyncio.TimeoutError)
+
+
 def thumbnail(photo: Photo) -> bytes:
     """A photo as the page shows it: a small JPEG."""
     image, out = Image.fromarray(photo), io.BytesIO()
@@ -305,6 +322,15 @@ class _Patient(H11Protocol):
             self.transport.close()
 
 
+class _Abrupt(WebSocketsSansIOProtocol):
+    """A socket that does not wait for a client to read what is left when its connection has ended."""
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        if not self.writable.is_set():
+            self.transport.abort()
+
+
 def make_server(app: Any, host: str, port: int, limits: Limits | None = None) -> uvicorn.Server:
     """A server for an application of `create_app`; its sockets are bound when it runs."""
     limits = limits or Limits()
@@ -314,7 +340,7 @@ def make_server(app: Any, host: str, port: int, limits: Limits | None = None) ->
         host,
         port,
         http=patient,
-        ws="websockets-sansio",
+        ws=_Abrupt,
         ws_max_size=4 * MAX_MESSAGE,
         ws_per_message_deflate=False,
         limit_concurrency=limits.connections,

@@ -536,6 +536,20 @@ async function example(number) {
   $("paper").scrollIntoView({ block: "nearest", behavior: still.matches ? "auto" : "smooth" });
 }
 
+async function listExamples() {
+  const answer = await fetch("examples.json");
+  const targets = answer.ok ? await answer.json() : [];
+  $("examples-box").hidden = !targets.length;
+  if (!targets.length) $("hint").textContent = "Draw here";
+  const cards = targets.map((target, i) => {
+    const item = card(target, `Example drawing ${i + 1}, of ${state.world.names[target]}`);
+    delete item.dataset.row;
+    item.querySelector("button").onclick = () => example(i);
+    return item;
+  });
+  $("examples").replaceChildren(...cards);
+}
+
 function saveDrawing() {
   const axes = (stroke) => [0, 1, 2].map((axis) => rows(stroke).map((row) => row[axis]));
   const record = { word: "drawing", key_id: String(Date.now()), canvas: [CANVAS, CANVAS], drawing: state.strokes.map(axes) };
@@ -725,21 +739,13 @@ async function start() {
   state.world = await answer.json();
   document.body.className = collecting() ? "collecting" : "searching";
   if (!collecting()) {
-    const { about, names, refined, explains, examples } = state.world;
+    const { about, refined, explains } = state.world;
     $("about").textContent = about;
     $("policy").textContent = refined ?? "";
     $("refined-box").hidden = !refined;
     $("why").hidden = !explains;
-    $("examples-box").hidden = !examples.length;
-    $("hint").textContent = examples.length ? "Draw here, or take an example" : "Draw here";
-    $("examples").append(
-      ...examples.map(({ name, target }, i) => {
-        const item = card(target, `Example drawing ${i + 1} of ${names[target]}`);
-        delete item.dataset.row;
-        item.querySelector("button").onclick = () => example(i);
-        return item;
-      }),
-    );
+    $("hint").textContent = "Draw here, or take an example";
+    listExamples();
     fill("b1");
     fill("refined");
   } else {
