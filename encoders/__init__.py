@@ -6,8 +6,9 @@ from .encode import encode_banks
 from .ensemble import ensemble
 from .gallery import Gallery
 from .losses import LOSSES
-from .networks.backbones import BACKBONES, Backbone, make_backbone
+from .networks.backbones import BACKBONES, make_backbone
 from .networks.encoder import Encoder, EncoderConfig
+from .networks.layers import Backbone
 from .networks.vit import Tokens
 from .networks.zse import ZSE
 from .registry import ENCODERS, load_encoder, make_encoder

@@ -9,14 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
+from sketchless.datasets.schema import conform
 
 from .device import resolve_device
 from .gallery import Gallery, not_unit
 from .tensorfile import load_tensors, read_meta, save_tensors
+
+
+class SplitFile(BaseModel):
+    """What a bank's file says of a split."""
+
+    sketch_ids: tuple[str, ...]
+    photo_ids: tuple[str, ...]
+
+
+class BankFile(BaseModel):
+    """What a bank's file says of itself."""
+
+    splits: dict[str, SplitFile]
+    reveal: str
+    provenance: dict[str, Any]
+
 
 _TENSORS = ("features", "lengths", "targets", "gallery", "weight", "bias")
 
@@ -134,27 +152,29 @@ class EpisodeBank:
             DataError: the content contradicts itself (NaN, vectors not of length 1, targets outside).
         """
         where = bank_path(path)
-        meta = read_meta(where, "bank")
-        if split not in meta["splits"]:
-            raise unknown_name("split", split, meta["splits"])
+        file = _about(where)
+        if split not in file.splits:
+            raise unknown_name("split", split, file.splits)
+        about = file.splits[split]
         tensors, _ = load_tensors(where, "bank", resolve_device(device), prefix=f"{split}/", mmap=mmap)
-        about = meta["splits"][split]
-        if missing := [name for name in _TENSORS[:4] if name not in tensors]:
-            raise CheckpointError(f"{where}: {split} lacks {missing[0]}; encode it again")
         head, _ = load_tensors(where, "bank", resolve_device(device), prefix="head/")
-        if tensors["features"].dtype != torch.float32:
+        for place, found, wanted in ((split, tensors, _TENSORS[:4]), ("head", head, _TENSORS[4:])):
+            if odd := sorted({*wanted} ^ {*found}):
+                fault = f"lacks {odd[0]}" if odd[0] in wanted else f"holds {odd[0][:40]!r}, which is no part of a bank"
+                raise CheckpointError(f"{where}: {place} {fault}; encode it again")
+        if tensors["features"].dtype == torch.float16:
             tensors["features"] = normalize(tensors["features"].float(), dim=-1)
         try:
             return cls(
                 **tensors,
                 **head,
-                sketch_ids=tuple(about["sketch_ids"]),
-                photo_ids=tuple(about["photo_ids"]),
+                sketch_ids=about.sketch_ids,
+                photo_ids=about.photo_ids,
                 split=split,
-                reveal=meta["reveal"],
-                provenance=meta["provenance"],
+                reveal=file.reveal,
+                provenance=file.provenance,
             )
-        except (DataError, TypeError) as error:
+        except DataError as error:
             raise DataError(f"{where}: {error}") from error
 
 
@@ -189,7 +209,13 @@ def save_banks(
 
 def bank_splits(path: str | os.PathLike[str] = "procedural") -> tuple[str, ...]:
     """Names of the splits in a bank file. Raises as `EpisodeBank.load`."""
-    return tuple(read_meta(bank_path(path), "bank")["splits"])
+    return tuple(_about(bank_path(path)).splits)
+
+
+def _about(path: Path) -> BankFile:
+    meta = read_meta(path, "bank")
+    parts = {name: meta[name] for name in BankFile.model_fields if name in meta}
+    return conform(BankFile, parts, path, error=CheckpointError, cure="encode it again")
 
 
 def bank_path(path: str | os.PathLike[str]) -> Path:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 
 from sketchless.datasets.errors import CheckpointError
-from sketchless.datasets.plugins import find
+from sketchless.datasets.plugins import check_trust, find
+from sketchless.datasets.schema import conform
 
 from .device import resolve_device
 from .networks.backbones import BACKBONES
@@ -17,9 +20,18 @@ from .networks.encoder import Encoder, EncoderConfig
 from .networks.manifold import Manifold
 from .networks.sketch_a_net import SketchANet
 from .networks.zse import ZSE
-from .tensorfile import load_tensors, load_weights
+from .tensorfile import fitted, load_tensors
 
 ENCODERS: dict[str, type[Encoder]] = {"dssa": DSSA, "manifold": Manifold, "sketch-a-net": SketchANet, "zse": ZSE}
+
+
+class EncoderFile(BaseModel):
+    """What an encoder's file says of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: EncoderConfig
+    rebuild: dict[str, Any]
 
 
 def make_encoder(config: EncoderConfig, rebuild: dict[str, Any] | None = None) -> Encoder:
@@ -48,12 +60,31 @@ def _encoder_class(name: str) -> type[Encoder]:
     return part if isinstance(part, type) and issubclass(part, Encoder) else Encoder
 
 
-def load_encoder(path: str | os.PathLike[str], device: str | torch.device = "auto") -> Encoder:
-    """Read an encoder written by `Encoder.save`, whichever it is. Raises CheckpointError, ConfigError."""
+def load_encoder(
+    path: str | os.PathLike[str], device: str | torch.device = "auto", trust: Collection[str] = ()
+) -> Encoder:
+    """Read an encoder written by `Encoder.save`, whichever it is.
+
+    The file may come from anyone: no network is asked, no code that it names is run, and it takes no more memory than
+    its own weights.
+
+    Args:
+        path: of the file.
+        device: where to.
+        trust: each `module:attribute` that may be imported where the file names it as its backbone.
+
+    Raises:
+        UnsafeFileError: it names code that is not in `trust`.
+        CheckpointError: no such file, damaged, or it describes another network than its weights are of.
+        ConfigError: no such device, or a library that it needs is not installed.
+    """
     tensors, meta = load_tensors(path, "encoder")
-    try:
-        encoder = make_encoder(EncoderConfig(**meta["config"]), meta["rebuild"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: describes an encoder unknown here ({error}); train it again") from error
-    load_weights(encoder, tensors, path)
+    parts = {name: meta[name] for name in ("config", "rebuild") if name in meta}
+    about = conform(EncoderFile, parts, path, error=CheckpointError, cure="train it again")
+    name = about.config.backbone
+    while name.startswith("manifold:"):
+        name = name.removeprefix("manifold:")
+    if name.partition(":")[0] not in (*ENCODERS, "hf"):
+        check_trust("backbone", name, trust, path)
+    encoder = fitted(lambda: make_encoder(about.config, about.rebuild), tensors, path)
     return encoder.to(resolve_device(device)).eval()

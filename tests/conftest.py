@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import os
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,6 +42,59 @@ def _refuses(kind: type[Exception], match: str) -> Iterator[None]:
 def refuses() -> Refuses:
     """Context manager: the block must raise exactly this error, in one line that matches."""
     return _refuses
+
+
+Mutated = Callable[[Any, random.Random], Any]
+
+
+def _mutated(value: Any, draw: random.Random) -> Any:
+    nested: Any = 1
+    for _ in range(draw.choice((3, 250, 500))):
+        nested = draw.choice(([nested], {"a": nested}))
+    junk = (
+        None,
+        True,
+        -1,
+        0,
+        0.5,
+        10**9,
+        10**40,
+        1e308,
+        math.nan,
+        -math.inf,
+        "",
+        "a\nb\x1b[2J",
+        "x" * 10_000,
+        [],
+        {},
+        nested,
+    )
+    value = copy.deepcopy(value)
+    places = [(value, key) for key in (value if isinstance(value, dict) else range(len(value)))]
+    for holder, key in places:  # grows: all places, at any depth
+        inner = holder[key]
+        if isinstance(inner, (dict, list)):
+            places += [(inner, k) for k in (inner if isinstance(inner, dict) else range(len(inner)))]
+    holder, key = draw.choice(places)
+    what = draw.choice(("delete", "add", "wrap", "other", "junk", "junk", "junk"))
+    if what == "delete":
+        del holder[key]
+    elif what == "add" and isinstance(holder, dict):
+        holder[draw.choice(("more", "__class__", "self", ""))] = draw.choice(junk)
+    elif what == "wrap":
+        holder[key] = draw.choice(([holder[key]], {"a": holder[key]}, str(holder[key])))
+    elif what == "other":
+        other, its = draw.choice(places)
+        holder[key] = copy.deepcopy(other[its])
+    else:
+        holder[key] = draw.choice(junk)
+    return value
+
+
+@pytest.fixture(scope="session")
+def mutated() -> Mutated:
+    """Function of JSON values (a dict or list) and a `random.Random`: a copy with one fault in it, at any depth."""
+    return _mutated
 
 
 MakeBank = Callable[..., EpisodeBank]

@@ -3,51 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
-import json
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.datasets.plugins import find
 
-
-class Backbone(nn.Module):
-    """A network from images [B, 3, S, S] in 0..1 to feature maps [B, C, h, w].
-
-    Attributes:
-        channels: C.
-        rebuild: plain JSON values from which `make_backbone(name, rebuild=...)` makes the same network
-            without its pretrained weights.
-    """
-
-    channels: int
-    rebuild: dict[str, Any]
-
-    def stages(self) -> list[nn.Module]:
-        """Blocks from the input on, for freezing the first ones."""
-        return []
-
-
-def contours(images: Tensor) -> Tensor:
-    """Strength of the luminance gradient (Sobel) of images [B, 3, S, S]: [B, 1, S, S], 1 at a step from 0 to 1."""
-    sobel = images.new_tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 4
-    kernels = torch.stack([sobel, sobel.T]).unsqueeze(1)  # [2, 1, 3, 3]
-    grey = images.mean(dim=1, keepdim=True)  # [B, 1, S, S]
-    gradient = nn.functional.conv2d(nn.functional.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels)
-    return (gradient.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
-
-
-def scaled(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """(images - mean) / deviation of images [B, C, S, S]; where both are 0.5, `images * 2 - 1` to the bit."""
-    return images * (1 / deviation) - mean / deviation
+from .hugging_face import HuggingFace
+from .layers import Backbone, Pretrained, contours
 
 
 class SmallCNN(Backbone):
@@ -80,98 +47,6 @@ class SmallCNN(Backbone):
 
     def stages(self) -> list[nn.Module]:
         return list(self.blocks)
-
-
-class Pretrained(Backbone):
-    """Kept in evaluation mode also while training: dropout would blur retrieval, and the statistics of a
-    batch norm mean little on batches that mix sketches and photos.
-    """
-
-    model: nn.Module
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        self.model.eval()
-        return self
-
-
-class HuggingFace(Pretrained):
-    """Any `transformers` vision model, convolutional or transformer, as a feature map, in float32.
-
-    Of a model of images and text (CLIP, SigLIP) it is the image tower. The tokens of a transformer, its class
-    token too, become the L positions of a map [B, C, L, 1]; so spatial attention weights tokens.
-
-    Pixels are scaled by the mean and deviation in the folder's `preprocessor_config.json`; without one, to -1..1.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, name: str, rebuild: dict[str, Any] | None = None) -> None:
-        super().__init__()
-        try:
-            import transformers
-        except ImportError as error:
-            raise ConfigError(f"backbone 'hf:{name}' needs transformers: pip install 'sketchless[hf]'") from error
-        try:
-            if rebuild is None:
-                model = transformers.AutoModel.from_pretrained(name)
-            else:
-                model = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**rebuild))
-            model = getattr(model, "vision_model", model)
-            pixels = _pixels(name) if rebuild is None else {}
-        except Exception as error:  # damaged folders raise nearly anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise CheckpointError(f"hf:{name}: cannot load it ({reason}); give a folder or a hub name") from error
-        for key, value in pixels.items():
-            setattr(model.config, key, value)  # so that they come back with it
-        self.rebuild = model.config.to_dict()
-        for key, attribute in {"image_mean": "mean", "image_std": "deviation"}.items():
-            values = torch.tensor(getattr(model.config, key, [0.5])).view(1, -1, 1, 1)
-            self.register_buffer(attribute, values, persistent=False)
-        self.model = model.float().eval()
-        # Vision transformers have positions for one image size and stretch them only when told to.
-        stretches = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
-        self.options = {"interpolate_pos_encoding": True} if stretches else {}
-        size = getattr(model.config, "image_size", 224)
-        height, width = size if isinstance(size, (list, tuple)) else (size, size)
-        try:
-            with torch.inference_mode():
-                self.channels = self(torch.zeros(1, 3, height, width)).shape[1]
-        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"hf:{name}: {type(model).__name__} is no vision model with a feature map") from error
-
-    def forward(self, images: Tensor) -> Tensor:
-        pixels = scaled(images, self.mean, self.deviation)
-        out: Tensor = self.model(pixel_values=pixels, **self.options).last_hidden_state
-        if out.dim() == 3:  # tokens [B, L, C]
-            out = out.transpose(1, 2).unsqueeze(-1)  # [B, C, L, 1]
-        return out
-
-    def stages(self) -> list[nn.Module]:
-        blocks: list[nn.Module] = []
-        for child in self.model.children():
-            # the first list of blocks in it, if that list is all it has
-            inner = next((m for m in child.modules() if isinstance(m, (nn.ModuleList, nn.Sequential))), None)
-            whole = inner is not None and len(list(inner.parameters())) == len(list(child.parameters()))
-            blocks += list(inner) if inner is not None and whole else [child]
-        return blocks
-
-
-def _pixels(name: str) -> dict[str, list[float]]:
-    """Mean and deviation of the channels that a pretrained model is used to, where it says so."""
-    from transformers.utils import cached_file
-
-    file = cached_file(
-        name,
-        "preprocessor_config.json",
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    about = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
-    if about.get("do_normalize") is False:
-        return {"image_mean": [0.0], "image_std": [1.0]}
-    return {key: about[key] for key in ("image_mean", "image_std") if key in about}
 
 
 class InceptionV3(Pretrained):

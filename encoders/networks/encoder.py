@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
+from sketchless.datasets.checks import as_count
 from sketchless.datasets.errors import ConfigError
 
 from ..device import tf32
@@ -23,6 +24,9 @@ from ..losses import Loss
 from ..tensorfile import save_tensors
 from .backbones import make_backbone
 from .layers import SpatialAttention, photo_images, sketch_images
+
+MAX_SIZE = 1024  # px; the canvas of sketches has 256
+MAX_DIM = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,9 @@ class EncoderConfig:
     """Initial weights, where they are not pretrained, follow from it."""
 
     def __post_init__(self) -> None:
-        for name, lowest in {"size": 8, "dim": 1, "seed": 0}.items():
-            if getattr(self, name) < lowest:
-                raise ConfigError(f"encoder: {name}={getattr(self, name)}; give {lowest} or more")
+        for name, (least, most) in {"size": (8, MAX_SIZE), "dim": (1, MAX_DIM), "seed": (0, (1 << 63) - 1)}.items():
+            if not least <= as_count(f"encoder: {name}", getattr(self, name), least) <= most:
+                raise ConfigError(f"encoder: {name}={getattr(self, name)}; give {least} to {most}")
 
 
 class Encoder(nn.Module):
@@ -65,7 +69,9 @@ class Encoder(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)
             self.build(rebuild)
-            self._try()
+            self.float()  # also where a user's default is float64
+            if self.device.type != "meta":
+                self._try()
 
     def build(self, rebuild: dict[str, Any] | None) -> None:
         """Make the layers. A `rebuild` says: of a saved encoder, whose weights the caller loads."""
@@ -77,7 +83,7 @@ class Encoder(nn.Module):
         size = self.config.size
         try:
             with inference(self):
-                self(torch.zeros(1, 3, size, size))
+                self(torch.zeros(1, 3, size, size, dtype=torch.float32))
         except (RuntimeError, ValueError, IndexError) as error:
             fault = f"fails on images of {size} px ({' '.join(str(error).split())[:150]})"
             raise ConfigError(f"backbone {self.config.backbone!r} {fault}; choose another size") from error

@@ -1,12 +1,45 @@
-"""Layers that several encoders share, and pictures as their input."""
+"""What several encoders share: the form of a backbone, layers, and pictures as their input."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from typing_extensions import Self
+
+
+class Backbone(nn.Module):
+    """A network from images [B, 3, S, S] in 0..1 to feature maps [B, C, h, w].
+
+    Attributes:
+        channels: C.
+        rebuild: plain JSON values from which `make_backbone(name, rebuild=...)` makes the same network
+            without its pretrained weights.
+    """
+
+    channels: int
+    rebuild: dict[str, Any]
+
+    def stages(self) -> list[nn.Module]:
+        """Blocks from the input on, for freezing the first ones."""
+        return []
+
+
+class Pretrained(Backbone):
+    """Kept in evaluation mode also while training: dropout would blur retrieval, and the statistics of a
+    batch norm mean little on batches that mix sketches and photos.
+    """
+
+    model: nn.Module
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.model.eval()
+        return self
 
 
 class SpatialAttention(nn.Module):
@@ -26,6 +59,20 @@ class SpatialAttention(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps + maps * self.mask(maps)
+
+
+def contours(images: Tensor) -> Tensor:
+    """Strength of the luminance gradient (Sobel) of images [B, 3, S, S]: [B, 1, S, S], 1 at a step from 0 to 1."""
+    sobel = images.new_tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]) / 4
+    kernels = torch.stack([sobel, sobel.T]).unsqueeze(1)  # [2, 1, 3, 3]
+    grey = images.mean(dim=1, keepdim=True)  # [B, 1, S, S]
+    gradient = nn.functional.conv2d(nn.functional.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels)
+    return (gradient.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
+
+
+def scaled(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """(images - mean) / deviation of images [B, C, S, S]; where both are 0.5, `images * 2 - 1` to the bit."""
+    return images * (1 / deviation) - mean / deviation
 
 
 def sketch_images(frames: Tensor, size: int) -> Tensor:

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
+from sketchless.datasets.checks import as_count
 from sketchless.datasets.errors import ConfigError
 
-from .backbones import HuggingFace, contours, scaled
+from .hugging_face import HuggingFace
+from .layers import contours, scaled
 
 SHARE_KEPT = 0.9  # of the tokens, at each layer that selects
 SELECT_AT = (4, 7, 10)  # layers of 12, from 1; 196 tokens become 177, 160, 144
@@ -45,6 +47,11 @@ class Sizes:
     deviation: Sequence[float] = (0.5,)
 
     def __post_init__(self) -> None:
+        for name in ("patch", "width", "layers", "heads", "hidden"):
+            as_count(f"zse: {name}", getattr(self, name), 1)
+        if not all(len(x) in (1, 3) for x in (self.mean, self.deviation)) or 0 in self.deviation:
+            fault = f"mean {self.mean}, deviation {self.deviation}"
+            raise ConfigError(f"zse: {fault}; want 1 or 3 numbers each, and no deviation of 0")
         if self.patch < 4 or self.patch & (self.patch - 1):
             fault = f"patches of {self.patch} px; the convolutional tokenizer halves, so give a power of 2, 4 or more"
             raise ConfigError(f"zse: {fault}")
@@ -212,6 +219,8 @@ def pretrained(name: str, size: int) -> ViT:
     about: Any = model.config
     if about.model_type != "vit" or about.hidden_act != "gelu":
         raise ConfigError(f"hf:{name}: is a {type(model).__name__}; zse needs a ViTModel with GELU")
+    if theirs.blue_first:
+        raise ConfigError(f"hf:{name}: wants blue first, which zse does not; use another model")
     sizes = Sizes(
         patch=about.patch_size,
         width=about.hidden_size,

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize, scaled_dot_product_attention
 
-from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.errors import CheckpointError, ConfigError
+from sketchless.datasets.schema import conform
 
 from ..distributed import gather, rank
 from ..losses import Loss, triplet
@@ -106,7 +107,8 @@ class ZSE(Encoder):
         if model and rebuild is None:
             self.vit = pretrained(model, size)
         else:
-            self.vit = ViT(self.sizes if rebuild is None else Sizes(**rebuild), size)
+            saved = rebuild and conform(Sizes, rebuild, f"encoder {name!r}: sizes", error=CheckpointError)
+            self.vit = ViT(saved or self.sizes, size)
         width = self.vit.sizes.width
         self.sketch_attention, self.photo_attention = CrossAttention(width), CrossAttention(width)
         self.network = RelationNetwork(width, self.vit.side)

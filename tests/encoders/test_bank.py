@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
+import random
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sketchless.datasets import CheckpointError, ConfigError, DataError
+from sketchless.datasets import CheckpointError, ConfigError, DataError, SketchlessError
 from sketchless.encoders import EpisodeBank, bank_splits, resolve_device, save_banks
 from sketchless.encoders.bank import bank_path
+from sketchless.encoders.tensorfile import load_tensors, save_tensors
 
 NAMES = ("features", "lengths", "targets", "gallery", "weight", "bias")
 
@@ -160,3 +167,40 @@ def test_no_such_device(device: Any, refuses: Any) -> None:
 
 def test_features_are_unit_rows(bank: EpisodeBank) -> None:
     torch.testing.assert_close(normalize(bank.features, dim=-1), bank.features)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@given(draw=st.randoms(use_true_random=False))
+def test_damaged_descriptions(draw: random.Random, mutated: Any, bank: EpisodeBank, tmp_path: Path) -> None:
+    save_banks(tmp_path / "bank", {"test": bank, "train": replace(bank, split="train")})
+    tensors, meta = load_tensors(tmp_path / "bank", "bank")
+    text = json.dumps(mutated(meta, draw))
+    save_file(tensors, tmp_path / "bank", {"sketchless": f"{zlib.crc32(text.encode()):08x} {text}"})
+    for read in (bank_splits, EpisodeBank.load):
+        try:
+            read(tmp_path / "bank")  # type: ignore[operator]
+        except SketchlessError as error:
+            assert str(error).isprintable()  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"test/features": torch.zeros(5, 4, 0)}, "features are"),
+        ({"test/features": torch.zeros(5, 4, 6, dtype=torch.float64)}, "features is torch.float64"),
+        ({"test/features": torch.zeros(5, 4, 6).to(torch.float8_e4m3fn)}, "features is torch.float8"),
+        ({"test/features": torch.zeros(5, 4, 6, dtype=torch.complex64)}, "features is torch.complex64"),
+        ({"test/gallery": torch.zeros(1 << 40, 0)}, "gallery of 1099511627776 photos with"),
+        ({"test/lengths": torch.tensor(1)}, "5 sketches but lengths"),
+        ({"test/self": torch.zeros(1)}, "'self', which is no part"),
+        ({"head/more": torch.zeros(1)}, "'more', which is no part"),
+    ],
+)
+def test_tensors_of_other_kinds(
+    change: dict[str, Tensor], said: str, bank: EpisodeBank, tmp_path: Path, refuses: Any
+) -> None:
+    save_banks(tmp_path / "bank", {"test": bank})
+    tensors, meta = load_tensors(tmp_path / "bank", "bank")
+    save_tensors(tmp_path / "bank", "bank", {**tensors, **change}, meta)
+    with refuses(CheckpointError if "no part" in said else DataError, said):
+        EpisodeBank.load(tmp_path / "bank")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sketchless.datasets import ConfigError
 from sketchless.encoders import Tokens
 from sketchless.encoders.networks import vit
-from sketchless.encoders.networks.backbones import scaled
+from sketchless.encoders.networks.layers import scaled
 from sketchless.encoders.networks.vit import Block, Sizes, Tokenizer, ViT, most, pretrained
 
 MakeFolder = Callable[..., Path]
