@@ -122,6 +122,8 @@ class EncodeConfig:
     """Noise strokes planted in every training sketch once the encoder is trained or loaded."""
     half: bool = False
     """Store features as float16: half the size."""
+    trust: tuple[str, ...] = ()
+    """Each `module:attribute` that a file may name as a part of it: code, which is refused otherwise."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
     out: str | None = None
@@ -255,7 +257,7 @@ def _folder(config: EncodeConfig) -> AbstractContextManager[Path]:
 
 def _used(config: EncodeConfig) -> dict[str, Any]:
     """Settings for the manifest; None: not used, as a loaded encoder and a joined bank have had theirs."""
-    settings = {name: value for name, value in asdict(config).items() if name != "out"}
+    settings = {name: value for name, value in asdict(config).items() if name not in ("out", "trust")}
     if config.join:
         return {name: value if name in ("join", "late", "half") else None for name, value in settings.items()}
     unused = {"encoder", "size", "dim", "attention", *TRAINING} - {"seed"} if config.load else set()
@@ -299,7 +301,7 @@ def _stage1(config: EncodeConfig) -> Stage1Config:
 
 def _encoder(config: EncodeConfig, device: torch.device) -> Encoder:
     if config.load is not None:
-        return load_encoder(config.load, device)
+        return load_encoder(config.load, device, config.trust)
     assert config.size is not None
     assert config.dim is not None
     shape = EncoderConfig(config.encoder, config.size, config.dim, config.attention, config.seed)

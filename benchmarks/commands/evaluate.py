@@ -51,6 +51,8 @@ class EvaluateConfig:
     """With --score rn: order only the first so many photos by it, the rest by ret; by default all."""
     json: str | None = None
     """With --task: write the numbers to this file too."""
+    trust: tuple[str, ...] = ()
+    """Each `module:attribute` that a file may name as a part of it: code, which is refused otherwise."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
 
@@ -109,7 +111,7 @@ def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
     trained = EncoderRun.find(config.target)
     if trained.learned is None and config.dataset is None:
         raise ConfigError(f"{trained.file}: what it was trained on is not known; give --dataset")
-    encoder = load_encoder(trained.file, config.device)
+    encoder = load_encoder(trained.file, config.device, config.trust)
     dataset = _data(task, config.dataset, trained)
     with progress_bar(console) as bar:
         row = bar.add_task(f"{task}, {config.score}", total=1.0, note="")

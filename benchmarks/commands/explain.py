@@ -78,6 +78,8 @@ class ExplainConfig:
     """Also write the arrays of the (first) explanation, as .npz."""
     gif: str | None = None
     """Also explain the episode step by step: a table, and an animation in this file."""
+    trust: tuple[str, ...] = ()
+    """Each `module:attribute` that a file may name as a part of it: code, which is refused otherwise."""
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
 
@@ -109,7 +111,7 @@ def run(config: ExplainConfig, console: Console | None = None) -> Explained:
     console = console or Terminal()
     _check(config)
     trained = EncoderRun.find(str(SHIPPED) if config.encoder == "procedural" else config.encoder)
-    encoder = load_encoder(trained.file, config.device)
+    encoder = load_encoder(trained.file, config.device, config.trust)
     model = token_model(encoder)  # before the data set, which takes a while
     dataset = trained.load(config.dataset or trained.dataset or "procedural")
     dataset, row = _with_photo(dataset, config)
