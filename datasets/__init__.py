@@ -12,7 +12,6 @@ from .errors import (
     SketchlessError,
     UnsafeFileError,
 )
-from .formats.archives import unpack
 from .formats.svg import read_svg
 from .lazy import Item, LazySketches
 from .loading import load_dataset
@@ -58,5 +57,4 @@ __all__ = [
     "reveal",
     "sketchy",
     "tu_berlin",
-    "unpack",
 ]

@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl
 
 from .dataset import SketchDataset
 from .errors import ConfigError, DataError, unknown_name
-from .formats.archives import refuse
 from .procedural.chairs.dataset import procedural
 from .procedural.objects.dataset import objects
 from .readers.qmul import is_qmul, qmul
@@ -85,7 +84,8 @@ def _parts(name: str) -> tuple[str, dict[str, Any]]:
 def _layout(folder: Path) -> str:
     """The name of the set that a folder holds."""
     if os.path.isfile(folder):
-        raise refuse(folder)
+        what = "an archive; unpack it" if _is_archive(folder) else "a file; give"
+        raise DataError(f"{folder}: is {what} {'and give ' if 'archive' in what else ''}the folder of a data set")
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder; get the data set as docs/datasets.md says")
     for name, holds in LAYOUTS.items():

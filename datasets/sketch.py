@@ -14,6 +14,8 @@ from .errors import ConfigError, FormatError, ResourceError, unknown_name
 CANVAS = 256  # side of the square every sketch lives in, pixels
 MAX_STEPS = 254  # a birth map is uint8 and 255 means "never drawn"
 MAX_POINTS = 1_000_000
+MAX_STROKES = 10_000  # of a file; what is given as rows may have more
+MAX_INK = 0.5  # share of a picture
 MAX_COORDINATE = 1e5  # pixels; beyond this a coordinate is a fault, not a drawing
 
 FloatArray = npt.NDArray[np.float32]
@@ -142,7 +144,7 @@ class RasterSketch:
         return []
 
     @classmethod
-    def from_picture(cls, picture: npt.NDArray[np.uint8], id: str = "") -> RasterSketch:
+    def from_picture(cls, picture: npt.NDArray[np.uint8], id: str = "", invert: bool = False) -> RasterSketch:
         """Build a sketch from a scan: dark ink on a light ground, fitted into the canvas, aspect kept.
 
         A canvas pixel has ink where the darkest pixel that falls on it is in the darker half, so that
@@ -151,16 +153,24 @@ class RasterSketch:
         Args:
             picture: uint8 [H, W] or [H, W, 3], of any size.
             id: name used in error messages.
+            invert: light ink on a dark ground.
 
         Raises:
-            FormatError: another shape or dtype, or no ink at all.
+            FormatError: another shape or dtype, no ink at all, or more ink than ground.
         """
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
             found = f"{picture.dtype} {picture.shape}"
             raise FormatError(f"sketch {id!r}: a picture is uint8 [H, W] or [H, W, 3], not {found}")
-        dark = (picture if picture.ndim == 2 else picture.mean(axis=2)) < 128
-        if not dark.any():
-            raise FormatError(f"sketch {id!r}: the picture has no dark ink; draw dark on white")
+        dark = (picture < 128) if picture.ndim == 2 else (picture.sum(axis=2, dtype=np.uint16) < 128 * picture.shape[2])
+        dark ^= invert
+        share, colour = float(dark.mean()), "light" if invert else "dark"
+        if share == 0:
+            raise FormatError(f"sketch {id!r}: the picture has no {colour} ink; draw dark on white")
+        if share > MAX_INK:
+            raise FormatError(
+                f"sketch {id!r}: {share:.0%} of the picture is {colour}, more than a drawing's ink; if it is light on "
+                f"dark, load it with invert={'false' if invert else 'true'}"
+            )
         height, width = dark.shape
         scale = CANVAS / max(height, width)
         top, left = (CANVAS - height * scale) / 2, (CANVAS - width * scale) / 2

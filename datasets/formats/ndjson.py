@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import re
 import zlib
@@ -15,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, FormatError, ResourceError, SketchlessError, UnsafeFileError
-from ..sketch import MAX_POINTS, Sketch
+from ..sketch import MAX_POINTS, MAX_STROKES, Sketch
 from .canvas import fit
 
 MAX_LINE = 8_000_000  # bytes; the longest drawings of the raw release take a tenth
+MAX_RATIO = 200  # of a .gz, unpacked to packed; drawings reach 10
+FREE = 50_000_000  # bytes for which no ratio is asked
 BOM = b"\xef\xbb\xbf"
 
 _KEY = re.compile(r"[\w-]{1,64}", re.ASCII)
@@ -51,10 +54,11 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
     Raises:
         DataError: the file cannot be opened.
         FormatError: a damaged or truncated `.gz`.
-        UnsafeFileError: a line over 8 MB.
+        UnsafeFileError: a line over 8 MB; a `.gz` that unpacks to over 200 times its size.
     """
     try:
         packed = Path(path).suffix.lower() == ".gz"
+        most = max(MAX_RATIO * os.path.getsize(path), FREE) if packed else math.inf
         with cast(BinaryIO, gzip.open(path, "rb") if packed else open(path, "rb")) as file:
             offset = number = 0
             while content := file.readline(MAX_LINE + 1):
@@ -66,6 +70,10 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
                 if content.removeprefix(BOM).strip():
                     yield Line(number, offset, content)
                 offset += len(content)
+                if offset > most:
+                    raise UnsafeFileError(
+                        f"{path}: line {number}: unpacks to over {MAX_RATIO} times its size; no drawings do, drop it"
+                    )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FormatError(f"{path}: a damaged or truncated .gz ({error}); get the file again") from error
     except OSError as error:
@@ -78,7 +86,7 @@ def parse(content: bytes) -> Record:
     Raises:
         FormatError: no such JSON, a key missing, twice or of the wrong type, numbers that are not finite, x and y of
             different lengths.
-        ResourceError: more than 1,000,000 points.
+        ResourceError: more than 1,000,000 points or 10,000 strokes.
     """
     try:
         entry = json.loads(
@@ -107,11 +115,11 @@ def parse(content: bytes) -> Record:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entry = dict(pairs)
-    if len(entry) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise FormatError(f"has the key {twice[:20]!r} twice; keep one of them")
+    entry: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in entry:
+            raise FormatError(f"has the key {key[:20]!r} twice; keep one of them")
+        entry[key] = value
     return entry
 
 
@@ -132,6 +140,8 @@ def _text(entry: dict[str, Any], key: str) -> str:
 
 def _strokes(drawing: list[Any]) -> list[npt.NDArray[np.float64]]:
     strokes, total = [], 0
+    if len(drawing) > MAX_STROKES:
+        raise ResourceError(f"{len(drawing):,} strokes; at most {MAX_STROKES:,} are accepted, thin it out")
     for number, stroke in enumerate(drawing, start=1):
         if not (isinstance(stroke, list) and len(stroke) in (2, 3) and all(isinstance(axis, list) for axis in stroke)):
             raise FormatError(f"stroke {number} is not [[x ..], [y ..]] or [[x ..], [y ..], [t ..]]")

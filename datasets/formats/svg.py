@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, FormatError, ResourceError, SketchlessError, UnsafeFileError
-from ..sketch import CANVAS, MAX_POINTS, Sketch
+from ..sketch import CANVAS, MAX_POINTS, MAX_STROKES, Sketch
 from .canvas import fit
 from .svg_document import FOREIGN, MAX_DEPTH, parse_document
-from .svg_path import MAX_CURVES, MAX_SUBPATHS, Curves, chords, too_long
+from .svg_path import MAX_CURVES, Curves, chords, too_long
 from .svg_shapes import SHAPES, Matrix, Viewport, about, fitted, length, shape, transform, viewbox
 from .svg_style import Style, Styles, hidden, ink
 
@@ -160,7 +160,7 @@ class _Picture:
         for curves in shape(task.element.tag, task.element.attrib, task.view):
             self._curves += len(curves)
             self.drawn.append((curves, task.matrix))
-            if self._curves > MAX_CURVES or len(self.drawn) > MAX_SUBPATHS:
+            if self._curves > MAX_CURVES or len(self.drawn) > MAX_STROKES:
                 raise too_long()
 
     def _use(self, task: _Task) -> Iterator[_Task]:

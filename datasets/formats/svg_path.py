@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FormatError, ResourceError
-from ..sketch import MAX_POINTS
+from ..sketch import MAX_POINTS, MAX_STROKES
 
 Curves = npt.NDArray[np.complex128]
 Curve = tuple[complex, complex, complex, complex]
@@ -22,7 +22,6 @@ Curve = tuple[complex, complex, complex, complex]
 TOLERANCE = 0.1  # pixels between a curve and the chords that stand for it
 MAX_CHORDS = 1000  # of one curve
 MAX_CURVES = 100_000  # of one path
-MAX_SUBPATHS = 10_000
 MAX_TEXT = 1_500_000  # characters of one list of numbers
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
@@ -57,7 +56,7 @@ def subpaths(data: str) -> list[Curves]:
         total += len(curves)
         if curves:
             found.append(np.array(curves))
-        if len(found) > MAX_SUBPATHS or total > MAX_CURVES:
+        if len(found) > MAX_STROKES or total > MAX_CURVES:
             raise too_long()
     return found
 
@@ -65,7 +64,7 @@ def subpaths(data: str) -> list[Curves]:
 def too_long() -> ResourceError:
     """The error for more curves or strokes than a drawing has."""
     return ResourceError(
-        f"over {MAX_SUBPATHS:,} strokes or {MAX_CURVES:,} curves; no sketch is that long, leave it out"
+        f"over {MAX_STROKES:,} strokes or {MAX_CURVES:,} curves; no sketch is that long, leave it out"
     )
 
 

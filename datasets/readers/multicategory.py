@@ -114,11 +114,11 @@ def _keep_apart(parts: dict[str, Part], copies: Sequence[Sequence[str]]) -> list
     return dropped
 
 
-def read_file(root: Path, stretch: bool, item: Item) -> Drawing:
+def read_file(root: Path, stretch: bool, invert: bool, item: Item) -> Drawing:
     """The sketch of one file: strokes of an SVG (`stretch` as `read_svg`), a picture of anything else."""
     if item.id.lower().endswith(".svg"):
         return read_svg(root / item.id, item.id, stretch)
-    return RasterSketch.from_picture(read_photo(root / item.id), item.id)
+    return RasterSketch.from_picture(read_photo(root / item.id), item.id, invert)
 
 
 def _split(part: Part, read: Callable[[Item], Drawing]) -> Split:

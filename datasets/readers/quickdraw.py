@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset import SketchDataset
-from ..errors import ConfigError, DataError, FormatError, SketchlessError, UnsafeFileError, unknown_name
+from ..errors import ConfigError, DataError, FormatError, ResourceError, SketchlessError, UnsafeFileError, unknown_name
 from ..formats.ndjson import at_line, parse, read_lines
 from ..lazy import Item
 from ..sketch import Sketch
@@ -22,6 +22,7 @@ from .tu_berlin import is_tu_berlin
 
 SITE = "https://github.com/googlecreativelab/quickdraw-dataset"
 _KINDS = ("ndjson", "png")
+MAX_HELD = 1 << 30  # bytes
 
 
 def quickdraw(
@@ -35,6 +36,7 @@ def quickdraw(
     per_category: int | None = None,
     only_recognized: bool = False,
     on_bad_line: str = "error",
+    invert: bool = False,
 ) -> SketchDataset:
     """Read Quick, Draw!, simplified or raw, or QuickDraw-Extended. Pairs are of a category, so all targets are -1.
 
@@ -50,10 +52,12 @@ def quickdraw(
         per_category: take the first so many drawings of each category; all by default.
         only_recognized: leave out drawings that the game did not recognise.
         on_bad_line: `"error"`, or `"skip"` and count the lines that cannot be read.
+        invert: pictures are light on dark.
 
     Raises:
         DataError: no sketches where they should lie.
         FormatError: a bad line, by its number, unless skipped; a damaged `.gz`.
+        ResourceError: over 1 GB of `.ndjson.gz`, unpacked.
         UnsafeFileError: a line over 8 MB, a link or a path that leads out of the folder.
         ConfigError: impossible options.
     """
@@ -79,7 +83,7 @@ def quickdraw(
         assert folder is not None
         members = categories(home, folder, (".png",))
         drawn = [Drawn(item, category) for category, items in members.items() for item in items[:per_category]]
-        read = functools.partial(read_file, home, False)
+        read = functools.partial(read_file, home, False, bool(invert))
     gallery = first_folder(home, *QUICKDRAW_PHOTOS)
     shown = categories(home, gallery, PICTURES) if gallery else {}
     photos = [Photo(item.id, category) for category, items in shown.items() for item in items]
@@ -90,6 +94,7 @@ def quickdraw(
         "per_category": per_category,
         "only_recognized": bool(only_recognized),
         "on_bad_line": on_bad_line,
+        "invert": bool(invert),
     }
     return assemble(spec, drawn, photos, read, how, report)
 
@@ -122,6 +127,7 @@ def _scan(
     left_out = Counter(empty=0, unrecognized=0, bad=0)
     first: list[str] = []
     known: set[str] = set()
+    size = 0
     for file in files:
         here = 0
         for number, offset, content in read_lines(file):
@@ -147,6 +153,12 @@ def _scan(
             drawn.append(Drawn(Item(id, len(content), offset), record.word))
             if file.suffix.lower() == ".gz":
                 held[id] = content
+                size += len(content)
+                if size > MAX_HELD:
+                    raise ResourceError(
+                        f"{file}: line {number}: over {MAX_HELD >> 20} MB of packed drawings, which are held in memory; "
+                        "unpack the files, or take fewer by per_category="
+                    )
     report = {f"{why}_drawings_left_out": count for why, count in left_out.items()}
     return drawn, held, {**report, "first_bad": first}
 

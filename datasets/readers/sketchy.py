@@ -35,6 +35,7 @@ def sketchy(
     extended: bool = False,
     keep_invalid: bool = False,
     allow_missing: bool = False,
+    invert: bool = False,
 ) -> SketchDataset:
     """Read the Sketchy Database, in which every sketch depicts a known photo.
 
@@ -52,6 +53,7 @@ def sketchy(
             are photos of the set already. Needs `unseen`; file lists name them themselves.
         keep_invalid: keep sketches that the release lists as invalid (file lists keep what they list).
         allow_missing: skip sketches whose photo is not there instead of refusing the set.
+        invert: pictures are light on dark.
 
     Raises:
         DataError: an incomplete folder, missing photos, photos of one name.
@@ -89,6 +91,7 @@ def sketchy(
         "extended": bool(extended),
         "keep_invalid": bool(keep_invalid),
         "allow_missing": bool(allow_missing),
+        "invert": bool(invert),
     }
     report = {
         "sketches": kind,
@@ -98,7 +101,7 @@ def sketchy(
         "extended_photos": len(more),
         "extended_photos_that_are_photos_of_the_set": len(copies),
     }
-    read = functools.partial(read_file, home, True)
+    read = functools.partial(read_file, home, True, bool(invert))
     test = _released_test(home, info, by_name)
     return assemble(spec, drawn, [*photos, *more], read, how, report, test, twins | copies)
 

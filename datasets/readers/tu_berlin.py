@@ -27,6 +27,7 @@ def tu_berlin(
     unseen: Sequence[str] | str | None = None,
     filelists: str | None = None,
     sketches: str | None = None,
+    invert: bool = False,
 ) -> SketchDataset:
     """Read TU-Berlin. Sketches and photos are paired by category alone, so all targets are -1.
 
@@ -39,6 +40,7 @@ def tu_berlin(
         seed, validation, validation_categories, unseen, filelists: how to split, see `Holdout`.
         sketches: `"svg"` (strokes) or `"png"` (pictures); by default SVG where it lies there, but PNG with
             `filelists`, which name that.
+        invert: pictures are light on dark.
 
     Raises:
         DataError: no sketches where they should lie.
@@ -60,8 +62,10 @@ def tu_berlin(
     gallery = first_folder(home, *_PHOTOS)
     shown = categories(home, gallery, PICTURES) if gallery else {}
     photos = [Photo(item.id, category) for category, members in shown.items() for item in members]
-    spec = {"name": "tu-berlin", "root": str(root), "sketches": kind}
-    return assemble(spec, drawn, photos, functools.partial(read_file, home, False), how, {"sketches": kind})
+    spec = {"name": "tu-berlin", "root": str(root), "sketches": kind, "invert": bool(invert)}
+    return assemble(
+        spec, drawn, photos, functools.partial(read_file, home, False, bool(invert)), how, {"sketches": kind}
+    )
 
 
 def is_tu_berlin(folder: Path) -> bool:
