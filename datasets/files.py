@@ -75,6 +75,16 @@ def _remove_abandoned(folder: Path, prefix: str) -> None:
             left.unlink(missing_ok=True)
 
 
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """A path with `~` as the home folder. Raises ConfigError: no such user, or a name that no file can have."""
+    if "\0" in os.fspath(path):
+        raise ConfigError(f"{os.fspath(path)!r}: no file has NUL in its name; correct the path")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{os.fspath(path)}: its home folder is not known; write the path out") from error
+
+
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
     """Write `content` as readable JSON, all or nothing. NaN is refused (ValueError)."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

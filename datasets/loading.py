@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-import json
+import numbers
 import os
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
+from .checks import shown
 from .dataset import SketchDataset
 from .errors import ConfigError, DataError, unknown_name
+from .files import user_path
 from .procedural.chairs.dataset import procedural
 from .procedural.objects.dataset import objects
 from .readers.qmul import is_qmul, qmul
@@ -50,13 +53,16 @@ def load_dataset(name: str, **options: Any) -> SketchDataset:
     name, more = _parts(name)
     options |= more
     if name not in DATASETS:
-        if "/" not in name and not os.path.exists(name):
+        if "/" not in name and not name.startswith("~") and not os.path.exists(name):
             raise unknown_name("data set", name, [*DATASETS, "<folder of a data set>"])
-        name, options = _layout(Path(name)), {"root": name, **options}
-    known = inspect.signature(DATASETS[name]).parameters
-    for option in options:
+        root = user_path(name)
+        name, options = _layout(root), {"root": str(root), **options}
+    known = get_type_hints(DATASETS[name])
+    del known["return"]
+    for option, value in options.items():
         if option not in known:
             raise unknown_name(f"option of data set {name!r}:", option, known)
+        options[option] = _typed(option, value, known[option])
     if "root" in known and "root" not in options:
         raise ConfigError(f"data set {name!r} lies in files; give its folder, {name}?root=<folder> or the folder alone")
     return DATASETS[name](**options)
@@ -70,7 +76,7 @@ def identity(name: str) -> tuple[str, dict[str, Any]]:
     """
     name, options = _parts(name)
     root = options.pop("root", None if name in DATASETS else name)
-    return name if root is None else os.path.realpath(str(root)), options
+    return name if root is None else os.path.realpath(user_path(str(root))), options
 
 
 def _parts(name: str) -> tuple[str, dict[str, Any]]:
@@ -84,8 +90,9 @@ def _parts(name: str) -> tuple[str, dict[str, Any]]:
 def _layout(folder: Path) -> str:
     """The name of the set that a folder holds."""
     if os.path.isfile(folder):
-        what = "an archive; unpack it" if _is_archive(folder) else "a file; give"
-        raise DataError(f"{folder}: is {what} {'and give ' if 'archive' in what else ''}the folder of a data set")
+        if _is_archive(folder):
+            raise DataError(f"{folder}: is an archive; unpack it and give the folder")
+        raise DataError(f"{folder}: is a file; give the folder of a data set")
     if not os.path.isdir(folder):
         raise DataError(f"{folder}: no such folder; get the data set as docs/datasets.md says")
     for name, holds in LAYOUTS.items():
@@ -98,16 +105,57 @@ def _layout(folder: Path) -> str:
     )
 
 
+def _is_archive(file: Path) -> bool:
+    """By its first bytes alone, as an archive may claim anything."""
+    try:
+        with open(file, "rb") as opened:
+            head = opened.read(512)
+    except OSError:
+        return False
+    return (
+        head.startswith((b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!"))
+        or head[257:262] == b"ustar"
+    )
+
+
 def _query(text: str) -> dict[str, Any]:
-    """Options of a URL: whole numbers, true, false and null are meant as such."""
+    """Options of a URL, each once."""
     try:
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True)
     except ValueError as error:
-        raise ConfigError(f"options {text[:80]!r} are not <option>=<value>&...; correct them") from error
+        raise ConfigError(f"options {shown(text)[:80]} are not <option>=<value>&...; correct them") from error
+    for option, times in Counter(key for key, _ in pairs).items():
+        if times > 1:
+            raise ConfigError(f"option {shown(option)[:80]} stands {times} times; give it once, lists with commas")
     return {key: _value(value) for key, value in pairs}
 
 
 def _value(text: str) -> Any:
-    if text in ("true", "false", "null") or text.removeprefix("-").isdecimal():
-        return json.loads(text)
-    return text
+    """Whole numbers, true, false and null are meant as such; `_typed` turns them back where text is wanted."""
+    if text in ("true", "false", "null"):
+        return {"true": True, "false": False, "null": None}[text]
+    return int(text) if re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text) else text
+
+
+def _typed(option: str, value: Any, hint: Any) -> Any:
+    """A value as the loader's signature asks for it, or a ConfigError."""
+    kinds = get_args(hint) or (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    if bool in kinds:
+        if value in (0, 1):
+            return bool(value)
+        wanted = "true or false"
+    elif int in kinds:  # the loaders say which
+        if isinstance(value, numbers.Number):
+            return value
+        wanted = "a whole number"
+    elif isinstance(value, (str, os.PathLike)) and str in kinds:
+        return value
+    elif isinstance(value, int) and not isinstance(value, bool) and str in kinds:  # of a URL, and a name all the same
+        return str(value)
+    elif isinstance(value, (list, tuple)) and Sequence[str] in kinds and all(isinstance(name, str) for name in value):
+        return list(value)
+    else:
+        wanted = "a list of names" if Sequence[str] in kinds else "a name"
+    raise ConfigError(f"{option}={shown(value)[:80]}: must be {wanted}")

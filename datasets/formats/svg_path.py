@@ -63,9 +63,7 @@ def subpaths(data: str) -> list[Curves]:
 
 def too_long() -> ResourceError:
     """The error for more curves or strokes than a drawing has."""
-    return ResourceError(
-        f"over {MAX_STROKES:,} strokes or {MAX_CURVES:,} curves; no sketch is that long, leave it out"
-    )
+    return ResourceError(f"over {MAX_STROKES:,} strokes or {MAX_CURVES:,} curves; no sketch is that long, leave it out")
 
 
 def chords(curves: Curves) -> npt.NDArray[np.float64]:

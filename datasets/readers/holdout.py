@@ -136,7 +136,8 @@ def at_most_a_share(asked: int, pool: int) -> tuple[int, list[str]]:
 
 def _below(root: Path, name: str) -> Path:
     """A file that is named from here or from the folder of the set."""
-    return Path(name) if os.path.exists(name) else root / name
+    path = Path(os.path.expanduser(name))  # unlike `expanduser` of a Path it takes any text
+    return path if os.path.exists(path) else root / path
 
 
 def _categories(part: Part) -> list[str]:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from ..checks import as_count
 from ..dataset import SketchDataset, Split
 from ..errors import DataError, FormatError, SketchlessError, unknown_name
+from ..files import user_path
 from ..formats.legacy_pickle import load_legacy_pickle
 from ..photos import read_photo
 from ..sketch import Sketch
@@ -76,7 +77,7 @@ def qmul(
     seed, validation = as_count("seed", seed, 0), as_count("validation", validation, 0)
     if edition is not None and edition not in EDITIONS:
         raise unknown_name("edition", edition, EDITIONS)
-    folder = Path(root)
+    folder = user_path(root)
     file = _coordinate_file(folder)
     name = file.name.removesuffix("_Coordinate")
     records = _records(file)
@@ -137,7 +138,7 @@ def qmul(
     }
     spec = {
         "name": "qmul",
-        "root": str(root),
+        "root": str(folder),
         "seed": seed,
         "validation": validation,
         "allow_missing": bool(allow_missing),

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checks import as_count
 from ..dataset import SketchDataset
-from ..errors import ConfigError, DataError, FormatError, ResourceError, SketchlessError, UnsafeFileError, unknown_name
+from ..errors import DataError, FormatError, ResourceError, SketchlessError, UnsafeFileError, unknown_name
+from ..files import user_path
 from ..formats.ndjson import at_line, parse, read_lines
 from ..lazy import Item
 from ..sketch import Sketch
@@ -61,13 +63,12 @@ def quickdraw(
         UnsafeFileError: a line over 8 MB, a link or a path that leads out of the folder.
         ConfigError: impossible options.
     """
-    home, how = Path(root), Holdout(seed, validation, validation_categories, unseen, filelists)
+    home, how = user_path(root), Holdout(seed, validation, validation_categories, unseen, filelists)
     if on_bad_line not in ("error", "skip"):
         raise unknown_name("way with bad lines, on_bad_line=", on_bad_line, ("error", "skip"))
     if sketches not in (None, *_KINDS):
         raise unknown_name("kind of sketches", sketches, _KINDS)
-    if per_category is not None and (isinstance(per_category, bool) or per_category < 1):
-        raise ConfigError(f"per_category={per_category!r}: give a whole number, 1 or more")
+    per_category = None if per_category is None else as_count("per_category", per_category, 1)
     files, folder = _ndjson(home), first_folder(home, *QUICKDRAW_SKETCHES)
     kind = sketches or ("ndjson" if files and (filelists is None or folder is None) else "png")
     if (kind == "ndjson" and not files) or (kind == "png" and folder is None):
@@ -89,7 +90,7 @@ def quickdraw(
     photos = [Photo(item.id, category) for category, items in shown.items() for item in items]
     spec = {
         "name": "quickdraw",
-        "root": str(root),
+        "root": str(home),
         "sketches": kind,
         "per_category": per_category,
         "only_recognized": bool(only_recognized),
@@ -156,7 +157,7 @@ def _scan(
                 size += len(content)
                 if size > MAX_HELD:
                     raise ResourceError(
-                        f"{file}: line {number}: over {MAX_HELD >> 20} MB of packed drawings, which are held in memory; "
+                        f"{file}: line {number}: over {MAX_HELD >> 20} MB of packed drawings, held in memory; "
                         "unpack the files, or take fewer by per_category="
                     )
     report = {f"{why}_drawings_left_out": count for why, count in left_out.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..dataset import SketchDataset
 from ..errors import ConfigError, DataError, FormatError, unknown_name
+from ..files import user_path
 from ..lazy import Item
 from .filelists import Drawn, Photo
 from .folders import PICTURES, categories, first_folder, lines, some
@@ -61,7 +62,7 @@ def sketchy(
         UnsafeFileError: a link or a path that leads out of the folder.
         ConfigError: impossible options.
     """
-    home, how = Path(root), Holdout(seed, validation, validation_categories, unseen, filelists)
+    home, how = user_path(root), Holdout(seed, validation, validation_categories, unseen, filelists)
     if extended and unseen is None and filelists is None:
         raise ConfigError("extended=True: of these photos only the category is known; say which are unseen= as well")
     kind, items = _sketches(home, sketches, ("svg", "png") if filelists is None else ("png", "svg"))
@@ -86,7 +87,7 @@ def sketchy(
     photos = [photo for photo in photos if photo.id not in twins]
     spec = {
         "name": "sketchy",
-        "root": str(root),
+        "root": str(home),
         "sketches": kind,
         "extended": bool(extended),
         "keep_invalid": bool(keep_invalid),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..dataset import SketchDataset
 from ..errors import DataError, unknown_name
+from ..files import user_path
 from .filelists import Drawn, Photo
 from .folders import PICTURES, categories, first_folder
 from .holdout import Holdout
@@ -47,7 +48,7 @@ def tu_berlin(
         UnsafeFileError: a link or a path that leads out of the folder.
         ConfigError: impossible options.
     """
-    home, how = Path(root), Holdout(seed, validation, validation_categories, unseen, filelists)
+    home, how = user_path(root), Holdout(seed, validation, validation_categories, unseen, filelists)
     if sketches not in (None, *_FOLDERS):
         raise unknown_name("kind of sketches", sketches, _FOLDERS)
     either = ["svg", "png"] if filelists is None else ["png", "svg"]
@@ -62,7 +63,7 @@ def tu_berlin(
     gallery = first_folder(home, *_PHOTOS)
     shown = categories(home, gallery, PICTURES) if gallery else {}
     photos = [Photo(item.id, category) for category, members in shown.items() for item in members]
-    spec = {"name": "tu-berlin", "root": str(root), "sketches": kind, "invert": bool(invert)}
+    spec = {"name": "tu-berlin", "root": str(home), "sketches": kind, "invert": bool(invert)}
     return assemble(
         spec, drawn, photos, functools.partial(read_file, home, False, bool(invert)), how, {"sketches": kind}
     )

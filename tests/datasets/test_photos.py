@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from sketchless.datasets import photos
 from sketchless.datasets.errors import DataError, FormatError, SketchlessError, UnsafeFileError
 from sketchless.datasets.photos import read_photo
 
@@ -260,3 +261,33 @@ def test_files_are_closed(write: Write) -> None:
         with pytest.raises(FormatError):
             read_photo(__file__)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_metadata_of_any_size_is_passed_over(zipped: bool, write: Write) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Comment", "x" * 3_000_000, zip=zipped)
+    texts.add_itxt("Title", "é" * 2_000_000, zip=True)
+    path = write(Image.fromarray(NOISE), pnginfo=texts)
+    with pytest.raises(ValueError, match="too large"):
+        Image.open(path).load()
+    assert np.array_equal(read_photo(path), NOISE)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16", "CMYK"])
+def test_a_picture_in_bands_is_the_picture(mode: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(NOISE[..., 0].astype(np.uint16) * 250)
+    else:
+        image = Image.fromarray(NOISE).convert(mode)
+    options = {"transparency": 3} if mode == "P" else {}
+    path = write(image, "JPEG" if mode == "CMYK" else "PNG", **options)
+    whole = read_photo(path)
+    monkeypatch.setattr(photos, "BAND", 30 * 7)  # 7 of 40 rows
+    assert np.array_equal(read_photo(path), whole)
+
+
+def test_a_file_without_end(write: Write, monkeypatch: pytest.MonkeyPatch, refuses: Any) -> None:
+    monkeypatch.setattr(photos, "MAX_BYTES", 1000)
+    with refuses(UnsafeFileError, "no photo is that large"):
+        read_photo(write(Image.fromarray(NOISE)))

@@ -137,3 +137,24 @@ def test_enlarged_pixels_are_squares_without_gaps() -> None:
     dark = np.random.default_rng(0).random((64, 64)) < 0.3
     sketch = RasterSketch.from_picture(np.where(dark, np.uint8(0), np.uint8(255)))
     assert np.array_equal(sketch.ink, dark.repeat(4, axis=0).repeat(4, axis=1))
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_more_ink_than_ground_is_refused_and_can_be_inverted(colours: int, refuses: Any) -> None:
+    picture = scan(256, 256, (3, 5, 200, 90))
+    if colours == 3:
+        picture = np.repeat(picture[..., None], 3, axis=2)
+    with refuses(FormatError, r"sketch 'a': 100% of the picture is dark.* load it with invert=true"):
+        RasterSketch.from_picture(255 - picture, "a")
+    inverted = RasterSketch.from_picture(255 - picture, "a", invert=True)
+    assert np.array_equal(inverted.ink, RasterSketch.from_picture(picture, "a").ink)
+    with refuses(FormatError, r"100% of the picture is light.* load it with invert=false"):
+        RasterSketch.from_picture(picture, "a", invert=True)
+
+
+def test_half_ink_is_a_drawing_and_all_ink_is_none(refuses: Any) -> None:
+    picture = np.full((10, 10), 255, dtype=np.uint8)
+    picture[:5] = 0
+    assert RasterSketch.from_picture(picture).ink.mean() == 0.5
+    with refuses(FormatError, "no light ink"):
+        RasterSketch.from_picture(np.zeros((10, 10), dtype=np.uint8), "a", invert=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sketchless.datasets.errors import DataError, FormatError, ResourceError, SketchlessError, UnsafeFileError
+from sketchless.datasets.formats import ndjson
 from sketchless.datasets.formats.ndjson import MAX_LINE, parse, read_lines
 from sketchless.datasets.readers.quickdraw import quickdraw
 
@@ -224,3 +225,30 @@ def test_damage_anywhere_is_a_typed_error_or_loads(write: Write) -> None:
             message = str(error)
             assert "\n" not in message and "cow.ndjson" in message  # noqa: PT018
     assert 10 < loaded < 290
+
+
+def test_112_a_file_of_nothing_that_unpacks_without_end(tmp_path: Path, monkeypatch: Any, refuses: Any) -> None:
+    monkeypatch.setattr(ndjson, "FREE", 1000)
+    with gzip.open(tmp_path / "x.ndjson.gz", "wb") as file:
+        file.write(b"\n" * 10_000_000)
+    with refuses(UnsafeFileError, r"x\.ndjson\.gz: line \d+: unpacks to over 200 times its size"):
+        list(read_lines(tmp_path / "x.ndjson.gz"))
+
+
+def test_packed_drawings_beyond_the_memory_for_them(write: Write, monkeypatch: Any, refuses: Any) -> None:
+    monkeypatch.setattr("sketchless.datasets.readers.quickdraw.MAX_HELD", 300)
+    root = write(gzip.compress("\n".join(GOOD).encode()), "cow.ndjson.gz")
+    with refuses(ResourceError, r"cow\.ndjson\.gz: line 4: .*held in memory; unpack the files, or take fewer"):
+        quickdraw(root)
+    assert len(quickdraw(write("\n".join(GOOD))).splits) == 3, "what is not packed is not held"
+
+
+def test_18_a_hundred_thousand_strokes(refuses: Any) -> None:
+    with refuses(ResourceError, "100,000 strokes; at most 10,000"):
+        parse(line(drawing=[[[1], [1]]] * 100_000).encode())
+
+
+def test_101_keys_without_end_are_checked_in_one_pass(refuses: Any) -> None:
+    keys = ", ".join(f'"k{i}": 0' for i in range(400_000))
+    with refuses(FormatError, "has the key 'k399999' twice"):
+        parse(f'{{{keys}, "k399999": 1}}'.encode())

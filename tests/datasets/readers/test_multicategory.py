@@ -684,6 +684,18 @@ def test_58_to_75_bad_pictures(
         data.photo(path) if what == "photo" else part.sketches[0]
 
 
+def test_light_on_dark(build_tu_berlin: Build, refuses: Any) -> None:
+    root = build_tu_berlin()
+    plain = tu_berlin(root).split("train").sketches[0]
+    for path in (root / "png").rglob("*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    with refuses(FormatError, r"load it with invert=true"):
+        tu_berlin(root).split("train").sketches[0]
+    data = load_dataset(f"{root}?invert=true")
+    assert data.spec["invert"] is True
+    assert data.split("train").sketches[0].content() == plain.content()
+
+
 def test_a_sketch_without_ink(build_sketchy: Build, refuses: Any) -> None:
     root = build_sketchy(kinds=["png"])
     part = sketchy(root).split("train")
