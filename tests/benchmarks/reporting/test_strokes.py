@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_refused(refuses) -> None:
     rank, lengths = np.ones((2, 4, 5), dtype=np.int64), np.full(4, 5)
     with refuses(ConfigError, r"ranks \[2, 4, 5\] beside those of B1 \[3, 4, 5\]"):
         strokes_saved(rank, np.ones((3, 4, 5), dtype=np.int64), lengths, 5)
-    with refuses(ConfigError, r"lengths \[4\]: want 1..5 for each of 4 of them"):
+    with refuses(ConfigError, r"lengths \[4\]: want 1..5 for each of 4 sketches"):
         strokes_saved(rank, rank, lengths + 1, 5)
     with refuses(ConfigError, "3 photos for 4 sketches"):
         strokes_saved(rank, rank, lengths, 5, photos=["a", "b", "c"])
