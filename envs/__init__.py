@@ -11,6 +11,7 @@ from sketchless.encoders.transforms import (
     with_distractors,
 )
 
+from .carry import CarryCore
 from .core import Core, Score, State, Terms, Transition
 from .game import noise
 from .gym_env import OnTheFlyEnv
@@ -18,6 +19,8 @@ from .ranking import kendall_tau_distance, percentile, similarity, snap, target_
 from .registration import register
 from .rendering.camera import dataset_of
 from .rewards import REWARDS, RewardScheme, Step, combined, make_reward, shaped, top
+from .stop import StopCore
+from .tasks import TASKS, make_core
 from .vector_env import OnTheFlyVectorEnv
 from .wrappers import NormalizeReward, ToNumpy
 
@@ -26,6 +29,8 @@ sys.modules[f"{__name__}.noise"] = noise  # its path in 0.1
 
 __all__ = [
     "REWARDS",
+    "TASKS",
+    "CarryCore",
     "Core",
     "NormalizeReward",
     "OnTheFlyEnv",
@@ -34,6 +39,7 @@ __all__ = [
     "Score",
     "State",
     "Step",
+    "StopCore",
     "Terms",
     "ToNumpy",
     "Transition",
@@ -41,6 +47,7 @@ __all__ = [
     "dataset_of",
     "drop_frames",
     "kendall_tau_distance",
+    "make_core",
     "make_reward",
     "percentile",
     "principal_directions",

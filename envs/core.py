@@ -7,7 +7,8 @@ Letters: B episodes side by side, T steps, G gallery photos, D width of a featur
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,13 +18,25 @@ from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
 from .inputs import as_scale
-from .ranking import count_rank, described, not_finite, ranking_after, refine, similarity, tau_along, unit
+from .ranking import (
+    count_rank,
+    described,
+    m_at_b,
+    not_finite,
+    ranking_after,
+    refine,
+    similarity,
+    tau_along,
+    unit,
+)
 from .rewards import GALLERY, LISTS, PAST, Local, RewardScheme, Step, make_reward
 from .sharding import ShardedGallery
 
 MODES = ("residual", "absolute")
 OBSERVATIONS = ("feature", "embedding")
 CREDITS = ("aligned", "summed", "online")
+
+Play = Callable[[Tensor], Tensor]  # observations [B, D] of one step to actions [B, d]
 
 
 class State(NamedTuple):
@@ -37,6 +50,7 @@ class State(NamedTuple):
     tau: Tensor  # float64 [B], distance between the lists of the two steps before
     rank: Tensor  # int64 [B], of the previous step; kept up for rewards that read the past
     best_rank: Tensor  # int64 [B], of all previous steps; likewise
+    carry: Tensor  # float64 [B, d], what previous actions left; [B, 0] where they leave nothing
 
 
 class Terms(NamedTuple):
@@ -89,6 +103,10 @@ class Core:
             one in its row.
     """
 
+    task: ClassVar[str] = "on-the-fly"
+    bandit: ClassVar[bool] = True
+    """Whether no action changes what comes after: neither what is observed nor when an episode ends."""
+
     def __init__(
         self,
         bank: EpisodeBank,
@@ -139,13 +157,27 @@ class Core:
         return self.base.shape[1]
 
     @property
-    def action_dim(self) -> int:
+    def embedding_dim(self) -> int:
         """d."""
         return self.base.shape[2]
 
     @property
+    def action_dim(self) -> int:
+        """Width of an action: d, unless the task says otherwise."""
+        return self.embedding_dim
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """Settings that the task has beside those of every core."""
+        return {}
+
+    def over(self, bank: EpisodeBank, reward: str | Local | RewardScheme) -> Core:
+        """A core of the same task and settings over another bank. Raises ConfigError as a new one."""
+        return type(self)(bank, reward, self.mode, self.observation, self.scale, **self.own_settings)
+
+    @property
     def observation_dim(self) -> int:
-        """D or d."""
+        """Width of an observation: D or d, unless the task says otherwise."""
         return self.frames.shape[2]
 
     # Episodes, step by step ------------------------------------------------------------------------------
@@ -160,7 +192,7 @@ class Core:
         width = self.n_photos if self._compares else 0
         empty = torch.arange(0, 2 * width, 2, dtype=torch.int32, device=self.device).expand(len(seeds), width)
         chosen = self._choose(seeds, zeros) if sketch is None else self._rows(sketch)
-        return State(seeds, zeros, chosen, zeros, empty, zeros.double(), zeros, zeros)
+        return State(seeds, zeros, chosen, zeros, empty, zeros.double(), zeros, zeros, empty[:, :0].double())
 
     def next_episode(self, state: State, done: Tensor) -> State:
         """Begin the next episode where `done` bool [B]; leave the others as they are."""
@@ -191,7 +223,7 @@ class Core:
             RuntimeError: numbers that are not finite, off the CPU, at the next synchronisation; a GPU that raised
                 it is of no more use to the process.
         """
-        self._check_actions(action, (len(state.step), self.action_dim))
+        self._check_actions(action, (len(state.step), self.embedding_dim))
         embedding = self.refine(self._at(self.base, state), action)
         similarities, rank = self._rank(embedding, self.bank.targets[state.sketch])
         terms, after = self._pay(state, similarities, rank)
@@ -229,7 +261,7 @@ class Core:
         if credit not in CREDITS:
             raise unknown_name("credit", credit, CREDITS)
         steps = self.n_steps
-        self._check_actions(actions, (len(self._rows(sketches)), steps, self.action_dim))
+        self._check_actions(actions, (len(self._rows(sketches)), steps, self.embedding_dim))
         targets = self.bank.targets[sketches].unsqueeze(1).expand(-1, steps)
         valid = torch.arange(steps, device=self.device) < self.bank.lengths[sketches].unsqueeze(1)  # [B, T]
         similarities, rank = self._rank(
@@ -248,6 +280,22 @@ class Core:
             for first in {"aligned": (1,), "online": (2,), "summed": (0, 1, 2)}[credit]:
                 trajectory[:, first : first + steps - 2] += paid
         return Score(rank, tau, local + trajectory, local, trajectory, valid)
+
+    def play(self, sketches: Tensor, act: Play) -> tuple[Tensor, Tensor]:
+        """Observations [B, T, D] and actions [B, T, d] of whole episodes of sketches int64 [B], step after step.
+
+        `act` answers each step's observations [B, D] by actions [B, d], which are ranked by `score` and not in here.
+        """
+        frames = self.observations(sketches)
+        return frames, torch.stack([act(frames[:, t]) for t in range(self.n_steps)], dim=1)
+
+    def refinements(self, actions: Tensor) -> Tensor:
+        """What actions [B, T, ...] of whole episodes add to the embeddings, in units of `scale`: [B, T, d]."""
+        return actions
+
+    def value(self, score: Score) -> Tensor:
+        """What a policy is chosen by, 0..100 of each episode: float64 [B]. m@B, unless the task says otherwise."""
+        return m_at_b(score.rank, score.valid)
 
     # Parts -----------------------------------------------------------------------------------------------
 
@@ -390,6 +438,12 @@ class Core:
         """Sketch of an episode: uniform, and a function of (seed, episode) alone, whatever the batch."""
         mixed = _mix(_mix(seed) + episode)
         return (mixed & 0x7FFF_FFFF_FFFF_FFFF) % len(self.bank)
+
+
+def boxed(action: Tensor) -> Tensor:
+    """Actions [..., d] as float64, scaled into the box as a whole where they lie outside."""
+    action = action.double()
+    return action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
 
 
 def choose(mask: Tensor, a: State, b: State) -> State:

@@ -15,12 +15,13 @@ from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .core import Core, State, Transition
+from .core import State, Transition
 from .inputs import as_action, as_render_mode, open_bank
 from .ranking import percentile
 from .rendering.camera import Camera
 from .rendering.window import has_display
 from .rewards import Local, RewardScheme
+from .tasks import make_core
 
 Array = npt.NDArray[np.float32]
 
@@ -54,6 +55,8 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         render_mode: `"rgb_array"`: the sketch so far beside the top five photos; `"ansi"`: the same in text;
             `"human"`: a window with the picture, after every reset and step.
         dataset: where drawings and photos for rendering come from; by default what the bank was made from.
+        task: `"on-the-fly"`, or `"carry"` with `decay` or `"stop"` with `stroke_cost`, which `CarryCore` and `StopCore`
+            describe.
 
     Raises:
         ConfigError, DataError, CheckpointError: see `EpisodeBank.load` and `Core`; `"human"` without a display.
@@ -86,8 +89,10 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         device: str | torch.device = "cpu",
         render_mode: str | None = None,
         dataset: SketchDataset | None = None,
+        task: str = "on-the-fly",
+        **task_settings: float,
     ) -> None:
-        self.core = Core(open_bank(bank, split, device), reward, mode, observation, scale)
+        self.core = make_core(task, open_bank(bank, split, device), reward, mode, observation, scale, **task_settings)
         self.observation_space = gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32)
         self.render_mode = as_render_mode(render_mode, self.metadata["render_modes"])

@@ -20,3 +20,17 @@ def register() -> None:
         vector_entry_point="sketchless.envs.vector_env:OnTheFlyVectorEnv",
         kwargs={"bank": "procedural-strokes"},
     )
+    # What an action adds is carried along.
+    gym.register(
+        id="sketchless/Carry-v0",
+        entry_point="sketchless.envs.gym_env:OnTheFlyEnv",
+        vector_entry_point="sketchless.envs.vector_env:OnTheFlyVectorEnv",
+        kwargs={"task": "carry"},
+    )
+    # The searcher decides when to show the list; every stroke costs.
+    gym.register(
+        id="sketchless/Stop-v0",
+        entry_point="sketchless.envs.gym_env:OnTheFlyEnv",
+        vector_entry_point="sketchless.envs.vector_env:OnTheFlyVectorEnv",
+        kwargs={"task": "stop", "reward": "inv-rank"},
+    )

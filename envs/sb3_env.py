@@ -28,6 +28,7 @@ from .core import Core, State, Terms, Transition
 from .inputs import as_action, as_render_mode, open_bank
 from .rendering.camera import Camera
 from .rewards import Local, RewardScheme
+from .tasks import make_core
 
 Array = npt.NDArray[np.float32]
 
@@ -59,7 +60,7 @@ class StepInfos(Sequence[dict[str, Any]]):
     def infos(self) -> list[dict[str, Any]]:
         infos: list[dict[str, Any]] = [{}] * len(self.done)
         rows = self.done.nonzero().squeeze(1)
-        state = self.state._replace(sketch=self.state.sketch[rows], step=self.state.step[rows])
+        state = State(*(part[rows] for part in self.state))
         last = self.core.observe(state).cpu().numpy()
         columns = (rows, self.returns[rows], self.lengths[rows], self.rank[rows], *(term[rows] for term in self.terms))
         for observation, row, total, length, rank, *terms in zip(last, *(c.tolist() for c in columns), strict=True):
@@ -100,7 +101,7 @@ class SketchVecEnv(VecEnv):
 
     Args:
         num_envs: B, 1 or more.
-        bank, split, reward, mode, observation, scale, device, dataset: as for `OnTheFlyVectorEnv`.
+        bank, split, reward, mode, observation, scale, device, dataset, task: as for `OnTheFlyVectorEnv`.
         render_mode: `"rgb_array"`: `get_images` gives a picture per environment, `render` all of them as tiles.
 
     Raises:
@@ -123,9 +124,11 @@ class SketchVecEnv(VecEnv):
         device: str | torch.device = "auto",
         render_mode: str | None = None,
         dataset: SketchDataset | None = None,
+        task: str = "on-the-fly",
+        **task_settings: float,
     ) -> None:
         num_envs = as_count("num_envs", num_envs, 1)
-        self.core = Core(open_bank(bank, split, device), reward, mode, observation, scale)
+        self.core = make_core(task, open_bank(bank, split, device), reward, mode, observation, scale, **task_settings)
         self.render_mode = as_render_mode(render_mode, ["rgb_array"])
         super().__init__(
             num_envs,

@@ -18,11 +18,12 @@ from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .core import Core, State, Transition, choose
+from .core import State, Transition, choose
 from .inputs import as_action, as_autoreset_mode, as_render_mode, open_bank
 from .ranking import percentile
 from .rendering.camera import Camera
 from .rewards import Local, RewardScheme
+from .tasks import make_core
 
 
 class OnTheFlyVectorEnv(VectorEnv):
@@ -50,7 +51,7 @@ class OnTheFlyVectorEnv(VectorEnv):
 
     Args:
         num_envs: B, 1 or more.
-        bank, split, reward, mode, observation, scale, device, dataset: as for `OnTheFlyEnv`.
+        bank, split, reward, mode, observation, scale, device, dataset, task: as for `OnTheFlyEnv`.
         autoreset_mode: an `AutoresetMode` or its value, such as `"NextStep"`.
         max_episode_steps: truncate episodes after so many steps; by default none is. As with gymnasium's `TimeLimit`,
             an episode of just so many frames ends both ways at once.
@@ -81,10 +82,12 @@ class OnTheFlyVectorEnv(VectorEnv):
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
         dataset: SketchDataset | None = None,
+        task: str = "on-the-fly",
+        **task_settings: float,
     ) -> None:
         num_envs = as_count("num_envs", num_envs, 1)
         limit = None if max_episode_steps is None else as_count("max_episode_steps", max_episode_steps, 1)
-        self.core = Core(open_bank(bank, split, device), reward, mode, observation, scale)
+        self.core = make_core(task, open_bank(bank, split, device), reward, mode, observation, scale, **task_settings)
         self.num_envs = num_envs
         self.single_observation_space = gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32)

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sketchless.datasets.errors import DataError
 from sketchless.encoders.bank import EpisodeBank
-from sketchless.envs import Core, OnTheFlyVectorEnv, RewardScheme, combined
+from sketchless.envs import Core, OnTheFlyVectorEnv, RewardScheme, combined, make_core
 from sketchless.envs.core import CREDITS
 from sketchless.envs.inputs import as_action
 from sketchless.envs.sb3_env import SketchVecEnv
@@ -117,6 +117,20 @@ def test_the_core_never_waits(mode: str, reward: str | RewardScheme, episodes: E
         for credit in CREDITS:
             assert core.score(seeds, actions, credit).reward.shape == (5, 7)
         assert core.observations(seeds).shape == (5, 7, core.observation_dim)
+
+
+@pytest.mark.parametrize("task", ["carry", "stop"])
+def test_neither_do_the_tasks_in_which_actions_matter(task: str, episodes: EpisodeBank) -> None:
+    core = without_numbers(make_core(task, episodes, "inv-rank"))
+    seeds, actions = torch.empty(5, dtype=torch.int64, device=META), torch.empty(5, 7, core.action_dim, device=META)
+    with barred():
+        state = core.reset(seeds)
+        for t in range(7):
+            outcome = core.step(state, actions[:, t])
+            state = core.next_episode(outcome.state, outcome.terminated)
+            assert core.observe(state).shape == (5, core.observation_dim)
+        assert core.score(seeds, actions).reward.shape == (5, 7)
+        assert core.play(seeds, lambda x: actions[:, 0])[0].shape == (5, 7, core.observation_dim)
 
 
 def test_neither_do_the_shells_that_need_no_answer(episodes: EpisodeBank) -> None:
