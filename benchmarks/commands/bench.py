@@ -13,6 +13,7 @@ from sketchless.datasets.files import write_json
 
 from ..display.terminal import Terminal
 from ..runs import Stopwatch, machine, run_folder
+from ..speed.draw import bench_draw
 from ..speed.env import bench_env
 from ..speed.kernels import bench_kernels
 from ..speed.measure import BenchConfig, threads
@@ -23,7 +24,7 @@ def run(config: BenchConfig, console: Console | None = None) -> dict[str, Any]:
     """Measure, print tables and write `results.json`; returns what it holds.
 
     Raises:
-        ConfigError: not `env`, `kernels` or `training`, sizes that make no sense, or a folder that cannot be used.
+        ConfigError: not one of `BENCHES`, sizes that make no sense, or a folder that cannot be used.
     """
     console = console or Terminal()
     if config.what not in BENCHES:
@@ -53,4 +54,5 @@ BENCHES: dict[str, Callable[[BenchConfig, Console], dict[str, Any]]] = {
     "env": bench_env,
     "kernels": bench_kernels,
     "training": bench_training,
+    "draw": bench_draw,
 }

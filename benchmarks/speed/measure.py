@@ -39,7 +39,8 @@ class BenchConfig:
     """Measure speed, everything in one run and turn by turn; medians count, and only their ratios travel."""
 
     what: Positional[str] = "env"
-    """`env`: episodes; `kernels`: Kendall tau, ranks and frames; `training`: learning end to end."""
+    """`env`: episodes; `kernels`: Kendall tau, ranks and frames; `training`: learning end to end;
+    `draw`: what a person who draws waits."""
     quick: bool = False
     """Few readings of small sizes, in seconds: to see that it runs."""
     galleries: tuple[int, ...] = (100, 300, 1800, 10_000)

@@ -70,6 +70,7 @@ function send(message) {
   if (!online()) return false;
   message.seq = ++state.seq;
   state.sent.set(message.seq, performance.now());
+  if (message.type !== "explain" && message.type !== "gif") document.body.dataset.asked = message.seq;
   if (state.sent.size > 200) state.sent.delete(state.sent.keys().next().value);
   socket.send(JSON.stringify(message));
   return true;
@@ -661,6 +662,7 @@ function sendRecord(type) {
 
 function task(answer) {
   state.task = answer;
+  canvas.dataset.photo = answer.name;
   state.strokes = answer.strokes.map((stroke) => stroke.map(([x, y, ms]) => [x, y, ms, 0.5]));
   state.undone = answer.undone;
   state.redo = [];
