@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from typing_extensions import NotRequired, TypedDict
 
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.datasets.files import replacing
+from sketchless.datasets.schema import conform
 from sketchless.encoders.tensorfile import load_tensors, save_tensors
 
 from .metrics import Evaluation
@@ -26,6 +28,45 @@ from .runs import read_json
 
 CELL_FILES = ("manifest.json", "result.json", "ranks.safetensors")
 """What of a cell's folder is in a packed grid."""
+
+
+class Machine(TypedDict):
+    """What the numbers may depend on."""
+
+    python: NotRequired[str]
+    versions: NotRequired[dict[str, str | None]]
+    system: NotRequired[str]
+    cpus: NotRequired[int | None]
+    threads: NotRequired[int]
+    gpu: NotRequired[str | None]
+
+
+class PackedCell(TypedDict):
+    """A cell in `grid.json`: `machine`, `lengths` and `b1` are places in lists that cells share."""
+
+    experiment: NotRequired[str]
+    settings: dict[str, Any]
+    started: NotRequired[str]
+    machine: int
+    lengths: int
+    b1: int | None
+    result: dict[str, Any]
+
+
+class PackedGrid(TypedDict):
+    """What a packed `grid.json` holds of its cells."""
+
+    machines: list[Machine]
+    cells: dict[str, PackedCell]
+
+
+class Manifest(Machine):
+    """What a cell was begun with, and where."""
+
+    experiment: NotRequired[str]
+    settings: NotRequired[dict[str, Any]]
+    started: NotRequired[str]
+
 
 _OF_THE_CELL = ("experiment", "settings", "started")
 T = TypeVar("T")
@@ -61,7 +102,10 @@ def read_cell(folder: Path) -> CellRecord:
     baseline = None
     if "baseline" in tensors:
         baseline = _evaluation(file, tensors["baseline"], tensors["lengths"], gallery, names)
-    return CellRecord(read_json(folder / "manifest.json"), read_json(folder / "result.json"), split, refined, baseline)
+    file = folder / "manifest.json"
+    manifest = read_json(file)
+    conform(Manifest, manifest, file, error=CheckpointError, cure="run it again")
+    return CellRecord(manifest, read_json(folder / "result.json"), split, refined, baseline)
 
 
 def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellRecord]) -> None:
@@ -121,20 +165,19 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
     file = folder / "ranks.safetensors"
     tensors, meta = load_tensors(file, "grid ranks")
     split, gallery, names = _described(file, meta)
-    machines, cells = about.get("machines", []), dict[str, CellRecord]()
-    for name, said in about["cells"].items():
+    conform(PackedGrid, about, folder / "grid.json", error=CheckpointError, cure="pack it again")
+    cells = {}
+    for name, cell in about["cells"].items():
         try:
-            lengths = tensors[f"lengths/{said['lengths']}"]
-            refined = _evaluation(file, tensors[name], lengths, gallery, names)
-            b1 = None if said["b1"] is None else tensors[f"b1/{said['b1']}"]
-            baseline = None if b1 is None else _evaluation(file, b1, lengths, gallery, names)
-            manifest = {**{key: said[key] for key in _OF_THE_CELL if key in said}, **machines[said["machine"]]}
-            result = {"settings": said.get("settings"), **said["result"]}
-        except (KeyError, TypeError, IndexError) as error:
-            raise CheckpointError(
-                f"{folder / 'grid.json'}: its cell {name!r} is not whole ({error}); pack it again"
-            ) from error
-        cells[name] = CellRecord(manifest, result, split, refined, baseline)
+            lengths = tensors[f"lengths/{cell['lengths']}"]
+            rank = tensors[name]
+            b1 = None if cell["b1"] is None else tensors[f"b1/{cell['b1']}"]
+            manifest = {key: cell.get(key) for key in _OF_THE_CELL if key in cell} | about["machines"][cell["machine"]]
+        except (KeyError, IndexError) as error:
+            raise CheckpointError(f"{file}: lacks {error} of the cell {name!r}; pack the grid again") from error
+        refined = _evaluation(file, rank, lengths, gallery, names)
+        baseline = None if b1 is None else _evaluation(file, b1, lengths, gallery, names)
+        cells[name] = CellRecord(manifest, {"settings": cell["settings"], **cell["result"]}, split, refined, baseline)
     return cells
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FrameType
 from typing import Any
 
@@ -125,6 +125,12 @@ class RunFolder:
         if earlier is None:
             write_json(self._manifest, {**begun_with, **machine()})
         return earlier
+
+
+def is_below(name: str) -> bool:
+    """Whether a name is that of a folder below another one, plainly written: not absolute, without `..` or `.`."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and str(path) == name and path != PurePosixPath()
 
 
 def _acquired(lock: BaseFileLock) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.console import Console
 from sketchless.datasets.errors import ConfigError, unknown_name
 
 from ..display.terminal import Terminal
-from ..runs import RunFolder, read_json
+from ..runs import RunFolder, is_below, read_json
 from ..training import Progress
 from .cells import Cell, begun_with, experiment, may_differ, run_folder_of
 from .executors import EXECUTORS
@@ -90,8 +90,7 @@ def _check_ids(cells: Sequence[Cell]) -> None:
         raise ConfigError("the grid has no cells; choose at least one arm and one seed")
     seen: set[str] = set()
     for cell in cells:
-        path = PurePosixPath(cell.id)
-        if path.is_absolute() or ".." in path.parts or str(path) != cell.id or path == PurePosixPath():
+        if not is_below(cell.id):
             raise ConfigError(
                 f"cell {cell.id!r}: is no folder below the grid's; use an id such as 'methods/trpo/seed-3'"
             )

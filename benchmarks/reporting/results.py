@@ -9,15 +9,59 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import PositiveInt
+from typing_extensions import NotRequired, TypedDict
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, printable
+from sketchless.datasets.schema import conform
 
 from ..grid_file import CELL_FILES, CellRecord, read_cell, read_packed, write_grid
 from ..metrics import METRICS, Evaluation
-from ..runs import RunFolder, first_of_each, read_json
+from ..runs import RunFolder, first_of_each, is_below, read_json
 
 FloatArray = npt.NDArray[np.float64]
 _TOLERANCE = 0.01  # percent: metrics may be written rounded
+
+
+class About(TypedDict):
+    """What `grid.json` says of the whole grid."""
+
+    sweep: str
+    title: str
+    arms: list[str]
+    labels: dict[str, str]
+    reference: str
+    family: str
+    seeds: list[int]
+    published: str | None
+    published_as: NotRequired[dict[str, str]]
+    once: NotRequired[dict[str, PositiveInt]]
+    remarks: NotRequired[list[str]]
+    command: str
+    dataset: str
+    photos: PositiveInt
+    sketches: PositiveInt
+
+
+class History(TypedDict):
+    """A row of the history of validation."""
+
+    timesteps: float
+    val_m_at_b: NotRequired[float | None]
+
+
+Scores = TypedDict("Scores", {"m@A": float, "m@B": float, "A@1": float, "A@5": float, "A@10": float})
+
+
+class Result(TypedDict):
+    """What a report reads of a `result.json`."""
+
+    metrics: Scores
+    baseline: Scores
+    history: list[History]
+    tau_by_step: list[float]
+    seconds: float | None
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,43 +165,47 @@ def read_grid(folder: Path) -> Grid:
         CheckpointError: no grid, no cell at all, or a file that is damaged or contradicts the others.
     """
     file = folder / "grid.json"
-    about = read_json(file)
-    text = {key: _field(file, about, key, str) for key in ("sweep", "reference")}
-    text |= {key: printable(_field(file, about, key, str)) for key in ("title", "family", "dataset", "command")}
-    names, labels = _field(file, about, "arms", list), _field(file, about, "labels", dict)
-    seeds = _field(file, about, "seeds", list)
-    numbers = {key: _field(file, about, key, int) for key in ("photos", "sketches")}
-    if not all(isinstance(name, str) for name in names) or not all(type(seed) is int for seed in seeds):
-        raise CheckpointError(f"{file}: arms are names and seeds are whole numbers; run it again")
-    if text["reference"] not in names or len(set(names)) != len(names) or len(set(seeds)) != len(seeds):
+    about = _read_about(file)
+    names, seeds = about["arms"], about["seeds"]
+    if about["reference"] not in names or len(set(names)) != len(names) or len(set(seeds)) != len(seeds):
         raise CheckpointError(f"{file}: arms or seeds stand there twice, or the reference is no arm; run it again")
     cells: dict[str, dict[int, Cell]] = {name: {} for name in names}
     records = read_records(folder, about)
     for name in names:
         for seed in sorted(seeds):
-            if (id := f"{text['sweep']}/{name}/seed-{seed}") in records:
-                cells[name][seed] = _checked(folder, id, records[id], numbers["photos"], numbers["sketches"])
-    once, published_as = about.get("once", {}), about.get("published_as", {})
-    remarks = about.get("remarks", [])
-    if not (isinstance(once, dict) and isinstance(published_as, dict) and isinstance(remarks, list)):
-        raise CheckpointError(f"{file}: once, published_as or remarks is of another kind; run it again")
+            if (id := f"{about['sweep']}/{name}/seed-{seed}") in records:
+                cells[name][seed] = _checked(folder, id, records[id], about["photos"], about["sketches"])
     there = [list(of_arm.values()) for of_arm in cells.values() if of_arm]
     if not there:
         raise CheckpointError(f"{folder}: no cell of the grid is done; run it first")
     alike = all(_drawings(cell) == _drawings(there[0][0]) for of_arm in there for cell in of_arm)
     if not alike or not all(map(_comparable, there)):
         raise CheckpointError(f"{folder}: its cells were measured on different drawings; run it again")
+    labels = about["labels"]
     return Grid(
-        arms={name: printable(str(labels.get(name, name))) for name in names},
+        sweep=about["sweep"],
+        title=printable(about["title"]),
+        arms={name: printable(labels.get(name, name)) for name in names},
+        reference=about["reference"],
+        family=printable(about["family"]),
         seeds=tuple(seeds),
-        published=_field(file, about, "published", (str, type(None))),
+        published=about["published"],
+        dataset=printable(about["dataset"]),
+        command=printable(about["command"]),
+        photos=about["photos"],
+        sketches=about["sketches"],
         cells=cells,
-        once={str(arm): int(banks) for arm, banks in once.items()},
-        published_as={str(arm): str(line) for arm, line in published_as.items()},
-        remarks=tuple(printable(str(remark)) for remark in remarks),
-        **text,
-        **numbers,
+        published_as=about.get("published_as", {}),
+        once=about.get("once", {}),
+        remarks=tuple(map(printable, about.get("remarks", []))),
     )
+
+
+def _read_about(file: Path) -> Any:
+    """What `grid.json` says, checked to be a grid's."""
+    about = read_json(file)
+    conform(About, about, file, error=CheckpointError, cure="run it again")
+    return about
 
 
 def read_records(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]:
@@ -165,6 +213,9 @@ def read_records(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord
     if "cells" in about:
         return read_packed(folder, about)
     ids = [f"{about['sweep']}/{arm}/seed-{seed}" for arm in about["arms"] for seed in about["seeds"]]
+    for id in ids:
+        if not is_below(id):
+            raise CheckpointError(f"{folder}: its cell {id!r} is no folder below the grid's; run it again")
     return {id: read_cell(folder / id) for id in ids if (folder / id / "result.json").exists()}
 
 
@@ -181,7 +232,7 @@ def pack(folder: Path) -> None:
     def refuse() -> None:
         raise ConfigError(f"{folder}: a runner works there; wait for its end")
 
-    grid, about = read_grid(folder), read_json(folder / "grid.json")
+    grid, about = read_grid(folder), _read_about(folder / "grid.json")
     with RunFolder(folder, "grid.json", lock=".grid.lock").locked(refuse):
         if grid.missing:
             raise ConfigError(f"{folder}: lacks {grid.missing[0]} and {len(grid.missing) - 1} more; finish it first")
@@ -210,27 +261,26 @@ def _same(one: CellRecord, other: CellRecord) -> bool:
 
 
 def _checked(folder: Path, id: str, record: CellRecord, photos: int, sketches: int) -> Cell:
-    file, result = folder / id, record.result
-    evaluation = _ranks(file, record.refined, photos, sketches)
-    for name, value in _metrics(file, result, "metrics").items():
-        if abs(found := evaluation.per_sketch(name).mean() - value) > _TOLERANCE:
-            raise CheckpointError(f"{file}: its {name} is {-found:+.2f} from that of the ranks; run it again")
-    history = _field(file, result, "history", list)
-    if not all(isinstance(look, dict) for look in history):
-        raise CheckpointError(f"{file}: history holds what is no look at validation; run it again")
-    looks = [(look.get("timesteps"), look.get("val_m_at_b")) for look in history]
-    tau = _floats(file, _field(file, result, "tau_by_step", list), "tau_by_step")
+    where = folder / id
+    result = conform(Result, record.result, f"{where}: result", error=CheckpointError, cure="run it again")
+    evaluation = _ranks(where, record.refined, photos, sketches)
+    for name in METRICS:
+        found = evaluation.per_sketch(name).mean() - result["metrics"][name]  # type: ignore[literal-required]
+        if abs(found) > _TOLERANCE:
+            raise CheckpointError(f"{where}: its {name} is {-found:+.2f} from that of the ranks; run it again")
+    tau = np.array(result["tau_by_step"], dtype=np.float64)
     if len(tau) != evaluation.rank.shape[1] - 1:
-        raise CheckpointError(f"{file}: tau_by_step has {len(tau)} values; want one less than steps; run it again")
+        raise CheckpointError(f"{where}: tau_by_step has {len(tau)} values; want one less than steps; run it again")
+    rows = [(row["timesteps"], row["val_m_at_b"]) for row in result["history"] if row.get("val_m_at_b") is not None]
     return Cell(
         evaluation,
-        None if record.baseline is None else _ranks(file, record.baseline, photos, sketches),
+        None if record.baseline is None else _ranks(where, record.baseline, photos, sketches),
         record.split,
-        _floats(file, [look for look in looks if look[1] is not None], "history").reshape(-1, 2),
+        np.array(rows, dtype=np.float64).reshape(-1, 2),
         tau,
-        _field(file, result, "seconds", (int, float, type(None))),
-        _metrics(file, result, "baseline"),
-        _field(file, result, "settings", dict),
+        result["seconds"],
+        dict(result["baseline"]),  # type: ignore[arg-type]
+        result["settings"],
         dict(record.manifest),
     )
 
@@ -262,26 +312,3 @@ def _comparable(of_arm: list[Cell]) -> bool:
         and cell.baseline == first[cell.settings.get("bank_sha256")]
         for cell in of_arm
     )
-
-
-def _metrics(file: Path, content: Mapping[str, Any], key: str) -> dict[str, float]:
-    values = _field(file, content, key, dict)
-    numbers = _floats(file, [_field(file, values, name, (int, float)) for name in METRICS], key)
-    return dict(zip(METRICS, numbers.tolist(), strict=True))
-
-
-def _field(file: Path, content: Mapping[str, Any], key: str, kind: Any) -> Any:
-    value = content.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise CheckpointError(f"{file}: {key} is missing or of another kind; run it again")
-    return value
-
-
-def _floats(file: Path, values: list[Any], key: str) -> FloatArray:
-    try:
-        numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{file}: {key} holds what is no number; run it again") from error
-    if not np.isfinite(numbers).all():
-        raise CheckpointError(f"{file}: {key} holds a number that is not finite; run it again")
-    return numbers

@@ -24,12 +24,14 @@ from PIL import Image
 from rich.console import Console
 
 from sketchless.benchmarks.commands.report import ReportConfig, run
+from sketchless.benchmarks.grid_file import CellRecord, read_cell
+from sketchless.benchmarks.grid_file import write_grid as pack_grid
 from sketchless.benchmarks.metrics import Evaluation
 from sketchless.benchmarks.reporting.compare import Comparison, Ordering, compare, reading
 from sketchless.benchmarks.reporting.figures import learning_curves, pictures
 from sketchless.benchmarks.reporting.page import page
 from sketchless.benchmarks.reporting.published import BASELINES, TABLES, published
-from sketchless.benchmarks.reporting.results import read_grid
+from sketchless.benchmarks.reporting.results import read_grid, read_records
 from sketchless.benchmarks.reporting.statistics import Estimate
 from sketchless.benchmarks.reporting.tables import HEADER, body, comma_separated, markdown, terminal, tex
 from sketchless.datasets.errors import CheckpointError, ConfigError
@@ -220,6 +222,124 @@ def test_the_tables_that_ship_are_what_their_cells_say(name: str) -> None:
     assert (folder / "report" / "table.md").read_text() == markdown(found)
 
 
+RESULTS = Path(__file__).parents[3] / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize(
+    "file", sorted(RESULTS.rglob("grid.json")), ids=lambda file: str(file.parent.relative_to(RESULTS))
+)
+def test_the_grids_that_ship_are_whole(file: Path) -> None:
+    grid = read_grid(file.parent)
+    assert grid.missing == []
+    assert sorted(path.name for path in file.parent.iterdir() if path.is_file() and path.name != "members.json") == [
+        "grid.json",
+        "ranks.safetensors",
+    ]
+    with (file.parent / "report" / "table.csv").open() as table:
+        rows = {row["arm"]: row for row in csv.DictReader(table)}
+    for arm in grid.arms:
+        assert float(rows[arm]["m@B"]) == pytest.approx(grid.per_sketch(arm, "m@B").mean(), abs=1e-6)
+
+
+# Packed ----------------------------------------------------------------------------------------------------
+
+
+def record(cell: Path) -> tuple[Any, ...]:
+    """What three files of a cell say."""
+    found = read_cell(cell)
+    return found.manifest, found.result, found.split, found.refined.rank.tolist(), found.refined.lengths.tolist()
+
+
+def test_a_packed_grid_gives_the_same_report_and_keeps_agents(tmp_path: Path) -> None:
+    arms = {"vpg": "VPG", "ppo-a-clip": "ours"}
+    write_grid(tmp_path, arms, seeds=(0, 1, 2))
+    cells = [f"methods/{arm}/seed-{seed}" for arm in arms for seed in range(3)]
+    before = {cell: record(tmp_path / cell) for cell in cells}
+    (tmp_path / cells[0] / "agent.safetensors").write_text("an agent")
+    run(ReportConfig(str(tmp_path), str(tmp_path / "loose")), Console(quiet=True))
+    run(ReportConfig(str(tmp_path), str(tmp_path / "packed"), pack=True), Console(quiet=True))
+    assert files(tmp_path / "loose") == files(tmp_path / "packed")
+    assert [path for path in tmp_path.glob("methods/**/*") if path.is_file()] == [
+        tmp_path / cells[0] / "agent.safetensors"
+    ]
+    after = read_records(tmp_path, json.loads((tmp_path / "grid.json").read_text()))
+    for cell, (manifest, result, split, rank, lengths) in before.items():
+        found = after[cell]
+        assert (found.manifest, found.split) == (manifest, split)
+        assert {**found.result, "by_percentage": result["by_percentage"]} == result
+        assert (found.refined.rank.tolist(), found.refined.lengths.tolist()) == (rank, lengths)
+    packed = (tmp_path / "grid.json").read_bytes()
+    run(ReportConfig(str(tmp_path), str(tmp_path / "again"), pack=True), Console(quiet=True))
+    assert (tmp_path / "grid.json").read_bytes() == packed
+
+
+@pytest.mark.parametrize("photos", [5, 255, 256, 40_000])
+def test_packing_loses_no_rank(tmp_path: Path, photos: int) -> None:
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(1, 7, 9)
+    rank = draw.integers(1, photos + 1, (9, 6)) * (np.arange(6) < lengths[:, None])
+    b1 = np.where(rank > 0, photos, 0)
+    names = tuple(f"s{i}" for i in range(9))
+    refined, baseline = (Evaluation(r, lengths, photos, names) for r in (rank, b1))
+    cells = {
+        f"m/a/seed-{s}": CellRecord({"settings": {"seed": s}}, {"x": s}, "test", refined, baseline) for s in (0, 1)
+    }
+    pack_grid(tmp_path, {"title": "t"}, cells)
+    found = read_records(tmp_path, json.loads((tmp_path / "grid.json").read_text()))
+    assert list(found) == list(cells)
+    for cell in found.values():
+        assert cell.refined.rank.tolist() == rank.tolist()
+        assert cell.refined.sketch_ids == names
+        assert cell.baseline is not None
+        assert cell.baseline.rank.tolist() == b1.tolist()
+        assert cell.baseline.lengths.tolist() == lengths.tolist()
+
+
+def test_an_unfinished_grid_is_not_packed(tmp_path: Path, refuses: Refuses) -> None:
+    cell = tiny(tmp_path) / "methods" / "vpg" / "seed-1"
+    (cell / "result.json").unlink()
+    with refuses(ConfigError, "lacks vpg/seed-1"):
+        run(ReportConfig(str(tmp_path), pack=True), Console(quiet=True))
+    assert (cell / "ranks.safetensors").exists()
+
+
+def test_nothing_outside_the_grid_is_packed_away(tmp_path: Path, refuses: Refuses) -> None:
+    tiny(tmp_path / "other")
+    tiny(tmp_path / "grid")
+    change(tmp_path / "grid" / "grid.json", sweep="../other/methods")
+    with refuses(CheckpointError, "no folder below"):
+        run(ReportConfig(str(tmp_path / "grid"), pack=True), Console(quiet=True))
+    assert (tmp_path / "other" / "methods" / "vpg" / "seed-0" / "result.json").exists()
+
+
+PACKED: dict[str, Callable[[dict[str, Any]], object]] = {
+    "cells": lambda grid: grid.update(cells=[]),
+    "a cell": lambda grid: grid["cells"].update({"methods/vpg/seed-0": 7}),
+    "result": lambda grid: grid["cells"]["methods/vpg/seed-0"].update(result=[]),
+    "lengths": lambda grid: grid["cells"]["methods/vpg/seed-0"].update(lengths=3),
+    "b1": lambda grid: grid["cells"]["methods/vpg/seed-0"].update(b1="x"),
+    "machine": lambda grid: grid["cells"]["methods/vpg/seed-0"].update(machine=-9),
+    "machines": lambda grid: grid.update(machines=None),
+    "settings": lambda grid: grid["cells"]["methods/vpg/seed-0"].update(settings=0),
+    "versions": lambda grid: grid["machines"][0].update(versions=[1]),
+    "once": lambda grid: grid.update(once={"vpg": "x"}),
+    "labels": lambda grid: grid.update(labels=[]),
+    "remarks": lambda grid: grid.update(remarks=[[]]),
+    "no ranks": lambda grid: grid["cells"].update({"methods/vpg/seed-9": grid["cells"]["methods/vpg/seed-0"]}),
+}
+
+
+@pytest.mark.parametrize("how", PACKED)
+def test_a_damaged_packed_grid_is_one_line(tmp_path: Path, how: str) -> None:
+    run(ReportConfig(str(tiny(tmp_path)), str(tmp_path / "report"), pack=True), Console(quiet=True))
+    grid = json.loads((tmp_path / "grid.json").read_text())
+    PACKED[how](grid)
+    (tmp_path / "grid.json").write_text(json.dumps(grid))
+    with pytest.raises(CheckpointError) as error:
+        read_grid(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_differences_are_paired(tmp_path: Path) -> None:
     # both arms vary with sketch and seed alike: one is one place behind the other everywhere
     write_grid(tmp_path, {"vpg": "a", "trpo": "b"}, range(10), sketches=20)
@@ -377,13 +497,13 @@ def save_ranks(cell: Path, rank: Any, **meta: Any) -> None:
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (lambda c: (c / "result.json").write_text('{"metrics": {'), "result.json: cannot be read"),
     "list": (lambda c: (c / "result.json").write_text("[]"), "result.json: is no JSON object"),
-    "no metrics": (lambda c: change(c / "result.json", metrics=None), "metrics is missing"),
-    "no m@B": (lambda c: change(c / "result.json", metrics={"m@A": 3.0}), "m@B is missing"),
-    "nan": (lambda c: change(c / "result.json", tau_by_step=[float("nan")]), "tau_by_step holds a number that is not"),
-    "text": (lambda c: change(c / "result.json", tau_by_step=["x"]), "tau_by_step holds what is no number"),
+    "no metrics": (lambda c: change(c / "result.json", metrics=None), "metrics: Input should be"),
+    "no m@B": (lambda c: change(c / "result.json", metrics={"m@A": 3.0}), "m@B: Field required"),
+    "nan": (lambda c: change(c / "result.json", tau_by_step=[float("nan")]), "is no plain JSON"),
+    "text": (lambda c: change(c / "result.json", tau_by_step=["x"]), "tau_by_step.0: Input should be a valid number"),
     "long": (lambda c: change(c / "result.json", tau_by_step=[0.1, 0.1]), "tau_by_step has 2 values"),
     "history": (lambda c: change(c / "result.json", history=[7]), "history"),
-    "seconds": (lambda c: change(c / "result.json", seconds="long"), "seconds is missing"),
+    "seconds": (lambda c: change(c / "result.json", seconds="long"), "seconds: "),
     "baseline": (lambda c: change(c / "result.json", baseline=dict.fromkeys(("m@A", "m@B", "A@1", "A@5", "A@10"), 1)),
                  "different drawings"),
     "flip": (break_ranks, "ranks.safetensors: damaged"),
@@ -411,15 +531,15 @@ def test_a_damaged_cell_is_one_line(tmp_path: Path, how: str, refuses: Refuses) 
 @pytest.mark.parametrize(
     ("about", "match"),
     [
-        ({"arms": None}, "arms is missing"),
-        ({"photos": True}, "photos is missing"),
+        ({"arms": None}, "arms: "),
+        ({"photos": True}, "photos: "),
         ({"reference": "sac"}, "the reference is no arm"),
         ({"arms": ["vpg", "vpg", "ppo-a-clip"]}, "stand there twice"),
         ({"seeds": [0, 0]}, "stand there twice"),
         ({"seeds": [7]}, "no cell of the grid is done"),
         ({"seeds": ["../0"]}, "seeds"),
         ({"arms": [{}]}, "arms"),
-        ({"published": 3}, "published is missing"),
+        ({"published": 3}, "published: "),
     ],
 )
 def test_a_damaged_grid_is_one_line(tmp_path: Path, about: dict[str, Any], match: str, refuses: Refuses) -> None:
