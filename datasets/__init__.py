@@ -20,6 +20,7 @@ from .procedural.chairs.dataset import procedural
 from .procedural.objects import shapes
 from .procedural.objects.dataset import objects
 from .raster import birth_map, frames
+from .readers.folder import folder
 from .readers.qmul import qmul
 from .readers.quickdraw import quickdraw
 from .readers.sketchy import sketchy
@@ -46,6 +47,7 @@ __all__ = [
     "Split",
     "UnsafeFileError",
     "birth_map",
+    "folder",
     "frames",
     "load_dataset",
     "objects",

@@ -17,6 +17,7 @@ from .errors import ConfigError, DataError, unknown_name
 from .files import user_path
 from .procedural.chairs.dataset import procedural
 from .procedural.objects.dataset import objects
+from .readers.folder import folder, is_folder
 from .readers.qmul import is_qmul, qmul
 from .readers.quickdraw import is_quickdraw, quickdraw
 from .readers.sketchy import is_sketchy, sketchy
@@ -29,8 +30,10 @@ DATASETS: dict[str, Callable[..., SketchDataset]] = {
     "sketchy": sketchy,
     "tu-berlin": tu_berlin,
     "quickdraw": quickdraw,
+    "folder": folder,
 }
 LAYOUTS: dict[str, Callable[[Path], bool]] = {
+    "folder": is_folder,
     "qmul": is_qmul,
     "sketchy": is_sketchy,
     "quickdraw": is_quickdraw,
@@ -101,7 +104,7 @@ def _layout(folder: Path) -> str:
     raise DataError(
         f"{folder}: holds no data set: neither <Name>_Coordinate (QMUL), 256x256/photo/ (Sketchy), png/ or svg/ "
         f"(TU-Berlin) nor *.ndjson, QuickDraw_sketches_final/ or sketches/ with images/ (QuickDraw); "
-        "see docs/datasets.md"
+        "nor photos/ with drawings in sketches/; see docs/datasets.md and docs/your-own-data.md"
     )
 
 

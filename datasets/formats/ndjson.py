@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, FormatError, ResourceError, SketchlessError, UnsafeFileError
-from ..sketch import MAX_POINTS, MAX_STROKES, Sketch
+from ..sketch import CANVAS, MAX_POINTS, MAX_STROKES, Sketch
 from .canvas import fit
 
 MAX_LINE = 8_000_000  # bytes; the longest drawings of the raw release take a tenth
@@ -38,6 +38,30 @@ class Record(NamedTuple):
     def sketch(self, id: str) -> Sketch:
         """The drawing, fitted into the canvas: the raw release is in pixels of many screens. Raises as `Sketch`."""
         return Sketch.from_strokes(fit(self.strokes), id)
+
+
+class OwnRecord(NamedTuple):
+    """One line of a set of one's own."""
+
+    key_id: str
+    photo: str
+    split: str
+    canvas: tuple[float, float] | None  # width and height of the paper
+    strokes: Sequence[npt.NDArray[np.float64]]  # [p, 2] each
+
+    def sketch(self, id: str) -> Sketch:
+        """The drawing where it stands on its canvas, or fitted. Raises as `Sketch`; FormatError for points in 0..1."""
+        if self.canvas is None or not self.strokes:
+            return Sketch.from_strokes(fit(self.strokes), id)
+        width, height = self.canvas
+        scale = CANVAS / max(width, height)
+        middle = np.array([width, height]) / 2
+        points = np.concatenate(self.strokes)
+        if max(width, height) >= 32 and np.abs(points).max() <= 1.5:
+            raise FormatError(
+                f"all points lie between 0 and 1 of a canvas of {width:g} x {height:g}; give points in its units"
+            )
+        return Sketch.from_strokes([(stroke - middle) * scale + CANVAS / 2 for stroke in self.strokes], id)
 
 
 class Line(NamedTuple):
@@ -88,6 +112,39 @@ def parse(content: bytes) -> Record:
             different lengths.
         ResourceError: more than 1,000,000 points or 10,000 strokes.
     """
+    entry = _entry(content)
+    word, key_id = (_text(entry, key) for key in ("word", "key_id"))
+    if not _KEY.fullmatch(key_id):
+        raise FormatError(f"'key_id' is {key_id[:20]!r}, not letters and digits")
+    recognized = entry.get("recognized", True)
+    if not isinstance(recognized, bool):
+        raise FormatError(f"'recognized' is {str(recognized)[:20]!r}, neither true nor false")
+    return Record(word, key_id, recognized, _drawing(entry))
+
+
+def parse_own(content: bytes, number: str) -> OwnRecord:
+    """The drawing of one line of a set of one's own: `drawing` as `parse`, and what else of its keys is there.
+
+    Args:
+        content: the line.
+        number: its name where it has no `key_id`.
+
+    Raises:
+        FormatError, ResourceError: as `parse`; a canvas that is not [width, height], nothing on it.
+    """
+    entry = _entry(content)
+    key_id, photo, split = (_text(entry, key) if key in entry else "" for key in ("key_id", "photo", "split"))
+    if key_id and not _KEY.fullmatch(key_id):
+        raise FormatError(f"'key_id' is {key_id[:20]!r}, not letters and digits")
+    canvas = entry.get("canvas")
+    if canvas is not None and not (
+        isinstance(canvas, list) and len(canvas) == 2 and all(type(n) in (int, float) and 0 < n < 1e9 for n in canvas)
+    ):
+        raise FormatError("'canvas' is not [width, height]")
+    return OwnRecord(key_id or number, photo, split, (canvas[0], canvas[1]) if canvas else None, _drawing(entry))
+
+
+def _entry(content: bytes) -> dict[str, Any]:
     try:
         entry = json.loads(
             content.removeprefix(BOM).decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant
@@ -102,16 +159,14 @@ def parse(content: bytes) -> Record:
         raise FormatError("a number beyond all bounds; drop the line") from error
     if not isinstance(entry, dict):
         raise FormatError(f"holds a {type(entry).__name__}, not an object with word, key_id and drawing")
-    word, key_id = (_text(entry, key) for key in ("word", "key_id"))
-    if not _KEY.fullmatch(key_id):
-        raise FormatError(f"'key_id' is {key_id[:20]!r}, not letters and digits")
-    recognized = entry.get("recognized", True)
-    if not isinstance(recognized, bool):
-        raise FormatError(f"'recognized' is {str(recognized)[:20]!r}, neither true nor false")
+    return entry
+
+
+def _drawing(entry: dict[str, Any]) -> list[npt.NDArray[np.float64]]:
     drawing = entry.get("drawing")
     if not isinstance(drawing, list):
         raise FormatError("has no list 'drawing'" if drawing is None else "'drawing' is no list of strokes")
-    return Record(word, key_id, recognized, _strokes(drawing))
+    return _strokes(drawing)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -41,6 +41,22 @@ def categories(root: Path, folder: str, suffixes: Collection[str]) -> dict[str, 
     return found
 
 
+def files_below(root: Path, folder: str, depth: int = 8) -> list[Item]:
+    """All files below `<root>/<folder>`, in order; ids are paths below `root`. Raises as `categories`, or for depth."""
+    home = root.resolve()
+    if not (root / folder).resolve().is_relative_to(home):
+        raise UnsafeFileError(f"{root / folder}: a link that leads out of {home}; put its files there instead")
+    if depth == 0:
+        raise DataError(f"{root / folder}: folders in folders, too deep; lay the files nearer to the top")
+    found: list[Item] = []
+    for entry in _entries(root / folder, home):
+        if entry.is_dir():
+            found += files_below(root, f"{folder}/{entry.name}", depth - 1)
+        elif entry.is_file():
+            found.append(Item(f"{folder}/{entry.name}", entry.stat().st_size))
+    return found
+
+
 def _entries(folder: Path, home: Path) -> Iterator[os.DirEntry[str]]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)

@@ -123,7 +123,7 @@ class Holdout:
         return {known[plain(name)] for name in wanted}
 
 
-def at_most_a_share(asked: int, pool: int) -> tuple[int, list[str]]:
+def at_most_a_share(asked: int, pool: int, split: str = "validation") -> tuple[int, list[str]]:
     """How many of `pool` photos are carved where so many are asked for, and a line for the report if that is fewer."""
     most = math.ceil(MAX_SHARE * pool)
     if asked <= most < pool or not asked:
