@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sketchless.datasets.errors import CheckpointError, ConfigError
+from sketchless.datasets.errors import CheckpointError, ConfigError, SketchlessError
 from sketchless.datasets.schema import conform
 
 from .layers import Pretrained, scaled
@@ -60,7 +60,7 @@ class HuggingFace(Pretrained):
                     setattr(model.config, key, value)
             else:
                 model = _rebuilt(rebuild)
-        except ConfigError:
+        except SketchlessError:
             raise
         except Exception as error:  # damaged folders raise nearly anything
             fault = f"cannot load it ({_reason(error)}); give a folder or a hub name"
@@ -76,7 +76,9 @@ class HuggingFace(Pretrained):
         self.options = {"interpolate_pos_encoding": True} if stretches else {}
         size = getattr(about, "image_size", 224)
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
-        images = torch.zeros(1, 3, height, width, dtype=torch.float32)
+        images = torch.rand(
+            1, 3, height, width, dtype=torch.float32, generator=torch.Generator().manual_seed(0), device="cpu"
+        ).to(next(model.parameters()).device)
         try:
             with torch.inference_mode(), torch.random.fork_rng(devices=[]):
                 maps = self(images)
@@ -200,18 +202,21 @@ def _pixels(name: str, kind: str) -> dict[str, Any]:
         values = processor(images=Image.new("RGB", (32, 32), colour), return_tensors="np")["pixel_values"]
         values = np.asarray(values, dtype=np.float64)
         if values.ndim != 4 or values.shape[:2] != (1, 3):
-            raise ValueError(f"its image processor gives pixels {values.shape}, not one picture of three channels")
+            fault = f"its image processor gives pixels {values.shape}, not one picture of three channels"
+            raise ConfigError(f"hf:{name}: {fault}; use another model")
         return values[0, :, values.shape[2] // 2, values.shape[3] // 2]
 
     with np.errstate(all="ignore"):
         black, white, red = seen(0, 0, 0), seen(255, 255, 255), seen(255, 0, 0)
     slope = white - black
     if not (np.isfinite(slope).all() and (slope != 0).all()):
-        raise ValueError("its image processor makes NaN, infinity or nothing of pixels, as by a deviation of 0")
+        fault = "its image processor makes NaN, infinity or nothing of pixels, as by a deviation of 0"
+        raise CheckpointError(f"hf:{name}: {fault}; correct its preprocessor_config.json")
     order = [2, 1, 0] if abs(red[2] - white[2]) < abs(red[0] - white[0]) else [0, 1, 2]
     colour = np.array([37, 101, 203])
     if not np.allclose(seen(*colour), black + slope * colour[order] / 255, rtol=0, atol=1e-5 * np.abs(slope).max()):
-        raise ValueError("its image processor does more than scale the channels of a picture")
+        fault = "its image processor does more than scale the channels of a picture"
+        raise ConfigError(f"hf:{name}: {fault}; use another model")
     found = {"image_mean": -black / slope, "image_std": 1 / slope}
     pixels: dict[str, Any] = {}
     for key, values in found.items():  # as written down, where that is what comes of it
