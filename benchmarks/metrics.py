@@ -17,6 +17,8 @@ from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
 from sketchless.envs.ranking import similarity
 
+from .rollouts import mean_actions
+
 FloatArray = npt.NDArray[np.float64]
 POINTS = np.arange(5, 101, 5)  # percent of a sketch at which curves are drawn
 
@@ -127,27 +129,24 @@ def evaluate(
 
     Episodes run forward in time and the policy sees one frame after the other, so it cannot use a later one.
 
+    A model is played in its own environment, found through wrappers and vector environments: with that mode,
+    scale and observation, and through copies of the wrappers that change what it sees or does (`VecNormalize`
+    with the model's statistics, `RescaleAction`, `VecFrameStack` ...). The environment itself is left as it is.
+    Through wrappers, drawings are played one environment at a time; without them all at once.
+
     Args:
-        policy: an agent with stable-baselines3's `predict`, a function from observations [N, D] to actions
-            [N, d] (tensors), or None for the baseline B1 (zero refinement).
+        policy: an agent of ours, a model with stable-baselines3's `predict` and `get_env`, a function from
+            observations [N, D] to actions [N, d] (tensors), or None for the baseline B1 (zero refinement).
         bank: drawings and gallery.
-        mode, observation, scale: of the refinement; by default those of the agent's own environment.
+        mode, observation, scale: of the refinement; by default those of the model's own environment. A model
+            without one (`PPO.load(path)`) needs them, and is taken to have no wrappers. For a function they are
+            by default `"residual"`, `"feature"` and 1.
 
     Raises:
-        DataError: an action that is not finite. ConfigError: actions of another shape.
+        DataError: an action that is not finite. ConfigError: actions of another shape, a model whose settings are
+            neither known nor given, or a wrapper that cannot be played through, by name.
     """
-    env_core = getattr(policy, "core", None) or _core_of_env(policy)
-    core = Core(
-        bank,
-        "combined",  # which measures how the lists settle
-        mode or (env_core.mode if env_core else "residual"),
-        observation or (env_core.observation if env_core else "feature"),
-        (env_core.scale if env_core else 1.0) if scale is None else scale,
-    )
-    if policy is None and core.mode != "residual":
-        raise ConfigError("the baseline B1 is the zero action of residual mode: leave mode out")
-    frames = core.observations(torch.arange(len(bank), device=core.device))  # [N, T, D]
-    actions = torch.stack(list(_play(policy, frames, core)), dim=1)  # [N, T, d]
+    core, actions = mean_actions(policy, bank, {"mode": mode, "observation": observation, "scale": scale})
     score = core.score(torch.arange(len(bank), device=core.device), actions)
     rank, lengths, tau = (x.cpu().numpy() for x in (score.rank, bank.lengths, score.tau))
     return Evaluation(rank, lengths, core.n_photos, tuple(bank.sketch_ids), tau, _tied(core, actions))
@@ -155,35 +154,14 @@ def evaluate(
 
 def _tied(core: Core, actions: Tensor) -> float:
     """Share of the frames whose own photo ties with another, under actions [N, T, d]."""
-    targets, ties = core.bank.targets.unsqueeze(1), 0
-    for t in range(core.n_steps):
-        similarities = similarity(core.refine(core.base[:, t], actions[:, t]), core.gallery)  # [N, G]
-        tied = (similarities == similarities.gather(1, targets)).sum(dim=1) > 1
-        ties += int((tied & (core.bank.lengths > t)).sum())
+    ties = 0
+    for rows in torch.arange(len(actions), device=core.device).split(core.rows_at_once):
+        targets, lengths = core.bank.targets[rows].unsqueeze(1), core.bank.lengths[rows]
+        for t in range(core.n_steps):
+            similarities = similarity(core.refine(core.base[rows, t], actions[rows, t]), core.gallery)  # [b, G]
+            tied = (similarities == similarities.gather(1, targets)).sum(dim=1) > 1
+            ties += int((tied & (lengths > t)).sum())
     return ties / int(core.bank.lengths.sum())
-
-
-def _play(policy: Any, frames: Tensor, core: Core) -> Any:
-    state: Any = None
-    start = np.ones(len(frames), dtype=bool)
-    for t in range(frames.shape[1]):
-        if policy is None:
-            yield torch.zeros(len(frames), core.action_dim, device=core.device)
-        elif hasattr(policy, "predict"):
-            action, state = policy.predict(
-                frames[:, t].cpu().numpy(), state=state, episode_start=start, deterministic=True
-            )
-            yield torch.as_tensor(action, device=core.device)
-            start = np.zeros(len(frames), dtype=bool)
-        else:
-            with torch.no_grad():
-                yield policy(frames[:, t])
-
-
-def _core_of_env(policy: Any) -> Core | None:
-    env = policy.get_env() if hasattr(policy, "get_env") else None
-    core = getattr(getattr(env, "unwrapped", env), "core", None)
-    return core if isinstance(core, Core) else None
 
 
 def interval(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[float, float]:

@@ -35,6 +35,7 @@ from .sharding import ShardedGallery
 MODES = ("residual", "absolute")
 OBSERVATIONS = ("feature", "embedding")
 CREDITS = ("aligned", "summed", "online")
+_CPU_BYTES, _DEVICE_BYTES = 1 << 28, 1 << 31  # of similarities that `score` holds at a time
 
 Play = Callable[[Tensor], Tensor]  # observations [B, D] of one step to actions [B, d]
 
@@ -145,6 +146,19 @@ class Core:
         self.frames = frames if low >= -1 and high <= 1 else frames.clamp(-1, 1)
         # Of rank r at r - 1; None for a reward that reads more.
         self._reward_table = self.reward.table(self.n_photos, self.device) if reads <= {"rank"} else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Task, mode, observation, scale and the task's own: with a bank and a reward, the same environment elsewhere."""
+        same = {"task": self.task, "mode": self.mode, "observation": self.observation, "scale": self.scale}
+        return same | self.own_settings
+
+    @property
+    def rows_at_once(self) -> int:
+        """Episodes whose similarities [b, T, G] fit the memory that `score` takes for them; 1 or more."""
+        budget = _CPU_BYTES if self.device.type == "cpu" else _DEVICE_BYTES
+        held = self.n_photos if self.parts is None else 1  # a gallery in parts has blocks of its own
+        return max(1, budget // (8 * self.n_steps * held))
 
     @property
     def n_photos(self) -> int:
@@ -260,8 +274,18 @@ class Core:
         """
         if credit not in CREDITS:
             raise unknown_name("credit", credit, CREDITS)
+        self._check_actions(actions, (len(self._rows(sketches)), self.n_steps, self.embedding_dim))
+        rows = self.rows_at_once
+        if len(sketches) <= rows:
+            return self._score(sketches, actions, credit)
+        if actions.device.type == "cpu" and not torch.isfinite(actions).all():
+            raise not_finite(actions)  # a block would name the row in the block
+        blocks = zip(sketches.split(rows), actions.split(rows), strict=True)
+        return Score(*map(torch.cat, zip(*(self._score(*block, credit) for block in blocks), strict=True)))
+
+    def _score(self, sketches: Tensor, actions: Tensor, credit: str) -> Score:
+        """`score` of so few episodes that the similarities of all fit the memory."""
         steps = self.n_steps
-        self._check_actions(actions, (len(self._rows(sketches)), steps, self.embedding_dim))
         targets = self.bank.targets[sketches].unsqueeze(1).expand(-1, steps)
         valid = torch.arange(steps, device=self.device) < self.bank.lengths[sketches].unsqueeze(1)  # [B, T]
         similarities, rank = self._rank(

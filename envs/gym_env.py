@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any
 
@@ -9,19 +10,18 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
+from gymnasium.envs.registration import EnvSpec
+from typing_extensions import Self, Unpack
 
 from sketchless.datasets.checks import as_seed
-from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
-from .core import State, Transition
-from .inputs import as_action, as_render_mode, open_bank
-from .ranking import percentile
+from .core import Core, State, Transition
+from .inputs import as_action, as_render_mode
 from .rendering.camera import Camera
 from .rendering.window import has_display
-from .rewards import Local, RewardScheme
-from .tasks import make_core
+from .shell import EnvKeywords, by_row, open_core, told, untold, with_length
 
 Array = npt.NDArray[np.float32]
 
@@ -41,9 +41,9 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         (Eq. 4: 1/rank - gamma2 * max(0, rise of the Kendall-tau distance)).
     Episode: `reset` shows the first frame; each `step` ranks, pays and shows the next. After the last frame
         `terminated` is True and the complete sketch stays on show. Never truncated.
-    Info: `step` (frames ranked so far, 0..T), `sketch_id`, `photo_id`; after a step also `rank` (1..G, ties
-        against us), `percentile` (0..1), `reciprocal_rank` (0..1], `is_success` (rank 1) and `reward_terms`
-        (`local`, and `trajectory`, which is about the step before).
+    Info: `step` (frames ranked so far, 0..T), `sketch_id`, `photo_id`, and of the step just made `rank` (1..G,
+        ties against us), `percentile` (0..1), `reciprocal_rank` (0..1], `is_success` (rank 1) and `reward_terms`
+        (`local`, and `trajectory`, which is about the step before). After `reset` nothing is ranked, and they are 0.
     Reset options: `{"sketch_id": "..."}` chooses the drawing.
 
     Args:
@@ -51,7 +51,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         split: of the bank file: `"train"` (default), `"validation"` or `"test"`; an `EpisodeBank` has its own.
         reward: name, function of (rank, G) or of a `Step`, or `RewardScheme`.
         mode, observation, scale: as above.
-        device: where the core computes; observations are numpy all the same.
+        device: where the core computes: `"auto"` (default), `"cpu"`, `"cuda"` ...; observations are numpy all the same.
         render_mode: `"rgb_array"`: the sketch so far beside the top five photos; `"ansi"`: the same in text;
             `"human"`: a window with the picture, after every reset and step.
         dataset: where drawings and photos for rendering come from; by default what the bank was made from.
@@ -77,26 +77,16 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         "render_fps": 4,
     }
 
+    _spec: EnvSpec | None = None
+
     def __init__(
-        self,
-        bank: EpisodeBank | str | os.PathLike[str] = "procedural",
-        *,
-        split: str | None = None,
-        reward: str | Local | RewardScheme = "combined",
-        mode: str = "residual",
-        observation: str = "feature",
-        scale: float = 1.0,
-        device: str | torch.device = "cpu",
-        render_mode: str | None = None,
-        dataset: SketchDataset | None = None,
-        task: str = "on-the-fly",
-        **task_settings: float,
+        self, bank: EpisodeBank | str | os.PathLike[str] = "procedural", **keywords: Unpack[EnvKeywords]
     ) -> None:
-        self.core = make_core(task, open_bank(bank, split, device), reward, mode, observation, scale, **task_settings)
+        self.core = open_core(bank, **keywords)
         self.observation_space = gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32)
-        self.render_mode = as_render_mode(render_mode, self.metadata["render_modes"])
-        self._camera = Camera(self.core, self.render_mode, dataset, self.metadata["render_fps"])
+        self.render_mode = as_render_mode(keywords.get("render_mode"), self.metadata["render_modes"])
+        self._camera = Camera(self.core, self.render_mode, keywords.get("dataset"), self.metadata["render_fps"])
         if not has_display():  # or checkers, which try every mode that an environment names, would ask for a window
             self.metadata = self.metadata | {"render_modes": ["rgb_array", "ansi"]}
         self._state: State | None = None
@@ -128,6 +118,27 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         self._state = self._last.state
         self._show()
         return self._observation(), float(self._last.reward), bool(self._last.terminated), False, self._info()
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+        """As `gym.make` sets it, with the steps of an episode where all have as many."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = with_length(spec, self.core)
+
+    @property
+    def core_settings(self) -> dict[str, Any]:
+        """Mode, observation and scale, as plain values: also for an environment in another process."""
+        return self.core.settings
+
+    def on(self, core: Core) -> Self:
+        """The same environment on another core, before its first reset and without pictures."""
+        other = copy.copy(self)
+        other.core, other.render_mode = core, None
+        other._state = other._played = other._last = None
+        return other
 
     def render(self) -> Any:
         if self.render_mode is None:
@@ -163,19 +174,11 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
     def _info(self) -> dict[str, Any]:
         assert self._state is not None
         bank, sketch, step = self.core.bank, int(self._state.sketch), int(self._state.step)
-        info: dict[str, Any] = {
-            "step": 0,
+        last = self._last
+        told_of = untold(1, self.core.device) if last is None else told(last.rank, self.core.n_photos, last.terms)
+        return {
+            "step": step + 1 if last is not None and bool(last.terminated) else step,
             "sketch_id": bank.sketch_ids[sketch],
             "photo_id": bank.photo_ids[int(bank.targets[sketch])],
-        }
-        if self._last is None:
-            return info
-        rank = int(self._last.rank)
-        return info | {
-            "step": step + 1 if bool(self._last.terminated) else step,
-            "rank": rank,
-            "percentile": float(percentile(self._last.rank, self.core.n_photos)),
-            "reciprocal_rank": 1 / rank,
-            "is_success": rank == 1,
-            "reward_terms": {name: float(term) for name, term in self._last.terms._asdict().items()},
+            **by_row(told_of)[0],
         }

@@ -55,6 +55,9 @@ def as_action(action: Any, shape: tuple[int, ...], device: torch.device) -> Tens
         ConfigError: not real numbers of that shape.
         DataError: one that is not finite, if it comes from the CPU and leaves it: nobody has to wait for it here.
     """
+    parts = action if isinstance(action, list | tuple) else [action]
+    if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+        raise ConfigError("action is a masked array: say what stands in the masked places, with action.filled(0)")
     if isinstance(action, Tensor):
         real = not (action.is_complex() or action.dtype == torch.bool)
     else:

@@ -18,17 +18,16 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 from torch import Tensor
+from typing_extensions import Unpack
 
 from sketchless.datasets.checks import as_count, as_seed
-from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 
 from .core import Core, State, Terms, Transition
-from .inputs import as_action, as_render_mode, open_bank
+from .inputs import as_action, as_render_mode
 from .rendering.camera import Camera
-from .rewards import Local, RewardScheme
-from .tasks import make_core
+from .shell import EnvKeywords, by_row, open_core, told
 
 Array = npt.NDArray[np.float32]
 
@@ -55,23 +54,26 @@ class StepInfos(Sequence[dict[str, Any]]):
     core: Core
     state: State
     """after this step, before the next episodes begin"""
+    every: bool = False
+    """whether environments whose episode goes on have an info of their own"""
 
     @cached_property
     def infos(self) -> list[dict[str, Any]]:
         infos: list[dict[str, Any]] = [{}] * len(self.done)
+        if self.every:
+            infos = by_row(told(self.rank, self.core.n_photos, self.terms))
         rows = self.done.nonzero().squeeze(1)
         state = State(*(part[rows] for part in self.state))
         last = self.core.observe(state).cpu().numpy()
-        columns = (rows, self.returns[rows], self.lengths[rows], self.rank[rows], *(term[rows] for term in self.terms))
-        for observation, row, total, length, rank, *terms in zip(last, *(c.tolist() for c in columns), strict=True):
+        terms = Terms(*(term[rows] for term in self.terms))
+        steps = by_row(told(self.rank[rows], self.core.n_photos, terms))
+        columns = (rows.tolist(), self.returns[rows].tolist(), self.lengths[rows].tolist())
+        for observation, step, row, total, length in zip(last, steps, *columns, strict=True):
             infos[row] = {
                 "terminal_observation": observation.copy(),
                 "TimeLimit.truncated": False,
                 "episode": {"r": total, "l": length, "t": self.seconds},
-                "is_success": rank == 1,
-                "rank": rank,
-                "reciprocal_rank": 1 / rank,
-                "reward_terms": dict(zip(Terms._fields, terms, strict=True)),
+                **step,
             }
         return infos
 
@@ -92,7 +94,8 @@ class SketchVecEnv(VecEnv):
     Infos: B dicts. Environments whose episode goes on share one empty dict; one that ended has
     `terminal_observation` [D], `TimeLimit.truncated` (False), `episode` (`r` sum of rewards, `l` steps, `t`
     seconds since the environment was made), and of its last step `is_success` (rank 1), `rank` (1..G),
-    `reciprocal_rank` and `reward_terms`. So no `Monitor` is needed, and nothing grows with time.
+    `percentile`, `reciprocal_rank` and `reward_terms`. So no `Monitor` is needed, and nothing grows with time.
+    With `step_infos=True` the others tell of their last step too.
 
     After `seed(s)` and `reset()`, environment i plays the same episodes as a single one with seed s + i. Each
     further `reset()` begins the next episode of each; without any `seed` the seeds come from the system.
@@ -102,6 +105,7 @@ class SketchVecEnv(VecEnv):
     Args:
         num_envs: B, 1 or more.
         bank, split, reward, mode, observation, scale, device, dataset, task: as for `OnTheFlyVectorEnv`.
+        step_infos: tell of every step, not only of those that end an episode; takes time.
         render_mode: `"rgb_array"`: `get_images` gives a picture per environment, `render` all of them as tiles.
 
     Raises:
@@ -116,27 +120,20 @@ class SketchVecEnv(VecEnv):
         num_envs: int = 1,
         bank: EpisodeBank | str | os.PathLike[str] = "procedural",
         *,
-        split: str | None = None,
-        reward: str | Local | RewardScheme = "combined",
-        mode: str = "residual",
-        observation: str = "feature",
-        scale: float = 1.0,
-        device: str | torch.device = "auto",
-        render_mode: str | None = None,
-        dataset: SketchDataset | None = None,
-        task: str = "on-the-fly",
-        **task_settings: float,
+        step_infos: bool = False,
+        **keywords: Unpack[EnvKeywords],
     ) -> None:
         num_envs = as_count("num_envs", num_envs, 1)
-        self.core = make_core(task, open_bank(bank, split, device), reward, mode, observation, scale, **task_settings)
-        self.render_mode = as_render_mode(render_mode, ["rgb_array"])
+        self.core = open_core(bank, **keywords)
+        self.render_mode = as_render_mode(keywords.get("render_mode"), ["rgb_array"])
         super().__init__(
             num_envs,
             gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32),
             gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32),
         )
         self.metadata["render_fps"] = 4
-        self._camera = Camera(self.core, self.render_mode, dataset)
+        self._camera = Camera(self.core, self.render_mode, keywords.get("dataset"))
+        self.step_infos = step_infos
         self._last: tuple[State, Transition] | None = None  # where the last actions were played, and their outcome
         self._began = time.monotonic()
         self._state: State | None = None
@@ -183,7 +180,8 @@ class SketchVecEnv(VecEnv):
         ended, after = outcome.terminated, outcome.state
         returns, lengths = self._returns + outcome.reward, self._state.step + 1
         seconds = time.monotonic() - self._began
-        finals = StepInfos(ended, returns, lengths, outcome.rank, outcome.terms, seconds, self.core, after)
+        about = (outcome.rank, outcome.terms, seconds, self.core, after, self.step_infos)
+        finals = StepInfos(ended, returns, lengths, *about)
         self._state = self.core.next_episode(after, ended)
         self._returns = returns.masked_fill(ended, 0)
         return self.core.observe(self._state), outcome.reward, ended, finals

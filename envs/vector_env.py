@@ -1,4 +1,4 @@
-"""The vector environment: B episodes at once, torch tensors from end to end."""
+"""The vector environment: B episodes at once, in numpy or in tensors on a device."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from typing import Any, cast
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
+from typing_extensions import Unpack
 
 from sketchless.datasets.checks import as_count, as_seed
-from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
 from .core import State, Transition, choose
-from .inputs import as_action, as_autoreset_mode, as_render_mode, open_bank
-from .ranking import percentile
+from .inputs import as_action, as_autoreset_mode, as_render_mode
 from .rendering.camera import Camera
-from .rewards import Local, RewardScheme
-from .tasks import make_core
+from .shell import EnvKeywords, cleared, open_core, told, untold, with_length
+from .wrappers import to_numpy
 
 
 class OnTheFlyVectorEnv(VectorEnv):
     """`num_envs` sketching episodes side by side; see `OnTheFlyEnv` for what is observed, done and paid.
 
-    Observations, rewards and flags are tensors on `device`: float32 [B, D], float64 [B], bool [B]; actions
-    may be tensors or arrays. `info` holds tensors too: `step`, `sketch` and `photo` (rows of the bank and of
-    its gallery), and after a step `rank`, `percentile`, `reciprocal_rank`, `is_success` and `reward_terms`.
+    Observations, rewards and flags are arrays, with `tensors=True` tensors on `device`: float32 [B, D], float64 [B],
+    bool [B]; actions may be either. `info` holds the same: `step`, `sketch` and `photo` (rows of the bank and of
+    its gallery), and of the step just made `rank`, `percentile`, `reciprocal_rank`, `is_success` and `reward_terms`,
+    which are 0 where nothing is ranked yet.
 
     Sub-environment i plays the same episodes as a single environment with seed s + i after `reset(seed=s)`,
     or with seed s[i] after `reset(seed=[...])`. `reset()`, or None among the seeds, begins the next episode; in
@@ -52,6 +53,7 @@ class OnTheFlyVectorEnv(VectorEnv):
     Args:
         num_envs: B, 1 or more.
         bank, split, reward, mode, observation, scale, device, dataset, task: as for `OnTheFlyEnv`.
+        tensors: torch tensors that never leave the device, in place of numpy arrays.
         autoreset_mode: an `AutoresetMode` or its value, such as `"NextStep"`.
         max_episode_steps: truncate episodes after so many steps; by default none is. As with gymnasium's `TimeLimit`,
             an episode of just so many frames ends both ways at once.
@@ -61,6 +63,7 @@ class OnTheFlyVectorEnv(VectorEnv):
         ConfigError: `num_envs` or `max_episode_steps` that is no whole number of 1 or more, an unknown option.
     """
 
+    _spec: EnvSpec | None = None
     metadata: dict[str, Any] = {  # noqa: RUF012 (the base class declares it so)
         "autoreset_mode": AutoresetMode.SAME_STEP,
         "render_modes": ["rgb_array", "ansi"],
@@ -72,31 +75,23 @@ class OnTheFlyVectorEnv(VectorEnv):
         num_envs: int = 1,
         bank: EpisodeBank | str | os.PathLike[str] = "procedural",
         *,
-        split: str | None = None,
-        reward: str | Local | RewardScheme = "combined",
-        mode: str = "residual",
-        observation: str = "feature",
-        scale: float = 1.0,
-        device: str | torch.device = "auto",
+        tensors: bool = False,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         max_episode_steps: int | None = None,
-        render_mode: str | None = None,
-        dataset: SketchDataset | None = None,
-        task: str = "on-the-fly",
-        **task_settings: float,
+        **keywords: Unpack[EnvKeywords],
     ) -> None:
         num_envs = as_count("num_envs", num_envs, 1)
         limit = None if max_episode_steps is None else as_count("max_episode_steps", max_episode_steps, 1)
-        self.core = make_core(task, open_bank(bank, split, device), reward, mode, observation, scale, **task_settings)
-        self.num_envs = num_envs
+        self.core = open_core(bank, **keywords)
+        self.num_envs, self.tensors = num_envs, tensors
         self.single_observation_space = gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.autoreset_mode = as_autoreset_mode(autoreset_mode)
         self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
-        self.render_mode = as_render_mode(render_mode, self.metadata["render_modes"])
-        self._camera = Camera(self.core, self.render_mode, dataset)
+        self.render_mode = as_render_mode(keywords.get("render_mode"), self.metadata["render_modes"])
+        self._camera = Camera(self.core, self.render_mode, keywords.get("dataset"))
         self._limit = limit or self.core.n_steps + 1  # which no episode reaches
         self._state: State | None = None
         self._played: State | None = None  # where the last actions were played
@@ -106,26 +101,42 @@ class OnTheFlyVectorEnv(VectorEnv):
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Tensor, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         mask = self._mask(options or {})
         if seed is None and self._state is not None:
             self._state = self.core.next_episode(self._state, mask)
         else:
             self._state = self._begun(self._seeds(seed), mask)
         self._ended, self._ranked = self._ended & ~mask, self._ranked & ~mask
-        return self.core.observe(self._state), {"step": self._state.step.clone()} | self._names(self._state)
+        info = {"step": self._state.step.clone()} | self._names(self._state)
+        if self._outcome is None:
+            info |= untold(self.num_envs, self.core.device)
+        else:
+            info |= cleared(self._told(self._outcome), ~self._ranked)
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            info["_rank"] = self._ranked.clone()
+        return self._given((self.core.observe(self._state), info))
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+        """As `gym.make_vec` sets it, with the steps of an episode where all have as many."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = with_length(spec, self.core)
 
     @property
     def np_random_seed(self) -> Any:
         """Seeds of all environments, as gymnasium's `SyncVectorEnv` has them; before a reset that of `np_random`."""
         return super().np_random_seed if self._state is None else tuple(self._state.seed.tolist())
 
-    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         if self._state is None:
             raise ConfigError("step called before the first reset: call reset first")
         given = as_action(actions, (self.num_envs, self.core.action_dim), self.core.device)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            return self._step_or_begin(self._state, given)
+            return self._given(self._step_or_begin(self._state, given))
         if self.autoreset_mode is AutoresetMode.DISABLED and bool(self._ended.any()):
             where = self._ended.nonzero().flatten().tolist()
             raise ConfigError(f"step called after the end of episodes {where}: reset them with a reset_mask")
@@ -142,7 +153,11 @@ class OnTheFlyVectorEnv(VectorEnv):
             info = final | self._names(self._state) | {"step": final["step"].masked_fill(ended, 0)}
             info |= {"final_obs": self.core.observe(outcome.state), "_final_obs": ended}
             info |= {"final_info": _copied(final), "_final_info": ended.clone()}
-        return self.core.observe(self._state), outcome.reward, outcome.terminated, truncated, info
+        observation = self.core.observe(self._state)
+        return self._given((observation, outcome.reward, outcome.terminated, truncated, info))
+
+    def _given(self, result: tuple[Any, ...]) -> Any:
+        return result if self.tensors else to_numpy(result)
 
     def render(self) -> tuple[Any, ...] | None:
         """One picture or text per environment. Raises ConfigError before the first reset."""
@@ -172,10 +187,8 @@ class OnTheFlyVectorEnv(VectorEnv):
         state = self.core.next_episode(state, begins)
         played, outcome, truncated = self._play(state, actions.masked_fill(begins.unsqueeze(1), 0.0))
         terminated, truncated = outcome.terminated & ~begins, truncated & ~begins
-        info = self._info(played, outcome) | {"_rank": ~begins}
-        for name in ("step", "rank", "percentile", "reciprocal_rank", "is_success"):
-            info[name] = info[name].masked_fill(begins, 0)
-        info["reward_terms"] = {name: term.masked_fill(begins, 0) for name, term in info["reward_terms"].items()}
+        told = {"step": state.step + 1} | self._told(outcome)
+        info = cleared(told, begins) | self._names(played) | {"_rank": ~begins}
         self._state = choose(begins, state, outcome.state)
         self._ended, self._ranked = terminated | truncated, ~begins
         reward = outcome.reward.masked_fill(begins, 0)
@@ -224,15 +237,10 @@ class OnTheFlyVectorEnv(VectorEnv):
         return {"sketch": state.sketch.clone(), "photo": self.core.bank.targets[state.sketch]}
 
     def _info(self, before: State, outcome: Transition) -> dict[str, Any]:
-        return {
-            "step": before.step + 1,
-            **self._names(before),
-            "rank": outcome.rank.clone(),
-            "percentile": percentile(outcome.rank, self.core.n_photos),
-            "reciprocal_rank": 1 / outcome.rank.double(),
-            "is_success": outcome.rank == 1,
-            "reward_terms": outcome.terms._asdict(),
-        }
+        return {"step": before.step + 1, **self._names(before), **self._told(outcome)}
+
+    def _told(self, outcome: Transition) -> dict[str, Any]:
+        return told(outcome.rank, self.core.n_photos, outcome.terms)
 
 
 def _copied(info: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ shell, for whole episodes scored at once and for baselines that never see an env
 >>> from sketchless.envs import drop_frames, with_distractors
 >>> train, test = EpisodeBank.load("procedural", "train"), EpisodeBank.load("procedural", "test")
 >>> bank = drop_frames(with_distractors(test, train), 0.1)
->>> envs = gym.make_vec("sketchless.envs:sketchless/OnTheFly-v0", num_envs=8, bank=bank, device="cpu")
+>>> envs = gym.make_vec("sketchless.envs:sketchless/OnTheFly-v0", num_envs=8, bank=bank, tensors=True)
 >>> observation, info = ToNumpy(NormalizeReward(envs)).reset(seed=0)
 
 Noise strokes are planted before anything is encoded (see `sketchless.envs.game.noise`):
@@ -32,18 +32,8 @@ from sketchless.datasets.errors import CheckpointError, ConfigError
 class ToNumpy(VectorWrapper):
     """Numpy outside, torch inside: observations, rewards, flags and infos come as arrays of their own.
 
-    Actions may be arrays, as they may without it. Gymnasium's vector wrappers work around it; those that change
-    observations want `autoreset_mode="NextStep"`, as they do around any vector environment.
-
-    >>> import gymnasium as gym
-    >>> from gymnasium.wrappers.vector import RecordEpisodeStatistics
-    >>> envs = gym.make_vec("sketchless.envs:sketchless/OnTheFly-v0", num_envs=2, device="cpu")
-    >>> envs = RecordEpisodeStatistics(ToNumpy(envs))
-    >>> _ = envs.reset(seed=0)
-    >>> for _ in range(20):
-    ...     observation, reward, terminated, truncated, info = envs.step(envs.action_space.sample())
-    >>> info["episode"]["l"]
-    array([20, 20])
+    For wrappers in tensors, such as our `NormalizeReward`, with gymnasium's around them. An environment made without
+    `tensors=True` gives arrays by itself.
     """
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -93,7 +83,7 @@ class NormalizeReward(VectorWrapper):
         frozen: set True to evaluate: rewards are divided, nothing is learned.
 
     Args:
-        env: whose observations and rewards are tensors.
+        env: whose observations and rewards are tensors (`tensors=True`).
         gamma: discount, 0..1.
         epsilon: above 0.
 
@@ -136,7 +126,7 @@ class NormalizeReward(VectorWrapper):
     def _want_tensors(given: bool) -> None:
         if not given:
             raise ConfigError(
-                "NormalizeReward wants tensors: ToNumpy goes around it, arrays to gymnasium's of that name"
+                "NormalizeReward wants tensors: make the environments with tensors=True, or take gymnasium's of that name"
             )
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -89,7 +89,7 @@ def evaluate(agent: Agent, core: Core) -> float:
 def train(args: Args) -> tuple[float, float]:
     """Train an agent: mean 1/rank on the test drawings before and after."""
     torch.manual_seed(args.seed)
-    envs = gym.make_vec(args.env_id, num_envs=args.num_envs, reward=args.reward, device=args.device)
+    envs = gym.make_vec(args.env_id, num_envs=args.num_envs, reward=args.reward, device=args.device, tensors=True)
     observation, _ = envs.reset(seed=args.seed)
     device = observation.device
     bank = {"sketchless/Strokes-v0": "procedural-strokes"}.get(args.env_id, "procedural")

@@ -65,7 +65,7 @@ def _episodes(config: BenchConfig, size: int) -> list[Reading]:
             core = Core(bank, reward)
             for batch in config.batches:
                 if reward == "inv-rank" or batch * size <= SORTED_NUMBERS:
-                    env = OnTheFlyVectorEnv(batch, bank, reward=reward, device="cpu")
+                    env = OnTheFlyVectorEnv(batch, bank, reward=reward, device="cpu", tensors=True)
                     work[f"env {reward}", batch] = _play(env, batch, bank), batch * STEPS
                 episodes = min(batch, max(1, SCORE_NUMBERS // (STEPS * max(size, D))))
                 work[f"score {reward}", batch] = _score(core, episodes), episodes * STEPS
@@ -83,7 +83,7 @@ def _growth_with_steps(config: BenchConfig) -> list[Reading]:
         bank = random_bank(size, steps, 1 << 22 if config.quick else BANK_BYTES)
         work: dict[tuple[str, int], tuple[Job, int]] = {}
         for reward in REWARDS:
-            env = OnTheFlyVectorEnv(batch, bank, reward=reward, device="cpu")
+            env = OnTheFlyVectorEnv(batch, bank, reward=reward, device="cpu", tensors=True)
             work[f"env {reward}", batch] = _play(env, batch, bank), batch * steps
         cells += measure(work, config, size, steps)
     return cells

@@ -137,7 +137,7 @@ def test_neither_do_the_shells_that_need_no_answer(episodes: EpisodeBank) -> Non
     sb3 = SketchVecEnv(5, episodes, device="cpu")
     sb3.seed(0)
     sb3.reset_tensor()
-    vector = OnTheFlyVectorEnv(5, episodes, device="cpu", autoreset_mode="NextStep")
+    vector = OnTheFlyVectorEnv(5, episodes, device="cpu", tensors=True, autoreset_mode="NextStep")
     vector.reset(seed=0)
     steps = without_numbers(sb3).step_tensor, without_numbers(vector).step
     with barred():

@@ -41,7 +41,7 @@ def small(make_bank: MakeBank) -> EpisodeBank:
 
 
 def vector(bank: EpisodeBank, num_envs: int = B, **options: Any) -> OnTheFlyVectorEnv:
-    return OnTheFlyVectorEnv(num_envs, bank, device="cpu", **options)
+    return OnTheFlyVectorEnv(num_envs, bank, device="cpu", tensors=True, **options)
 
 
 def noise(steps: int, num_envs: int = B) -> Tensor:
@@ -140,7 +140,7 @@ def test_rows_do_not_depend_on_how_many_there_are(bank: EpisodeBank) -> None:
 
 
 def test_make_vec_makes_it(bank: EpisodeBank) -> None:
-    env = gym.make_vec("sketchless/OnTheFly-v0", num_envs=B, bank=bank, reward="top5", device="cpu")
+    env = gym.make_vec("sketchless/OnTheFly-v0", num_envs=B, bank=bank, reward="top5", device="cpu", tensors=True)
     assert isinstance(env, OnTheFlyVectorEnv)
     assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     assert env.core.reward.name == "top5"
@@ -197,7 +197,7 @@ def test_what_was_returned_shares_no_memory_with_later_steps(bank: EpisodeBank) 
 
 @pytest.mark.gpu
 def test_the_gpu_plays_what_the_cpu_plays(bank: EpisodeBank) -> None:
-    here, there = vector(bank, reward=REWARD), OnTheFlyVectorEnv(B, bank, reward=REWARD, device="cuda")
+    here, there = vector(bank, reward=REWARD), OnTheFlyVectorEnv(B, bank, reward=REWARD, device="cuda", tensors=True)
     assert torch.equal(there.reset(seed=0)[0].cpu(), here.reset(seed=0)[0])
     for actions in noise(9):
         mine, theirs = here.step(actions), there.step(actions.cuda())

@@ -49,7 +49,7 @@ def bank(make_bank: MakeBank) -> EpisodeBank:
 
 
 def vector(bank: EpisodeBank, **options: Any) -> OnTheFlyVectorEnv:
-    return OnTheFlyVectorEnv(B, bank, device="cpu", reward=combined(gamma2=1), **options)
+    return OnTheFlyVectorEnv(B, bank, device="cpu", tensors=True, reward=combined(gamma2=1), **options)
 
 
 def noise(steps: int) -> Tensor:
@@ -422,7 +422,7 @@ def test_numbers_out_of_range(bank: EpisodeBank, refuses: Refuses, options: dict
 
 def test_arrays_are_left_to_gymnasium(bank: EpisodeBank, refuses: Refuses) -> None:
     envs = ToNumpy(OnTheFlyVectorEnv(2, bank, device="cpu"))
-    with refuses(ConfigError, "NormalizeReward wants tensors: ToNumpy goes around it"):
+    with refuses(ConfigError, "NormalizeReward wants tensors: make the environments with tensors=True"):
         NormalizeReward(envs)
     with refuses(ConfigError, "NormalizeReward wants tensors"):
         NormalizeReward(gym_wrappers.RecordEpisodeStatistics(envs)).reset(seed=0)
@@ -431,7 +431,7 @@ def test_arrays_are_left_to_gymnasium(bank: EpisodeBank, refuses: Refuses) -> No
 @pytest.mark.gpu
 def test_on_the_gpu_as_on_the_cpu(bank: EpisodeBank) -> None:
     here = NormalizeReward(vector(bank))
-    there = NormalizeReward(OnTheFlyVectorEnv(B, bank, device="cuda", reward=combined(gamma2=1)))
+    there = NormalizeReward(OnTheFlyVectorEnv(B, bank, device="cuda", tensors=True, reward=combined(gamma2=1)))
     outside = ToNumpy(there)
     here.reset(seed=0)
     assert type(outside.reset(seed=0)[0]) is np.ndarray

@@ -1,0 +1,359 @@
+"""A policy's mean actions on every drawing of a bank, played in the policy's own environment.
+
+A model is trained in one environment and measured on another bank. Mode, scale and observation come from its
+environment, through every wrapper and vector environment around it. Wrappers that change what the policy sees or
+does are copied and played through; wrappers that only watch, or change only rewards, are passed by.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import wrappers
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv, VectorRewardWrapper, VectorWrapper
+from gymnasium.wrappers import vector as vector_wrappers
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecCheckNan,
+    VecEnv,
+    VecEnvWrapper,
+    VecMonitor,
+    VecNormalize,
+    VecVideoRecorder,
+)
+from torch import Tensor
+
+from sketchless.datasets.errors import ConfigError
+from sketchless.encoders.bank import EpisodeBank
+from sketchless.envs.core import Core, State, Transition
+from sketchless.envs.gym_env import OnTheFlyEnv
+from sketchless.envs.rewards import RewardScheme
+from sketchless.envs.sb3_env import SketchVecEnv
+from sketchless.envs.vector_env import OnTheFlyVectorEnv
+from sketchless.envs.wrappers import NormalizeReward, ToNumpy
+
+# Exactly these classes: a subclass may do anything.
+_WATCHING: frozenset[type] = frozenset(
+    {
+        Monitor,
+        wrappers.Autoreset,
+        wrappers.ClipReward,
+        wrappers.HumanRendering,
+        wrappers.NormalizeReward,
+        wrappers.OrderEnforcing,
+        wrappers.PassiveEnvChecker,
+        wrappers.RecordEpisodeStatistics,
+        wrappers.RecordVideo,
+        wrappers.RenderCollection,
+        wrappers.TimeLimit,  # a drawing is measured to its end
+        wrappers.TransformReward,
+        VecCheckNan,
+        VecMonitor,
+        VecVideoRecorder,
+        NormalizeReward,
+        ToNumpy,
+        vector_wrappers.DictInfoToList,
+        vector_wrappers.HumanRendering,
+        vector_wrappers.NormalizeReward,
+        vector_wrappers.RecordEpisodeStatistics,
+        vector_wrappers.RecordVideo,
+    }
+)
+
+
+_ROWS = 32  # drawings played side by side through wrappers
+
+
+class _Trained(NamedTuple):
+    """The environment that a model knows."""
+
+    settings: Mapping[str, Any]  # mode, observation and scale
+    reward: RewardScheme | str
+    num_envs: int
+    envs: list[gym.Env[Any, Any]] | None  # with their wrappers; None where none changes anything
+    layers: list[VecEnvWrapper]  # vector wrappers that change something, outermost first
+
+
+def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any]) -> tuple[Core, Tensor]:
+    """The environment of a policy on a bank, and its mean actions there: [N, T, d].
+
+    Args:
+        policy, bank: as for `evaluate`.
+        given: mode, observation and scale as the caller gives them; None: those of the policy's environment.
+
+    Raises:
+        ConfigError, DataError: as `evaluate`.
+    """
+    known = {name: value for name, value in given.items() if value is not None}
+    if policy is None and known.get("mode", "residual") != "residual":
+        raise ConfigError("the baseline B1 is the zero action of residual mode: leave mode out")
+    if policy is None:
+        core = Core(bank, "combined", **known)  # which measures how the lists settle
+        return core, torch.zeros(*core.base.shape, device=core.device)
+    if isinstance(getattr(policy, "core", None), Core):  # an agent of ours
+        core = Core(bank, "combined", **policy.core.settings | known)
+        return core, _predicted(policy, core)
+    if not hasattr(policy, "predict"):
+        core = Core(bank, "combined", **known)
+        with torch.no_grad():
+            return core, torch.stack([policy(core.frames[:, t]) for t in range(core.n_steps)], dim=1)
+    env = policy.get_env() if hasattr(policy, "get_env") else getattr(policy, "env", None)
+    if env is None:
+        core = Core(bank, "combined", **_given_for(policy, bank, known))
+        _check_spaces(policy, core)
+        return core, _predicted(policy, core)
+    trained = _find(env)
+    core = Core(bank, "combined", **trained.settings | known)
+    if trained.envs is None and not trained.layers:
+        _check_spaces(policy, core)
+        return core, _predicted(policy, core)
+    return core, _played(policy, trained, core)
+
+
+# What is known of the environment ----------------------------------------------------------------------------
+
+
+def _given_for(policy: Any, bank: EpisodeBank, known: dict[str, Any]) -> dict[str, Any]:
+    """Settings for a model without an environment. Raises ConfigError where they are not all given."""
+    if "observation" not in known:
+        # Where D is not d, the width of what the model sees tells.
+        shape = getattr(getattr(policy, "observation_space", None), "shape", None)
+        widths = {"feature": (bank.weight.shape[1],), "embedding": (bank.weight.shape[0],)}
+        fitting = [name for name, width in widths.items() if width == shape]
+        known |= {"observation": fitting[0]} if len(fitting) == 1 else {}
+    needed = ["mode", "observation"] + ["scale"] * (known.get("mode") != "absolute")  # there only directions count
+    if missing := [f"{name}=" for name in needed if name not in known]:
+        raise ConfigError(
+            f"{type(policy).__name__} has no environment that would tell how it was trained: "
+            f"give {', '.join(missing)}, or load the model with its env"
+        )
+    return known
+
+
+def _check_spaces(policy: Any, core: Core) -> None:
+    """Raises ConfigError for a model of other spaces: another bank, or wrappers that are not here."""
+    wanted = {"observation_space": core.observation_dim, "action_space": core.action_dim}
+    for name, width in wanted.items():
+        space, box = getattr(policy, name, None), gym.spaces.Box(-1.0, 1.0, (width,), np.float32)
+        if isinstance(space, gym.Space) and space != box:
+            raise ConfigError(
+                f"{type(policy).__name__} has the {name} {space}, the bank {box}: "
+                "take a bank of that width, or give the model the wrapped env that it was trained in (set_env)"
+            )
+
+
+def _find(env: Any) -> _Trained:
+    """Settings and wrappers of an environment. Raises ConfigError for one that cannot be played elsewhere."""
+    layers, base = [], env
+    while isinstance(base, VecEnvWrapper):
+        layers += [] if type(base) in _WATCHING else [base]
+        base = base.venv
+    while isinstance(base, VectorWrapper):
+        if type(base) not in _WATCHING and not isinstance(base, VectorRewardWrapper):
+            raise _unplayable(type(base).__name__, "around a gymnasium vector environment")
+        base = base.env
+    if isinstance(base, (SketchVecEnv, OnTheFlyVectorEnv)):
+        return _Trained(base.core.settings, base.core.reward, base.num_envs, None, layers)
+    if isinstance(base, (SubprocVecEnv, AsyncVectorEnv)):
+        return _in_processes(base, layers)
+    if isinstance(base, (DummyVecEnv, SyncVectorEnv)):
+        return _in_sequence(list(base.envs), layers)
+    if isinstance(base, gym.Env) and not isinstance(base, (VecEnv, VectorEnv)):
+        return _in_sequence([base], layers)
+    raise ConfigError(f"evaluate knows no drawings in the model's environment {type(base).__name__}: want one of ours")
+
+
+def _in_sequence(envs: list[gym.Env[Any, Any]], layers: list[VecEnvWrapper]) -> _Trained:
+    inner = [env.unwrapped for env in envs]
+    if not all(isinstance(one, OnTheFlyEnv) for one in inner):
+        raise ConfigError(f"evaluate knows no drawings in the model's environment {envs[0]}: want one of ours")
+    settings = [one.core_settings for one in inner if isinstance(one, OnTheFlyEnv)]
+    _check_alike(settings)
+    changing = [type(wrapper) for wrapper in _wrappers(envs[0]) if not _watches(wrapper)]
+    plain = not changing and type(inner[0]) is OnTheFlyEnv
+    if len(envs) > 1 and wrappers.NormalizeObservation in changing:
+        raise ConfigError(
+            f"NormalizeObservation keeps other statistics in each of the {len(envs)} environments: use VecNormalize"
+        )
+    reward = inner[0].core.reward if isinstance(inner[0], OnTheFlyEnv) else "inv-rank"
+    return _Trained(settings[0], reward, len(envs), None if plain else envs, layers)
+
+
+def _in_processes(env: SubprocVecEnv | AsyncVectorEnv, layers: list[VecEnvWrapper]) -> _Trained:
+    # Only plain values are asked for: what cannot be pickled would kill the process that is asked.
+    try:
+        if isinstance(env, SubprocVecEnv):
+            texts, settings = env.env_method("__str__"), env.get_attr("core_settings")
+        else:
+            texts, settings = env.call("__str__"), env.get_attr("core_settings")
+    except (AttributeError, EOFError) as error:
+        raise ConfigError(
+            f"evaluate knows no drawings in the model's {type(env).__name__}: want one of ours"
+        ) from error
+    _check_alike(list(settings))
+    watching = {kind.__name__ for kind in _WATCHING}
+    for text in texts:
+        around, found, _ = str(text).partition(f"<{OnTheFlyEnv.__name__}")
+        changing = [name for name in re.findall(r"<(\w+)", around) if name not in watching]
+        if changing or not found:
+            raise _unplayable(changing[0] if changing else str(text), f"in the processes of {type(env).__name__}")
+    return _Trained(settings[0], "inv-rank", env.num_envs, None, layers)
+
+
+def _check_alike(settings: list[Mapping[str, Any]]) -> None:
+    for name in settings[0]:
+        if len(values := {str(one[name]) for one in settings}) > 1:
+            raise ConfigError(f"the model's environments differ in {name} ({', '.join(sorted(values))}): give it one")
+
+
+def _unplayable(name: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"evaluate cannot play through {name} {where}: give the model (set_env) a DummyVecEnv of environments wrapped so"
+    )
+
+
+def _wrappers(env: Any) -> Iterator[gym.Wrapper[Any, Any, Any, Any]]:
+    """From the outermost one inwards."""
+    while isinstance(env, gym.Wrapper):
+        yield env
+        env = env.env
+
+
+def _watches(wrapper: gym.Wrapper[Any, Any, Any, Any]) -> bool:
+    """Whether it leaves observations, actions and the course of episodes alone."""
+    kind = type(wrapper)
+    only_rewards = (
+        isinstance(wrapper, gym.RewardWrapper)
+        and kind.step is gym.RewardWrapper.step
+        and kind.reset is gym.Wrapper.reset
+    )
+    return kind in _WATCHING or only_rewards
+
+
+# Playing -----------------------------------------------------------------------------------------------------
+
+
+def _predicted(policy: Any, core: Core) -> Tensor:
+    """Actions [N, T, d] of a model that sees the frames as they are, one after the other."""
+    state, start, actions = None, np.ones(len(core.bank), dtype=bool), []
+    for t in range(core.n_steps):
+        frames = core.frames[:, t].cpu().numpy().copy()
+        action, state = policy.predict(frames, state=state, episode_start=start, deterministic=True)
+        actions.append(torch.as_tensor(action, device=core.device))
+        start = np.zeros_like(start)
+    return torch.stack(actions, dim=1)
+
+
+def _played(policy: Any, trained: _Trained, core: Core) -> Tensor:
+    """Actions [N, T, d] that reach the core through copies of the model's wrappers."""
+    bank, rows = core.bank, trained.num_envs
+    if all(isinstance(layer, VecNormalize) for layer in trained.layers):  # which fit any number of environments
+        rows = min(max(rows, _ROWS), len(bank))
+    inside = Core(bank, trained.reward, **core.settings)
+    listeners = [_Listener(inside) for _ in range(rows)]
+    blank = OnTheFlyEnv(bank, reward="inv-rank", device=core.device, **core.settings)
+    envs: list[Any] = trained.envs or [blank]
+    around = [envs[row % len(envs)] for row in range(rows)]
+    base = DummyVecEnv([lambda e=e, c=c: _env_around(e, c) for e, c in zip(around, listeners, strict=True)])
+    venv: Any = base
+    for layer in reversed(trained.layers):
+        venv = _layer_around(layer, venv)
+    lengths = bank.lengths.tolist()
+    actions = torch.zeros(*core.base.shape, dtype=torch.float64, device=core.device)
+    for first in range(0, len(bank), rows):
+        drawings = [min(first + row, len(bank) - 1) for row in range(rows)]  # the last block may repeat the last one
+        for listener, drawing in zip(listeners, drawings, strict=True):
+            listener.listen(drawing, lengths[drawing])
+        base.set_options([{"sketch_id": bank.sketch_ids[drawing]} for drawing in drawings])
+        observation, state, start = venv.reset(), None, np.ones(rows, dtype=bool)
+        while not all(listener.heard for listener in listeners):
+            action, state = policy.predict(observation, state=state, episode_start=start, deterministic=True)
+            observation, _, start, _ = venv.step(action)
+            for listener, ended in zip(listeners, start, strict=True):
+                listener.check(bool(ended))
+        for listener, drawing in zip(listeners, drawings, strict=True):
+            actions[drawing, : lengths[drawing]] = torch.stack(listener.actions)
+    return actions
+
+
+class _Listener:
+    """A core that keeps the actions of one episode."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.listen(0, 0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Listener:
+        return self
+
+    def listen(self, drawing: int, length: int) -> None:
+        """Begin with an episode on a drawing."""
+        self._drawing, self._length = drawing, length
+        self.actions: list[Tensor] = []
+
+    @property
+    def heard(self) -> bool:
+        return len(self.actions) == self._length
+
+    def check(self, ended: bool) -> None:
+        """Raises ConfigError where a wrapper ends the episode before the drawing ends."""
+        if ended and not self.heard:
+            raise ConfigError(
+                f"a wrapper of the model's environment ends an episode after {len(self.actions)} of {self._length} "
+                "frames: evaluate needs whole drawings, leave that wrapper out"
+            )
+
+    def step(self, state: State, action: Tensor) -> Transition:
+        if not self.heard:
+            if int(state.sketch) != self._drawing:
+                raise ConfigError(
+                    "a wrapper of the model's environment does not pass reset options on: evaluate cannot choose drawings"
+                )
+            self.actions.append(action[0])
+        return self._core.step(state, action)
+
+
+def _env_around(env: Any, core: _Listener) -> gym.Env[Any, Any]:
+    """A copy of an environment and its wrappers, on another core."""
+    if not isinstance(env, gym.Wrapper):
+        return env.on(core)  # type: ignore[no-any-return]
+    inner = _env_around(env.env, core)
+    if _watches(env):
+        return inner
+    twin = _copied(env, {id(env.env): inner})
+    if isinstance(twin, wrappers.NormalizeObservation):
+        twin.update_running_mean = False
+    return twin  # type: ignore[no-any-return]
+
+
+def _layer_around(layer: VecEnvWrapper, venv: VecEnv) -> VecEnvWrapper:
+    """A copy of a vector wrapper around another vector environment."""
+    kept = layer.class_attributes  # class members, which cannot be copied
+    twin = _copied(layer, {id(layer.venv): venv, id(kept): kept})
+    if isinstance(twin, VecNormalize):
+        twin.training, twin.num_envs, twin.returns = False, venv.num_envs, np.zeros(venv.num_envs)
+    return twin  # type: ignore[no-any-return]
+
+
+def _copied(wrapper: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy with some parts replaced, whatever a class says of copies of its own."""
+    twin = object.__new__(type(wrapper))
+    try:
+        twin.__dict__.update(copy.deepcopy(vars(wrapper), memo))
+    except Exception as error:  # a wrapper may hold anything
+        fault = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"evaluate cannot play through {type(wrapper).__name__}, which cannot be copied ({fault}): leave it out"
+        ) from error
+    return twin

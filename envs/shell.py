@@ -1,0 +1,96 @@
+"""What the shells around the core share: their keywords, what they tell of a step, and the length of an episode."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any, TypedDict
+
+import torch
+from gymnasium.envs.registration import EnvSpec
+from torch import Tensor
+from typing_extensions import Unpack
+
+from sketchless.datasets.dataset import SketchDataset
+from sketchless.datasets.errors import unknown_name
+from sketchless.encoders.bank import EpisodeBank
+
+from .core import Core, Terms
+from .inputs import open_bank
+from .ranking import percentile
+from .rewards import Local, RewardScheme
+from .tasks import make_core
+
+
+class EnvKeywords(TypedDict, total=False):
+    """Keywords of every environment; `OnTheFlyEnv` says what they mean."""
+
+    split: str | None
+    reward: str | Local | RewardScheme
+    mode: str
+    observation: str
+    scale: float
+    device: str | torch.device
+    render_mode: str | None
+    dataset: SketchDataset | None
+    task: str
+    decay: float
+    stroke_cost: float
+
+
+def open_core(bank: EpisodeBank | str | os.PathLike[str], **keywords: Unpack[EnvKeywords]) -> Core:
+    """The core that an environment's keywords ask for. Raises ConfigError for an unknown one, and as `Core`."""
+    for name in keywords:
+        if name not in EnvKeywords.__annotations__:
+            raise unknown_name("keyword", name, EnvKeywords.__annotations__)
+    own: dict[str, Any] = {name: keywords[name] for name in ("decay", "stroke_cost") if name in keywords}
+    return make_core(
+        keywords.get("task", "on-the-fly"),
+        open_bank(bank, keywords.get("split"), keywords.get("device", "auto")),
+        keywords.get("reward", "combined"),
+        keywords.get("mode", "residual"),
+        keywords.get("observation", "feature"),
+        keywords.get("scale", 1.0),
+        **own,
+    )
+
+
+def told(rank: Tensor, size: int, terms: Terms) -> dict[str, Any]:
+    """What is told of a step: ranks int64 [B] among `size` photos, and what they are worth. New tensors [B]."""
+    return {
+        "rank": rank.clone(),
+        "percentile": percentile(rank, size),
+        "reciprocal_rank": 1 / rank.double(),
+        "is_success": rank == 1,
+        "reward_terms": {name: term.clone() for name, term in terms._asdict().items()},
+    }
+
+
+def untold(rows: int, device: torch.device) -> dict[str, Any]:
+    """The same keys before a step: nothing is ranked yet, and all is 0."""
+    ones = torch.ones(rows, dtype=torch.int64, device=device)
+    return cleared(told(ones, 2, Terms(ones.double(), ones.double())), ones.bool())
+
+
+def cleared(info: dict[str, Any], where: Tensor) -> dict[str, Any]:
+    """0 and False in place of what is told `where` bool [B]."""
+    return {
+        name: cleared(value, where) if isinstance(value, dict) else value.masked_fill(where, 0)
+        for name, value in info.items()
+    }
+
+
+def by_row(info: dict[str, Any]) -> list[dict[str, Any]]:
+    """Info of tensors [B] as B dicts of Python numbers."""
+    columns = [by_row(value) if isinstance(value, dict) else value.tolist() for value in info.values()]
+    return [dict(zip(info, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def with_length(spec: EnvSpec | None, core: Core) -> EnvSpec | None:
+    """A spec that says how many steps an episode has, where all have as many.
+
+    Not by registration: `gym.make` would put a `TimeLimit` of that length around banks of longer episodes.
+    """
+    if spec is None or spec.max_episode_steps is not None or not bool((core.bank.lengths == core.n_steps).all()):
+        return spec
+    return replace(spec, max_episode_steps=core.n_steps)
