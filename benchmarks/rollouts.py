@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -111,7 +112,7 @@ def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any]) -> tu
         _check_spaces(policy, core)
         return core, _predicted(policy, core)
     trained = _find(env)
-    core = Core(bank, "combined", **trained.settings | known)
+    core = Core(bank, "combined", **{**trained.settings, **known})
     if trained.envs is None and not trained.layers:
         _check_spaces(policy, core)
         return core, _predicted(policy, core)
@@ -168,13 +169,13 @@ def _find(env: Any) -> _Trained:
         return _in_sequence(list(base.envs), layers)
     if isinstance(base, gym.Env) and not isinstance(base, (VecEnv, VectorEnv)):
         return _in_sequence([base], layers)
-    raise ConfigError(f"evaluate knows no drawings in the model's environment {type(base).__name__}: want one of ours")
+    raise _not_ours(type(base).__name__)
 
 
 def _in_sequence(envs: list[gym.Env[Any, Any]], layers: list[VecEnvWrapper]) -> _Trained:
     inner = [env.unwrapped for env in envs]
     if not all(isinstance(one, OnTheFlyEnv) for one in inner):
-        raise ConfigError(f"evaluate knows no drawings in the model's environment {envs[0]}: want one of ours")
+        raise _not_ours(envs[0])
     settings = [one.core_settings for one in inner if isinstance(one, OnTheFlyEnv)]
     _check_alike(settings)
     changing = [type(wrapper) for wrapper in _wrappers(envs[0]) if not _watches(wrapper)]
@@ -190,15 +191,11 @@ def _in_sequence(envs: list[gym.Env[Any, Any]], layers: list[VecEnvWrapper]) -> 
 def _in_processes(env: SubprocVecEnv | AsyncVectorEnv, layers: list[VecEnvWrapper]) -> _Trained:
     # Only plain values are asked for: what cannot be pickled would kill the process that is asked.
     try:
-        if isinstance(env, SubprocVecEnv):
-            texts, settings = env.env_method("__str__"), env.get_attr("core_settings")
-        else:
-            texts, settings = env.call("__str__"), env.get_attr("core_settings")
+        texts: Sequence[Any] = env.env_method("__str__") if isinstance(env, SubprocVecEnv) else env.call("__str__")
+        settings: Sequence[Any] = env.get_attr("core_settings")
     except (AttributeError, EOFError) as error:
-        raise ConfigError(
-            f"evaluate knows no drawings in the model's {type(env).__name__}: want one of ours"
-        ) from error
-    _check_alike(list(settings))
+        raise _not_ours(type(env).__name__) from error
+    _check_alike(settings)
     watching = {kind.__name__ for kind in _WATCHING}
     for text in texts:
         around, found, _ = str(text).partition(f"<{OnTheFlyEnv.__name__}")
@@ -208,15 +205,19 @@ def _in_processes(env: SubprocVecEnv | AsyncVectorEnv, layers: list[VecEnvWrappe
     return _Trained(settings[0], "inv-rank", env.num_envs, None, layers)
 
 
-def _check_alike(settings: list[Mapping[str, Any]]) -> None:
+def _check_alike(settings: Sequence[Mapping[str, Any]]) -> None:
     for name in settings[0]:
         if len(values := {str(one[name]) for one in settings}) > 1:
             raise ConfigError(f"the model's environments differ in {name} ({', '.join(sorted(values))}): give it one")
 
 
+def _not_ours(env: object) -> ConfigError:
+    return ConfigError(f"evaluate knows no drawings in the model's environment {env}: want one of ours")
+
+
 def _unplayable(name: str, where: str) -> ConfigError:
     return ConfigError(
-        f"evaluate cannot play through {name} {where}: give the model (set_env) a DummyVecEnv of environments wrapped so"
+        f"evaluate cannot play through {name} {where}: give the model (set_env) a DummyVecEnv of such environments"
     )
 
 
@@ -262,7 +263,8 @@ def _played(policy: Any, trained: _Trained, core: Core) -> Tensor:
     blank = OnTheFlyEnv(bank, reward="inv-rank", device=core.device, **core.settings)
     envs: list[Any] = trained.envs or [blank]
     around = [envs[row % len(envs)] for row in range(rows)]
-    base = DummyVecEnv([lambda e=e, c=c: _env_around(e, c) for e, c in zip(around, listeners, strict=True)])
+    pairs = zip(around, listeners, strict=True)
+    base = DummyVecEnv([partial(_env_around, env, listener) for env, listener in pairs])
     venv: Any = base
     for layer in reversed(trained.layers):
         venv = _layer_around(layer, venv)
@@ -318,32 +320,32 @@ class _Listener:
         if not self.heard:
             if int(state.sketch) != self._drawing:
                 raise ConfigError(
-                    "a wrapper of the model's environment does not pass reset options on: evaluate cannot choose drawings"
+                    "a wrapper of the model's environment does not pass reset options on, which choose drawings"
                 )
             self.actions.append(action[0])
         return self._core.step(state, action)
 
 
-def _env_around(env: Any, core: _Listener) -> gym.Env[Any, Any]:
+def _env_around(env: Any, core: _Listener) -> Any:
     """A copy of an environment and its wrappers, on another core."""
     if not isinstance(env, gym.Wrapper):
-        return env.on(core)  # type: ignore[no-any-return]
+        return env.on(core)
     inner = _env_around(env.env, core)
     if _watches(env):
         return inner
     twin = _copied(env, {id(env.env): inner})
     if isinstance(twin, wrappers.NormalizeObservation):
         twin.update_running_mean = False
-    return twin  # type: ignore[no-any-return]
+    return twin
 
 
-def _layer_around(layer: VecEnvWrapper, venv: VecEnv) -> VecEnvWrapper:
+def _layer_around(layer: VecEnvWrapper, venv: VecEnv) -> Any:
     """A copy of a vector wrapper around another vector environment."""
     kept = layer.class_attributes  # class members, which cannot be copied
     twin = _copied(layer, {id(layer.venv): venv, id(kept): kept})
     if isinstance(twin, VecNormalize):
         twin.training, twin.num_envs, twin.returns = False, venv.num_envs, np.zeros(venv.num_envs)
-    return twin  # type: ignore[no-any-return]
+    return twin
 
 
 def _copied(wrapper: Any, memo: dict[int, Any]) -> Any:

@@ -12,17 +12,27 @@ from sketchless.datasets.errors import ConfigError
 
 # A fork keeps one thread. PyTorch's OpenMP pool would wait for the others for ever, in an AsyncVectorEnv's
 # worker for one, so a forked child computes in its own thread, as PyTorch's data loader does.
-os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+_FORKED: list[bool] = []
+
+
+def _after_fork() -> None:
+    torch.set_num_threads(1)
+    _FORKED.append(True)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
     """`"auto"`: the GPU when there is one, else the CPU; anything else is taken at its word.
 
+    A forked process, such as a worker of `AsyncVectorEnv`, cannot use CUDA once its parent has: there it is the CPU.
+
     Raises:
         ConfigError: not a device, or a CUDA device that this machine lacks.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() and not _FORKED else "cpu")
     try:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:

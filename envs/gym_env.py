@@ -120,7 +120,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         return self._observation(), float(self._last.reward), bool(self._last.terminated), False, self._info()
 
     @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+    def spec(self) -> EnvSpec | None:
         """As `gym.make` sets it, with the steps of an episode where all have as many."""
         return self._spec
 

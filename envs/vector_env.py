@@ -118,7 +118,7 @@ class OnTheFlyVectorEnv(VectorEnv):
         return self._given((self.core.observe(self._state), info))
 
     @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]
+    def spec(self) -> EnvSpec | None:
         """As `gym.make_vec` sets it, with the steps of an episode where all have as many."""
         return self._spec
 

@@ -126,7 +126,7 @@ class NormalizeReward(VectorWrapper):
     def _want_tensors(given: bool) -> None:
         if not given:
             raise ConfigError(
-                "NormalizeReward wants tensors: make the environments with tensors=True, or take gymnasium's of that name"
+                "NormalizeReward wants tensors: make environments with tensors=True, or take gymnasium's of that name"
             )
 
     def state_dict(self) -> dict[str, Tensor]:

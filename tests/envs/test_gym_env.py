@@ -161,7 +161,10 @@ def test_an_episode_tells_what_the_core_scores(row: int, env: OnTheFlyEnv) -> No
     names = {"sketch_id": f"sketch-{row}", "photo_id": f"photo-{int(bank.targets[row])}"}
     observation, info = got[0]
     assert same(observation, frames[0])
-    assert info == names | {"step": 0}
+    assert info == names | {
+        **{"step": 0, "rank": 0, "percentile": 0.0, "reciprocal_rank": 0.0, "is_success": False},
+        "reward_terms": {"local": 0.0, "trajectory": 0.0},
+    }
     assert len(got) == 1 + length
     for t, (observation, reward, terminated, truncated, info) in enumerate(got[1:]):
         rank = int(score.rank[0, t])

@@ -19,7 +19,7 @@ from sketchless.envs.sb3_env import SketchVecEnv
 LENGTHS = (3, 1, 5, 2, 4, 5, 1, 3)
 FINAL_KEYS = {
     *("terminal_observation", "TimeLimit.truncated", "episode"),
-    *("is_success", "rank", "reciprocal_rank", "reward_terms"),
+    *("is_success", "rank", "percentile", "reciprocal_rank", "reward_terms"),
 }
 
 
@@ -66,7 +66,7 @@ def test_each_environment_is_the_single_one_with_its_seed(make_bank, lengths: An
                 final = infos[i]
                 assert np.array_equal(final["terminal_observation"], observation)
                 assert (final["episode"]["r"], final["episode"]["l"]) == (totals[i], counts[i])
-                for name in ("rank", "reciprocal_rank", "is_success", "reward_terms"):
+                for name in ("rank", "percentile", "reciprocal_rank", "is_success", "reward_terms"):
                     assert final[name] == info[name]
                 totals[i], counts[i], finished = 0, 0, finished + 1
                 observation, _ = single.reset()
@@ -105,6 +105,24 @@ class TestInfos:
             assert all("mine" not in info for info in infos)
             for info in infos:
                 info["mine"] = 1
+
+    def test_on_request_every_step_is_told_as_the_single_environment_tells_it(self, bank) -> None:
+        env, quiet = SketchVecEnv(3, bank, step_infos=True, device="cpu"), SketchVecEnv(3, bank, device="cpu")
+        singles = [OnTheFlyEnv(bank) for _ in range(3)]
+        env.seed(7), quiet.seed(7), env.reset(), quiet.reset()
+        for i, single in enumerate(singles):
+            single.reset(seed=7 + i)
+        for action in actions(env, 20):
+            infos, last = env.step(action)[3], quiet.step(action)[3]
+            for i, single in enumerate(singles):
+                _, _, over, _, info = single.step(action[i])
+                about = {name: info[name] for name in ("rank", "percentile", "reciprocal_rank", "is_success")}
+                assert about | {"reward_terms": info["reward_terms"]} == {
+                    name: infos[i][name] for name in (*about, "reward_terms")
+                }
+                assert set(infos[i]) == (FINAL_KEYS if over else {*about, "reward_terms"})
+                assert over == ("rank" in last[i])
+                single.reset() if over else None
 
     def test_values_are_plain(self, make_bank) -> None:
         env = SketchVecEnv(2, make_bank(steps=1), device="cpu")  # every step ends an episode

@@ -422,7 +422,7 @@ def test_numbers_out_of_range(bank: EpisodeBank, refuses: Refuses, options: dict
 
 def test_arrays_are_left_to_gymnasium(bank: EpisodeBank, refuses: Refuses) -> None:
     envs = ToNumpy(OnTheFlyVectorEnv(2, bank, device="cpu"))
-    with refuses(ConfigError, "NormalizeReward wants tensors: make the environments with tensors=True"):
+    with refuses(ConfigError, "NormalizeReward wants tensors: make environments with tensors=True"):
         NormalizeReward(envs)
     with refuses(ConfigError, "NormalizeReward wants tensors"):
         NormalizeReward(gym_wrappers.RecordEpisodeStatistics(envs)).reset(seed=0)
