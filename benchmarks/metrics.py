@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 POINTS = np.arange(5, 101, 5)  # percent of a sketch at which curves are drawn
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """Ranks of every frame of every drawing of a split.
 
@@ -44,6 +44,12 @@ class Evaluation:
     sketch_ids: tuple[str, ...]
     tau: FloatArray = field(default_factory=lambda: np.full((1, 1), np.nan))
     tied: float = math.nan
+
+    def __repr__(self) -> str:
+        values = self.summary()
+        names = "".join(f"{name:>8}" for name in values)
+        numbers = "".join(f"{value:8.2f}" for value in values.values())
+        return f"Evaluation: {len(self.rank)} drawings, {self.gallery} photos\n{names}\n{numbers}"
 
     @property
     def m_at_a(self) -> float:

@@ -16,6 +16,7 @@ from sketchless.benchmarks.metrics import METRICS, Evaluation, evaluate, interva
 from sketchless.datasets import ConfigError, DataError
 from sketchless.encoders import EpisodeBank
 from sketchless.envs import Core
+from sketchless.envs import core as core_module
 
 MakeBank = Callable[..., EpisodeBank]
 
@@ -159,3 +160,36 @@ def test_a_collapsed_encoder_is_called_one(make_bank: MakeBank) -> None:
     assert "a collapsed encoder" in str(comparison(found, [found], "vpg").caption)
     assert scores({"B1": evaluate(None, bank)}).caption is None
     assert comparison(evaluate(None, bank), [evaluate(None, bank)], "vpg").caption is None
+
+
+# What it looks like, and what it takes ----------------------------------------------------------------------
+
+
+def test_shown_as_a_small_table() -> None:
+    assert repr(evaluation([[5, 2], [2, 1]])).splitlines() == [
+        "Evaluation: 2 drawings, 5 photos",
+        "     m@A     m@B     A@1     A@5    A@10",
+        "   62.50   55.00   50.00  100.00  100.00",
+    ]
+
+
+def test_blocks_of_drawings_score_as_one(make_bank: MakeBank, monkeypatch: pytest.MonkeyPatch, refuses) -> None:
+    bank = make_bank(n=7, steps=5, lengths=[5, 1, 2, 3, 4, 5, 5])
+    core, rows = Core(bank, "combined"), torch.tensor([3, 0, 6, 6, 1, 2, 5, 4])
+    actions = torch.randn(8, 5, 8, generator=torch.Generator().manual_seed(0))
+    whole, found = core.score(rows, actions), evaluate(lambda x: x[:, :8], bank)
+    monkeypatch.setattr(core_module, "_CPU_BYTES", 3 * 8 * 5 * 10)  # three drawings
+    assert core.rows_at_once == 3
+    seen: list[int] = []
+    real = Core._rank
+    monkeypatch.setattr(Core, "_rank", lambda self, x, y: (seen.append(len(x)), real(self, x, y))[1])
+    parts = core.score(rows, actions)
+    assert seen == [3, 3, 2]
+    assert all(torch.equal(a, b) for a, b in zip(parts, whole, strict=True))
+    again = evaluate(lambda x: x[:, :8], bank)
+    assert (again.rank == found.rank).all()
+    assert (again.tau == found.tau).all()
+    assert again.tied == found.tied
+    actions[6, 2, 1] = torch.nan
+    with refuses(DataError, r"action\[6, 2, 1\] is nan"):
+        core.score(rows, actions)

@@ -331,6 +331,8 @@ def test_160_step_before_the_first_reset(small: EpisodeBank, refuses: Refuses) -
         pytest.param(torch.zeros(B, 8, dtype=torch.bool), "bool", id="165-bool"),
         pytest.param(np.zeros((B, 8), complex), "complex128", id="165-complex"),
         pytest.param([[0.0] * 8] * 4 + [[0.0]], "cannot be read", id="167-ragged"),
+        pytest.param(np.ma.masked_greater(np.zeros((B, 8)), 1), "masked array: say what", id="masked"),
+        pytest.param([np.ma.masked_less(np.zeros(8), 1)] * B, "masked array: say what", id="masked rows"),
     ],
 )
 def test_actions_of_wrong_shape_or_type(actions: Any, match: str, small: EpisodeBank, refuses: Refuses) -> None:
