@@ -138,7 +138,8 @@ def evaluate(
     A model is played in its own environment, found through wrappers and vector environments: with that mode,
     scale and observation, and through copies of the wrappers that change what it sees or does (`VecNormalize`
     with the model's statistics, `RescaleAction`, `VecFrameStack` ...). The environment itself is left as it is.
-    Through wrappers, drawings are played one environment at a time; without them all at once.
+    Through wrappers, drawings are played one environment at a time; without them all at once. In `Stop-v0` every
+    frame is ranked, also those after the list is shown.
 
     Args:
         policy: an agent of ours, a model with stable-baselines3's `predict` and `get_env`, a function from

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ from sketchless.envs.core import Core, State, Transition
 from sketchless.envs.gym_env import OnTheFlyEnv
 from sketchless.envs.rewards import RewardScheme
 from sketchless.envs.sb3_env import SketchVecEnv
+from sketchless.envs.tasks import make_core
 from sketchless.envs.vector_env import OnTheFlyVectorEnv
 from sketchless.envs.wrappers import NormalizeReward, ToNumpy
 
@@ -70,13 +71,14 @@ _WATCHING: frozenset[type] = frozenset(
 )
 
 
+_DEFAULTS = {"mode": "residual", "observation": "feature", "scale": 1.0}
 _ROWS = 32  # drawings played side by side through wrappers
 
 
 class _Trained(NamedTuple):
     """The environment that a model knows."""
 
-    settings: Mapping[str, Any]  # mode, observation and scale
+    settings: Mapping[str, Any]  # of its core
     reward: RewardScheme | str
     num_envs: int
     envs: list[gym.Env[Any, Any]] | None  # with their wrappers; None where none changes anything
@@ -84,7 +86,7 @@ class _Trained(NamedTuple):
 
 
 def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any]) -> tuple[Core, Tensor]:
-    """The environment of a policy on a bank, and its mean actions there: [N, T, d].
+    """A core that ranks a bank as a policy's environment does, and the policy's mean refinements there: [N, T, d].
 
     Args:
         policy, bank: as for `evaluate`.
@@ -97,26 +99,33 @@ def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any]) -> tu
     if policy is None and known.get("mode", "residual") != "residual":
         raise ConfigError("the baseline B1 is the zero action of residual mode: leave mode out")
     if policy is None:
-        core = Core(bank, "combined", **known)  # which measures how the lists settle
+        core = _core(bank, known)
         return core, torch.zeros(*core.base.shape, device=core.device)
     if isinstance(getattr(policy, "core", None), Core):  # an agent of ours
-        core = Core(bank, "combined", **policy.core.settings | known)
-        return core, _predicted(policy, core)
+        return _ranked(_core(bank, {**policy.core.settings, **known}), lambda core: _predicted(policy, core))
     if not hasattr(policy, "predict"):
-        core = Core(bank, "combined", **known)
-        with torch.no_grad():
-            return core, torch.stack([policy(core.frames[:, t]) for t in range(core.n_steps)], dim=1)
+        return _ranked(_core(bank, known), lambda core: core.play(_all(core), policy)[1])
     env = policy.get_env() if hasattr(policy, "get_env") else getattr(policy, "env", None)
-    if env is None:
-        core = Core(bank, "combined", **_given_for(policy, bank, known))
+    trained = None if env is None else _find(env)
+    core = _core(bank, _given_for(policy, bank, known) if trained is None else {**trained.settings, **known})
+    if trained is None or (trained.envs is None and not trained.layers):
         _check_spaces(policy, core)
-        return core, _predicted(policy, core)
-    trained = _find(env)
-    core = Core(bank, "combined", **{**trained.settings, **known})
-    if trained.envs is None and not trained.layers:
-        _check_spaces(policy, core)
-        return core, _predicted(policy, core)
-    return core, _played(policy, trained, core)
+        return _ranked(core, lambda core: _predicted(policy, core))
+    return _ranked(core, lambda core: _played(policy, trained, core))
+
+
+def _core(bank: EpisodeBank, settings: Mapping[str, Any]) -> Core:
+    """A core of those settings; its reward, which nobody sees, is one that every task takes."""
+    own = {name: value for name, value in settings.items() if name not in ("task", "mode", "observation", "scale")}
+    same = (settings.get(name, default) for name, default in _DEFAULTS.items())
+    return make_core(settings.get("task", "on-the-fly"), bank, "inv-rank", *same, **own)
+
+
+def _ranked(player: Core, play: Callable[[Core], Tensor]) -> tuple[Core, Tensor]:
+    """The core that ranks what a policy does in another task, and the refinements there: [N, T, d]."""
+    with torch.no_grad():
+        actions = play(player)
+    return Core(player.bank, "combined", player.mode, player.observation, player.scale), player.refinements(actions)
 
 
 # What is known of the environment ----------------------------------------------------------------------------
@@ -244,13 +253,20 @@ def _watches(wrapper: gym.Wrapper[Any, Any, Any, Any]) -> bool:
 
 def _predicted(policy: Any, core: Core) -> Tensor:
     """Actions [N, T, d] of a model that sees the frames as they are, one after the other."""
-    state, start, actions = None, np.ones(len(core.bank), dtype=bool), []
-    for t in range(core.n_steps):
-        frames = core.frames[:, t].cpu().numpy().copy()
-        action, state = policy.predict(frames, state=state, episode_start=start, deterministic=True)
-        actions.append(torch.as_tensor(action, device=core.device))
+    state, start = None, np.ones(len(core.bank), dtype=bool)
+
+    def act(observation: Tensor) -> Tensor:
+        nonlocal state, start
+        seen = observation.cpu().numpy()
+        action, state = policy.predict(seen, state=state, episode_start=start, deterministic=True)
         start = np.zeros_like(start)
-    return torch.stack(actions, dim=1)
+        return torch.as_tensor(action, device=core.device)
+
+    return core.play(_all(core), act)[1]
+
+
+def _all(core: Core) -> Tensor:
+    return torch.arange(len(core.bank), device=core.device)
 
 
 def _played(policy: Any, trained: _Trained, core: Core) -> Tensor:
@@ -258,7 +274,7 @@ def _played(policy: Any, trained: _Trained, core: Core) -> Tensor:
     bank, rows = core.bank, trained.num_envs
     if all(isinstance(layer, VecNormalize) for layer in trained.layers):  # which fit any number of environments
         rows = min(max(rows, _ROWS), len(bank))
-    inside = Core(bank, trained.reward, **core.settings)
+    inside = core.over(bank, trained.reward)
     listeners = [_Listener(inside) for _ in range(rows)]
     blank = OnTheFlyEnv(bank, reward="inv-rank", device=core.device, **core.settings)
     envs: list[Any] = trained.envs or [blank]
@@ -269,7 +285,7 @@ def _played(policy: Any, trained: _Trained, core: Core) -> Tensor:
     for layer in reversed(trained.layers):
         venv = _layer_around(layer, venv)
     lengths = bank.lengths.tolist()
-    actions = torch.zeros(*core.base.shape, dtype=torch.float64, device=core.device)
+    actions = torch.zeros(*core.base.shape[:2], core.action_dim, dtype=torch.float64, device=core.device)
     for first in range(0, len(bank), rows):
         drawings = [min(first + row, len(bank) - 1) for row in range(rows)]  # the last block may repeat the last one
         for listener, drawing in zip(listeners, drawings, strict=True):

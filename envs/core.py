@@ -149,7 +149,7 @@ class Core:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Task, mode, observation, scale and the task's own: with a bank and a reward, the same environment elsewhere."""
+        """Task, mode, observation, scale and what the task has beside: with bank and reward, the same elsewhere."""
         same = {"task": self.task, "mode": self.mode, "observation": self.observation, "scale": self.scale}
         return same | self.own_settings
 

@@ -130,7 +130,7 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
 
     @property
     def core_settings(self) -> dict[str, Any]:
-        """Mode, observation and scale, as plain values: also for an environment in another process."""
+        """Settings of its core as plain values: also for an environment in another process."""
         return self.core.settings
 
     def on(self, core: Core) -> Self:

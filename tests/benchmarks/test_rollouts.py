@@ -44,6 +44,7 @@ SETTINGS = [
     {"scale": 0.1},
     {"observation": "embedding"},
     {"mode": "absolute", "observation": "embedding", "scale": 3.0},
+    {"task": "carry", "decay": 0.5, "scale": 0.4},
 ]
 
 
