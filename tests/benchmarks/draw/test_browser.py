@@ -377,6 +377,7 @@ def test_a_collected_set_is_encoded_and_trained_on(browse: Callable[..., Page], 
             tab.page.click("#finish")
             tab.until(f"document.querySelector('#drawn').textContent === '{number + 1} of 12'")
         tab.until("document.querySelector('#about').textContent.startsWith('All photos')")
+        tab.close()
     collector.close()
     files = sorted((out / "sketches").rglob("*.ndjson"))
     assert len(files) == 12
