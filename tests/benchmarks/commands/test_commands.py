@@ -509,7 +509,7 @@ class TestStandardOutput:
 
     def test_a_reader_that_goes_is_no_fault(self) -> None:
         code = "import sys; from sketchless.benchmarks.cli import main; sys.exit(main())"
-        command = shlex.join([sys.executable, "-c", code, "info"]) + " | head -c 1; echo ${PIPESTATUS[0]}"
+        command = shlex.join([sys.executable, "-c", code, "info"]) + " | head -n 1; echo ${PIPESTATUS[0]}"
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
         assert done.stdout.endswith("0\n")
         assert done.stderr == ""
@@ -535,7 +535,7 @@ class TestStandardOutput:
         assert "m@B" in done.stdout
 
 
-@pytest.mark.parametrize("after", [0.2, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize("after", [0.3, 1.0])
 def test_ctrl_c_at_start_up_is_one_line(after: float, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sketchless.benchmarks.cli", "info", "--sheet", str(tmp_path / "sheet.png")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
