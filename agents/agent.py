@@ -33,6 +33,7 @@ from .core_of import core_of
 from .drawings import Drawings
 from .fingerprint import training_fingerprint
 from .policy import gaussian_entropy, gaussian_kl, gaussian_log_prob, make_policy
+from .settings import SYNONYMS
 
 
 class Agent(Actor):
@@ -68,7 +69,7 @@ class Agent(Actor):
         known = {f.name for f in fields(self.Config)}
         for name in overrides:
             if name not in known:
-                raise unknown_name(f"setting of {self.name}:", name, known)
+                raise unknown_name(f"setting of {self.name}:", name, known, SYNONYMS)
         self.config = replace(config or self.presets["default"], **overrides)
         self.env = env
         self.core = core_of(env)

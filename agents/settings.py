@@ -11,6 +11,32 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from sketchless.datasets.errors import ConfigError
 
 C = TypeVar("C")
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("lr", "alpha", "step_size", "rate", "stepsize"), ("learning_rate",)),
+    **dict.fromkeys(("batch", "batch_size", "minibatch", "n_steps", "num_envs", "n_envs"), ("episodes",)),
+    **dict.fromkeys(("k", "group_size", "num_samples", "n_samples", "num_generations"), ("samples",)),
+    **dict.fromkeys(("n_epochs", "num_epochs", "update_epochs", "ppo_epochs", "k_epochs"), ("epochs",)),
+    **dict.fromkeys(("clip_range", "clip_coef", "clip_ratio", "epsilon", "eps", "clip_param"), ("clip",)),
+    **dict.fromkeys(("ent_coef", "entropy", "entropy_coef", "sigma", "std", "log_std"), ("init_log_std",)),
+    **dict.fromkeys(("log_std_init", "noise", "exploration"), ("init_log_std",)),
+    **dict.fromkeys(("kl", "max_kl", "delta", "kl_target", "desired_kl"), ("target_kl",)),
+    **dict.fromkeys(("kl_coef", "kl_weight", "beta_init"), ("init_beta", "beta")),
+    **dict.fromkeys(("vf_coef", "value_coef", "critic_coef"), ("value_weight",)),
+    **dict.fromkeys(("lam", "lambda", "gae"), ("gae_lambda",)),
+    **dict.fromkeys(("discount",), ("gamma",)),
+    **dict.fromkeys(("net_arch", "hidden", "hidden_sizes", "vf", "value_net"), ("critic",)),
+    **dict.fromkeys(("damping",), ("cg_damping",)),
+    **dict.fromkeys(("grad_clip", "clip_grad", "max_norm", "gradient_clip"), ("max_grad_norm",)),
+    **dict.fromkeys(("l2", "wd", "decay"), ("weight_decay",)),
+    **dict.fromkeys(("schedule", "scheduler", "lr_scheduler", "anneal_lr"), ("lr_schedule",)),
+    **dict.fromkeys(("baseline", "estimator"), ("advantage",)),
+    **dict.fromkeys(("norm_adv", "standardize_advantage"), ("normalize_advantage",)),
+    **dict.fromkeys(("early_stopping", "early_stop"), ("patience",)),
+    **dict.fromkeys(("eval_freq", "eval_interval", "evaluate_every"), ("eval_every",)),
+    **dict.fromkeys(("network", "model", "net", "arch"), ("policy",)),
+    **dict.fromkeys(("temp", "tau"), ("temperature",)),
+}
+"""What other libraries call a setting -> what it, or the nearest to it, is called here."""
 
 
 def from_file(kind: type[C], values: Mapping[str, Any]) -> C:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
+from gymnasium.envs.registration import registry
 from tyro.conf import arg
 
 from sketchless.agents import AGENTS
@@ -20,3 +21,5 @@ def listed(names: Iterable[str]) -> str:
 _ELSE = "the name of an installed package's (see `sketchless info`)"
 AgentName = Annotated[str, arg(help=f"Agent: {listed([*AGENTS])}, {_ELSE}, or `module:Class`.")]
 RewardName = Annotated[str, arg(help=f"Reward scheme: {listed([*REWARDS])}, {_ELSE}, or `module:attribute`.")]
+_IDS = [env.removeprefix("sketchless/") for env, found in registry.items() if found.namespace == "sketchless"]
+EnvId = Annotated[str, arg(help=f"Environment: {listed(_IDS)}. Bank and reward are its own where they are not given.")]

@@ -6,7 +6,7 @@ Every message is one line: the file or record, what is wrong with it, what to do
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def printable(text: str) -> str:
@@ -58,10 +58,16 @@ class ResourceError(SketchlessError):
 LISTED = 10  # names in an error
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Error for a name that is not among `known`, with the nearest one or the first few as the cure."""
+def unknown_name(
+    kind: str, name: object, known: Iterable[str], synonyms: Mapping[str, Sequence[str]] | None = None
+) -> ConfigError:
+    """Error for a name that is not among `known`, with the nearest one or the first few as the cure.
+
+    `synonyms` are names that others use for what is `known`, the likeliest first: they come before what is spelt alike.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
+    meant = [other for other in (synonyms or {}).get(str(name).lower(), ()) if other in names]
+    near = meant or difflib.get_close_matches(str(name), names, n=1)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names[:LISTED])}{more}"
     return ConfigError(f"unknown {kind} {name!r}: {hint}")

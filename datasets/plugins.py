@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Collection, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from .checks import shown
@@ -35,6 +35,11 @@ def check_trust(kind: str, name: str, trust: Collection[str], path: str | os.Pat
         )
 
 
+def installed(kind: str) -> dict[str, EntryPoint]:
+    """The parts of a kind that installed packages offer, by name; nothing is imported."""
+    return {entry.name: entry for entry in entry_points(group=f"sketchless.{kind}s")}
+
+
 def find(kind: str, name: str, known: Mapping[str, Any], also: tuple[str, ...] = ()) -> Any:
     """What `name` stands for.
 
@@ -49,13 +54,12 @@ def find(kind: str, name: str, known: Mapping[str, Any], also: tuple[str, ...] =
     """
     if name in known:
         return known[name]
-    group = f"sketchless.{kind}s"
     module, colon, attribute = name.partition(":")
     if not colon:
-        installed = {entry.name: entry for entry in entry_points(group=group)}
-        if name not in installed:
-            raise unknown_name(kind, name, [*known, *installed, *also])
-        module, attribute = installed[name].module, installed[name].attr
+        there = installed(kind)
+        if name not in there:
+            raise unknown_name(kind, name, [*known, *there, *also])
+        module, attribute = there[name].module, there[name].attr
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: ".a:b" and ":b"

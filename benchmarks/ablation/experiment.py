@@ -8,27 +8,33 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec, registry
 
 from sketchless.agents import agent_class
-from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import sha256
 from sketchless.encoders.bank import EpisodeBank, bank_path
 from sketchless.encoders.gallery import Gallery
 from sketchless.encoders.tensorfile import save_tensors
 from sketchless.envs import make_reward, principal_directions, project, resize_gallery, thin_frames, with_distractors
 from sketchless.envs.core import Core
-from sketchless.envs.rewards import combined
+from sketchless.envs.rewards import RewardScheme, combined
+from sketchless.envs.tasks import make_core
 
 from ..metrics import Evaluation, evaluate
 from ..training import Progress, cell_result, train_agent
 from .cells import recorded
+
+DEFAULT_ENV = "sketchless/OnTheFly-v0"
+OF_ENV = ("bank", "reward")  # what an id has of its own where a grid is not given it
 
 
 def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
     """Carry out a cell, or take it up where it was left.
 
     Args:
-        settings: `bank bank_sha256 agent set reward mode observation scale steps seed device`, and of what is
+        settings: `bank bank_sha256 agent set reward mode observation scale steps seed device`; `env`, the id of the
+            environment, by default that of the paper; and of what is
             compared in `design`: `gamma2 tau_normalized` (of the combined reward); of the training drawings alone
             `frames` (every so many-th is trained on), `photos` (share of the photos trained against, with their
             drawings), `drawings` (those same drawings, against all photos), `noisy_bank noisy_bank_sha256` (their
@@ -65,11 +71,26 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
 
 
 def _core(bank: EpisodeBank, settings: Mapping[str, Any]) -> Core:
-    reward: Any = settings["reward"]
-    if "gamma2" in settings or "tau_normalized" in settings:
-        names = ("gamma2", "tau_normalized")
-        reward = combined(**{name: settings[name] for name in names if name in settings})
-    return Core(bank, make_reward(reward), settings["mode"], settings["observation"], settings["scale"])
+    task = {name: of for name, of in spec(settings.get("env", DEFAULT_ENV)).kwargs.items() if name not in OF_ENV}
+    shared = (settings["mode"], settings["observation"], settings["scale"])
+    return make_core(task.pop("task", Core.task), bank, reward_of(settings), *shared, **task)
+
+
+def reward_of(settings: Mapping[str, Any]) -> RewardScheme:
+    """The reward of a cell. Raises ConfigError: unknown, or weights of Eq. 4 for another one."""
+    weights = {name: settings[name] for name in ("gamma2", "tau_normalized") if name in settings}
+    if weights and settings["reward"] != "combined":
+        raise ConfigError(f"{', '.join(weights)}: belongs to the reward combined, not to {settings['reward']}")
+    return combined(**weights) if weights else make_reward(settings["reward"])
+
+
+def spec(env: str) -> EnvSpec:
+    """The registered environment of an id; `sketchless/` may be left out. Raises ConfigError for any other."""
+    known = {name: found for name, found in registry.items() if found.namespace == "sketchless"}
+    name = env if "/" in env else f"sketchless/{env}"
+    if name not in known:
+        raise unknown_name("environment", env, known)
+    return known[name]
 
 
 def _bank_path(settings: Mapping[str, Any], folder: Path, name: str = "bank") -> Path:

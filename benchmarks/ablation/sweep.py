@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sketchless.agents import agent_class
+from sketchless.agents import AGENTS, agent_class
 from sketchless.datasets.errors import unknown_name
+from sketchless.datasets.plugins import installed
+from sketchless.envs import REWARDS as SCHEMES
+from sketchless.envs import make_reward
 
 from ..runs import first_of_each
 from .cells import Cell
@@ -57,6 +60,37 @@ class Sweep:
     published: str | None = None
     remarks: tuple[str, ...] = ()
     """What a reader of the table must know, in sentences."""
+    compares: str | None = None
+    """The setting by which arms differ, `agent` or `reward`: any other agent or reward may be an arm too."""
+    tuned: bool = False
+    """Whether there is an arm for every step size."""
+
+    def joined(self, names: Sequence[str]) -> tuple[Sweep, list[str]]:
+        """This sweep with the agents or rewards that it lacks as further arms, and the arms that `names` name.
+
+        Raises:
+            ConfigError: a name that is neither an arm nor an agent or reward, or that cannot be imported.
+        """
+        further: dict[str, Arm] = {}
+        chosen: list[str] = []
+        for name in names:
+            if name in self.arms:
+                chosen.append(name)
+                continue
+            known = names_of(self.compares) if self.compares else []
+            if self.compares is None or (":" not in name and name not in known):
+                raise unknown_name("arm", name, [*self.arms, *known])
+            agent_class(name) if self.compares == "agent" else make_reward(name)  # raises what is wrong with it
+            arm = Arm(name, {self.compares: name})
+            new = _with_rates(name, arm) if self.tuned else {name: arm}
+            further |= {arm_name: one for arm_name, one in new.items() if arm_name not in self.arms}
+            chosen += new
+        return replace(self, arms={**self.arms, **further}), chosen
+
+
+def names_of(kind: str) -> list[str]:
+    """Agents or rewards by name: built in, then those of installed packages."""
+    return [*(AGENTS if kind == "agent" else SCHEMES), *installed(kind)]
 
 
 def _method(name: str, label: str) -> Arm:
@@ -78,6 +112,7 @@ METHODS = Sweep(
     "ppo-a-clip",
     "each method against PPO-A-Clipping, in m@B",
     "methods",
+    compares="agent",
 )
 
 REWARDS = Sweep(
@@ -99,6 +134,7 @@ REWARDS = Sweep(
     "combined",
     "each reward against Eq. 4, in m@B",
     "rewards",
+    compares="reward",
 )
 
 DESIGN = Sweep(
@@ -162,16 +198,22 @@ BASELINES = Sweep(
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 
 
-def _tuning(sweep: Sweep, of: str = "") -> Sweep:
-    """Every arm that trains with every step size, measured on validation: equally many choices for each."""
+def _with_rates(name: str, arm: Arm) -> dict[str, Arm]:
+    """An arm for every step size, measured on validation; none where there is nothing to train."""
     arms = {}
-    for name, arm in sweep.arms.items():
-        for rate in RATES if arm.trains else ():
-            step = {"target_kl": 30 * rate} if name == "trpo" else {"learning_rate": rate}
-            settings = {**arm.settings, "split": "validation"}
-            arms[f"{name}-{rate:g}"] = Arm(f"{arm.label}, {rate:g}", settings, {**arm.set, **step}, arm.features)
+    for rate in RATES if arm.trains else ():
+        step = {"target_kl": 30 * rate} if name == "trpo" else {"learning_rate": rate}
+        settings = {**arm.settings, "split": "validation"}
+        arms[f"{name}-{rate:g}"] = Arm(f"{arm.label}, {rate:g}", settings, {**arm.set, **step}, arm.features)
+    return arms
+
+
+def _tuning(sweep: Sweep, of: str = "") -> Sweep:
+    """Every arm that trains with every step size: equally many choices for each."""
+    arms = {new: of_rate for name, arm in sweep.arms.items() for new, of_rate in _with_rates(name, arm).items()}
     family = f"each choice against {sweep.arms[sweep.reference].label} at 0.001, in m@B of validation"
-    return Sweep(f"Which step size{of}? (measured on validation)", arms, f"{sweep.reference}-0.001", family)
+    title, reference = f"Which step size{of}? (measured on validation)", f"{sweep.reference}-0.001"
+    return Sweep(title, arms, reference, family, compares=sweep.compares, tuned=True)
 
 
 SWEEPS = {
@@ -191,6 +233,7 @@ def cells(
     seeds: list[int],
     overrides: Mapping[str, Any],
     banks: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    sweep: Sweep | None = None,
 ) -> list[Cell]:
     """The grid of an ablation, seed by seed so that all arms grow together.
 
@@ -202,17 +245,19 @@ def cells(
         banks: kind of features -> settings of each of its banks (`bank bank_sha256 steps`), one for each seed of the
             encoder; seed s gets bank s mod their number. Arms without banks are left out, and those with nothing to
             train have one seed a bank. By default `common` has the settings of a single bank.
+        sweep: the ablation itself, where it has arms that `SWEEPS` does not know.
 
     Raises:
         ConfigError: an unknown ablation, agent or setting.
     """
-    if name not in SWEEPS:
+    if sweep is None and name not in SWEEPS:
         raise unknown_name("ablation", name, SWEEPS)
+    sweep = sweep or SWEEPS[name]
     banks = {"complete": [{}]} if banks is None else banks
     grid = []
-    optional = {setting for arm in SWEEPS[name].arms.values() for setting in arm.needs}
+    optional = {setting for arm in sweep.arms.values() for setting in arm.needs}
     for seed in seeds:
-        for arm_name, arm in SWEEPS[name].arms.items():
+        for arm_name, arm in sweep.arms.items():
             of_arm = banks.get(arm.features, ())
             if not of_arm or set(arm.needs) - set(common):
                 continue

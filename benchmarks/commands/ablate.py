@@ -6,7 +6,7 @@ import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,15 +14,18 @@ from rich.console import Console
 from tyro.conf import Positional, arg
 
 from sketchless.agents import AGENTS, agent_class
+from sketchless.agents.settings import SYNONYMS
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import write_json
+from sketchless.envs.core import MODES, OBSERVATIONS
 
+from ..ablation.experiment import DEFAULT_ENV, OF_ENV, reward_of, spec
 from ..ablation.runner import check_options, run_cells
 from ..ablation.sweep import FEATURES, SWEEPS, Sweep, cells, read_by
 from ..bank_file import BankFile
 from ..display.terminal import Terminal
 from ..logs import log_format
-from ..options import listed
+from ..options import EnvId, RewardName, listed
 from ..reporting.compare import Comparison
 from ..runs import RunFolder, new_folder, parse_seeds, parse_values
 from . import report
@@ -61,10 +64,17 @@ class AblateConfig:
     passes: float | None = None
     """Budget of every arm: passes over the training drawings, 16 environment steps a frame; by default the preset's."""
     arms: tuple[str, ...] = ()
-    """Some of the ablation's arms; by default all."""
+    """Some of the ablation's arms; by default all. Any other agent is an arm of `methods` and `tuning`, any other
+    reward one of `rewards` and `rewards-tuning`: by its name (see `sketchless info`) or as `module:attribute`."""
     agent: Annotated[str, arg(help=f"For `rewards` and `design`: the agent, one of {listed(AGENTS)}, or another.")] = (
         "ppo-a-clip"
     )
+    reward: RewardName = "combined"
+    mode: str = "residual"
+    """`residual` (refine the baseline's embedding) or `absolute`."""
+    observation: str = "feature"
+    """What the agents see: the frame's `feature`, or its `embedding`."""
+    env: EnvId = DEFAULT_ENV
     set: tuple[str, ...] = ()
     """Settings of all agents that have them, such as `episodes=32`, where at least one arm's agent must; or of one arm,
     such as `grpo.learning_rate=3e-3`. What an arm is about stays its own."""
@@ -97,10 +107,12 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     if config.preset not in PRESETS:
         raise unknown_name("preset", config.preset, PRESETS)
     check_options(config.workers, config.executor, config.gpus)
-    sweep = SWEEPS[config.what]
-    for arm in config.arms:
-        if arm not in sweep.arms:
-            raise unknown_name("arm", arm, sweep.arms)
+    sweep, chosen = SWEEPS[config.what].joined(config.arms)
+    environment = spec(config.env)
+    _check_shared(config, sweep)
+    own = {name: environment.kwargs[name] for name in OF_ENV if name in environment.kwargs}
+    unasked = {name: value for name, value in own.items() if getattr(config, name) == getattr(AblateConfig, name)}
+    config = replace(config, arms=tuple(chosen), env=environment.id, **unasked)
     passes, seeds = PRESETS[config.preset]
     passes = passes if config.passes is None else config.passes
     seed_list = parse_seeds(seeds if config.seeds is None else config.seeds)
@@ -122,11 +134,12 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     arms = [arm for arm in ready if not config.arms or arm in config.arms]
     if not arms:
         raise ConfigError(f"arms={', '.join(config.arms)}: none is left; give what they need")
-    every = cells(config.what, common, seed_list, _overrides(config, sweep, arms), banks)
+    every = cells(config.what, common, seed_list, _overrides(config, sweep, arms), banks, sweep)
     grid = [cell for cell in every if _arm(cell.id) in arms]
     for cell in grid:
         try:
             agent_class(cell.settings["agent"]).Config(**cell.settings["set"])  # refuses values out of range
+            reward_of(cell.settings)
         except ConfigError as error:
             raise ConfigError(f"arm {_arm(cell.id)}: {error} (--arms names the arms to run)") from error
     usual = sweep.reference in arms
@@ -151,17 +164,30 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     return report.run(report.ReportConfig(str(folder)), console)
 
 
+def _check_shared(config: AblateConfig, sweep: Sweep) -> None:
+    """Refuse what no arm would use, and names that the environment does not know."""
+    for name, known in (("mode", MODES), ("observation", OBSERVATIONS)):
+        if getattr(config, name) not in known:
+            raise unknown_name(name, getattr(config, name), known)
+    for name in ("agent", "reward", "mode", "observation"):
+        asked = getattr(config, name) != getattr(AblateConfig, name)
+        if asked and all(name in arm.settings for arm in sweep.arms.values()):
+            raise ConfigError(f"--{name} {getattr(config, name)}: every arm of {config.what} has its own; see --arms")
+
+
 def _common(config: AblateConfig) -> dict[str, Any]:
     """Settings that all cells have."""
     common: dict[str, Any] = {
         "agent": config.agent,
-        "reward": "combined",
-        "mode": "residual",
-        "observation": "feature",
+        "reward": config.reward,
+        "mode": config.mode,
+        "observation": config.observation,
         "scale": 1.0,
         "split": "test",
         "device": config.device,
     }
+    if config.env != DEFAULT_ENV:
+        common["env"] = config.env
     if log := log_format(config.logger):
         common["logger"] = log
     if config.noisy_bank is not None:
@@ -182,7 +208,7 @@ def _overrides(config: AblateConfig, sweep: Sweep, arms: Sequence[str]) -> dict[
             raise unknown_name("arm", arm, arms)
         known = read[arm] if dot else set().union(*read.values())
         if name not in known:
-            raise unknown_name("setting", name, sorted(known))
+            raise unknown_name("setting", name, known, SYNONYMS)
     return found
 
 
@@ -195,7 +221,7 @@ def _paths(config: AblateConfig) -> dict[str, list[str]]:
             raise unknown_name("kind of bank", kind, FEATURES)
         if not equals or not all(paths.split(",")):
             raise ConfigError(f"banks {item!r}: want a kind and its files, such as complete=a.safetensors")
-        found[kind] = paths.split(",")
+        found.setdefault(kind, []).extend(paths.split(","))
     if not found or config.bank != AblateConfig.bank:
         found.setdefault("complete", [config.bank])
     return found
@@ -315,7 +341,21 @@ _GROW = ("command", "seeds", "labels", "published_as", "once", "remarks")
 def _command(config: AblateConfig) -> str:
     default = AblateConfig()
     words = ["sketchless", "ablate", config.what]
-    for name in ("preset", "seeds", "passes", "agent", "workers", "executor", "gpus", "device", "logger"):
+    for name in (
+        "preset",
+        "seeds",
+        "passes",
+        "agent",
+        "reward",
+        "mode",
+        "observation",
+        "env",
+        "workers",
+        "executor",
+        "gpus",
+        "device",
+        "logger",
+    ):
         if getattr(config, name) != getattr(default, name):
             words += [f"--{name}", str(getattr(config, name))]
     if config.bank != default.bank:

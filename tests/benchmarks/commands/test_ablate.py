@@ -58,6 +58,11 @@ def common(bank: Path) -> dict[str, Any]:
     }
 
 
+def settings(arm: Path) -> dict[str, Any]:
+    """Settings of the agent with which an arm was trained."""
+    return json.loads((arm / "seed-0" / "result.json").read_text())["agent_settings"]
+
+
 def go_on(share: float, note: str) -> bool:
     return False
 
@@ -77,7 +82,9 @@ class TestGrids:
     def test_all_methods_and_rewards_of_the_paper_are_there(self) -> None:
         assert set(METHODS.arms) <= set(AGENTS)
         assert {"vpg", "ppo-ac-clip", "ppo-ac-kl", "ppo-a-kl", "trpo", "ppo-a-clip"} <= set(METHODS.arms)
-        assert len(SWEEPS["rewards"].arms) == 7
+        assert {"top1", "top5", "top10", "neg-rank", "inv-sqrt-rank", "inv-rank", "combined"} <= set(
+            SWEEPS["rewards"].arms
+        )
 
     @pytest.mark.parametrize(("name", "of"), [("tuning", "methods"), ("rewards-tuning", "rewards")])
     def test_tuning_gives_every_arm_as_many_choices_and_looks_at_validation(
@@ -106,7 +113,7 @@ class TestGrids:
     def test_ids_are_readable_and_seeds_grow_together(self, common: dict[str, Any]) -> None:
         ids = [cell.id for cell in cells("rewards", common, [3, 4], {})]
         assert ids[0] == "rewards/top1/seed-3"
-        assert ids[7] == "rewards/top1/seed-4"
+        assert ids[len(ids) // 2] == "rewards/top1/seed-4"
 
     def test_settings_go_to_the_agents_that_have_them(self, common: dict[str, Any]) -> None:
         grid = {cell.id: cell.settings["set"] for cell in cells("methods", common, [0], {"clip": 0.1, "episodes": 8})}
@@ -240,6 +247,46 @@ class TestCommand:
         assert main([*arguments, "--passes", "2"]) == 2
         assert "steps" in capsys.readouterr().err
 
+    def test_agents_and_rewards_of_others_are_arms(self, bank: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+        (tmp_path / "others.py").write_text(
+            "from sketchless.agents import VPG\nclass Mine(VPG):\n    name = 'mine'\n"
+            "def squared(rank, size):\n    return 1 / rank.double() ** 2\n"
+        )
+        about = tmp_path / "others-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text("[sketchless.agents]\nmine = others:Mine\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        shared = ["--bank", str(bank), "--seeds", "0", "--passes", "0.5", "--workers", "1", "--set", "episodes=4"]
+        methods = ["--arms", "ppo-a-clip", "mine", "--arms", "others:Mine", "--set", "others:Mine.samples=3"]
+        assert main(["ablate", "methods", *shared, *methods, "--out", str(tmp_path / "m")]) == 0
+        assert {"mine", "others:Mine"} <= set((tmp_path / "m" / "report" / "table.md").read_text().split(" "))
+        found = {arm: settings(tmp_path / "m" / "methods" / arm) for arm in ("mine", "others:Mine")}
+        assert (found["mine"]["samples"], found["others:Mine"]["samples"]) == (16, 3)
+        rewards = ["--arms", "combined", "others:squared"]
+        assert main(["ablate", "rewards", *shared, *rewards, "--out", str(tmp_path / "r")]) == 0
+        assert "others:squared" in (tmp_path / "r" / "report" / "table.md").read_text()
+        assert main(["ablate", "tuning", *shared, "--arms", "mine", "--out", str(tmp_path / "t")]) == 0
+        grid = json.loads((tmp_path / "t" / "grid.json").read_text())
+        assert grid["arms"] == [f"mine-{rate:g}" for rate in RATES]
+        assert [settings(tmp_path / "t" / "tuning" / arm)["learning_rate"] for arm in grid["arms"]] == list(RATES)
+        assert main(["ablate", "--arms", "mien"]) == 2
+        assert "did you mean 'mine'" in capsys.readouterr().err
+
+    def test_mode_observation_reward_and_environment_are_those_of_all_arms(self, tmp_path: Path, monkeypatch) -> None:
+        grids: list[Any] = []
+        monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda cells, *_: grids.append(cells))
+        monkeypatch.setattr("sketchless.benchmarks.commands.report.run", lambda *_: None)
+        asked = ["--reward", "inv-rank", "--mode", "absolute", "--observation", "embedding", "--env", "Strokes-v0"]
+        assert main(["ablate", *asked, "--out", str(tmp_path / "grid")]) == 0
+        for cell in grids[0]:
+            expected = {"reward": "inv-rank", "mode": "absolute", "observation": "embedding"}
+            expected |= {"env": "sketchless/Strokes-v0", "bank": "procedural-strokes"}
+            assert {name: cell.settings[name] for name in expected} == expected
+        command = json.loads((tmp_path / "grid" / "grid.json").read_text())["command"]
+        assert "--mode absolute" in command
+        assert "--env sketchless/Strokes-v0" in command
+
     def test_arms_without_a_bank_are_named_before_the_cells_run(
         self, bank: Path, tmp_path: Path, monkeypatch, capsys
     ) -> None:
@@ -317,6 +364,16 @@ class TestCommand:
             (["ablate", "method"], "did you mean 'methods'"),
             (["ablate", "--preset", "fast"], "choose"),
             (["ablate", "--arms", "vgp"], "did you mean 'vpg'"),
+            (["ablate", "--arms", "vpg", "no_such:Agent"], "cannot be imported"),
+            (["ablate", "rewards", "--arms", "stable_baselines3:PPO"], "reward"),
+            (["ablate", "design", "--arms", "vpg"], "unknown arm 'vpg'"),
+            (["ablate", "--env", "Stroke-v0"], "did you mean 'sketchless/Strokes-v0'"),
+            (["ablate", "--mode", "residul"], "did you mean 'residual'"),
+            (["ablate", "--observation", "feat"], "did you mean 'feature'"),
+            (["ablate", "--reward", "inv-rnk"], "did you mean 'inv-rank'"),
+            (["ablate", "rewards", "--reward", "inv-rank"], "every arm of rewards has its own"),
+            (["ablate", "--agent", "vpg"], "every arm of methods has its own"),
+            (["ablate", "design", "--reward", "inv-rank"], "arm gamma2-large: gamma2: belongs to the reward combined"),
             (["ablate", "--passes", "-1"], "above 0"),
             (["ablate", "--passes", "0"], "above 0"),
             (["ablate", "--passes", "inf"], "finite"),
@@ -346,6 +403,8 @@ class TestCommand:
         ("arguments", "match"),
         [
             (["--set", "episode=32"], "did you mean 'episodes'"),
+            (["--set", "lr=0.1"], "did you mean 'learning_rate'"),
+            (["--set", "batch=8"], "did you mean 'episodes'"),
             (["--set", "episodes=abc"], "want type int"),
             (["--set", "episodes=0"], "above 0"),
             (["--set", "seed=3"], "give --seeds"),
