@@ -34,6 +34,8 @@ EDITIONS = {  # sketches and photos of the released train and test splits
 _PHOTO_SUFFIXES = {".png", ".jpg", ".jpeg"}
 _KEY = re.compile(r"/(train|test)/([^/\0]+)_([^/_\0]+)")  # <n> is mostly a number, in three keys a worker's id
 _SHOWN = 5
+SMALL = 2.0  # pixels: the side of most drawings where points are given in 0..1
+OFFSETS = 0.25  # share of points left of or above the canvas, from which on they are offsets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +179,9 @@ def _coordinate_files(folder: Path) -> list[Path]:
 def _records(file: Path) -> list[_Record]:
     """All sketches, ordered by photo and number, so that nothing depends on the order in the file."""
     records: dict[tuple[str, str], _Record] = {}
-    for key, rows in load_legacy_pickle(file).items():
+    content = load_legacy_pickle(file)
+    _check_conventions(file, list(content.values()))
+    for key, rows in content.items():
         match = _KEY.fullmatch(key)
         if match is None or match[2] in (".", ".."):
             raise FormatError(
@@ -199,6 +203,29 @@ def _records(file: Path) -> list[_Record]:
     if both:
         raise DataError(f"{file}: {len(both)} photos stand in train and in test, {_some(both)}; drop one side")
     return [records[place] for place in sorted(records)]
+
+
+def _check_conventions(file: Path, content: Sequence[npt.NDArray[Any]]) -> None:
+    """Refuse files most of whose drawings follow another convention, which would load and look like noise.
+
+    Raises FormatError: coordinates of 0 to 1, offsets from point to point, flags at the start of each stroke.
+    """
+    drawings = [rows for rows in content if rows.ndim == 2 and rows.shape[1] == 3 and len(rows) > 1]
+    if not drawings:
+        return
+    size = float(np.median([np.ptp(rows[:, :2], axis=0).max() for rows in drawings]))
+    if size <= SMALL:
+        raise FormatError(
+            f"{file}: half of the drawings are smaller than {size:.3g} px; give points in pixels of a 256 px canvas"
+        )
+    if np.median([(rows[:, :2] < 0).any(axis=1).mean() for rows in drawings]) > OFFSETS:
+        raise FormatError(
+            f"{file}: most drawings have points below 0, as offsets have; give points: numpy.cumsum of the offsets"
+        )
+    if np.mean([rows[0, 2] == 1 and rows[-1, 2] == 0 for rows in drawings]) > 0.5:
+        raise FormatError(
+            f"{file}: most drawings have their pen-up flag at the first point of a stroke; it belongs to its last point"
+        )
 
 
 def _check_separators(file: Path, records: Sequence[_Record], files: Collection[str]) -> None:

@@ -443,6 +443,41 @@ def test_names_are_one_in_composed_and_decomposed_form(build: Build) -> None:
     assert targets(data, "train").count("chaise_\u00e9") == 2
 
 
+def strokes_of_a_walk(seed: int) -> np.ndarray:
+    """Three strokes of twelve points around the middle of the canvas."""
+    xy = 128 + np.random.default_rng(seed).normal(size=(36, 2)).cumsum(axis=0) * 8
+    pen = np.zeros(36)
+    pen[[11, 23, 35]] = 1
+    return np.column_stack([xy, pen])
+
+
+def in_unit_square(rows: np.ndarray) -> np.ndarray:
+    return rows / [256, 256, 1]
+
+
+def as_offsets(rows: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.diff(rows[:, :2], axis=0, prepend=0), rows[:, 2]])
+
+
+def flags_at_the_start(rows: np.ndarray) -> np.ndarray:
+    return np.column_stack([rows[:, :2], np.roll(rows[:, 2], 1)])
+
+
+@pytest.mark.parametrize(
+    ("convention", "match"),
+    [
+        (in_unit_square, r"smaller than 0\.\d+ px; give points in pixels of a 256 px canvas"),
+        (as_offsets, r"points below 0, as offsets have; give points: numpy\.cumsum"),
+        (flags_at_the_start, "flag at the first point of a stroke; it belongs to its last point"),
+    ],
+)
+def test_other_conventions_are_refused_by_name(convention: Any, match: str, build: Build, refuses: Any) -> None:
+    walks = {key: strokes_of_a_walk(i) for i, key in enumerate(standard())}
+    assert len(qmul(build(walks), validation=2).split("test").sketches) == 15
+    with refuses(FormatError, rf"ToyV2_Coordinate: .*{match}"):
+        qmul(build({key: convention(rows) for key, rows in walks.items()}), validation=2)
+
+
 def test_other_separators_than_the_underscore_are_told(build: Build, refuses: Any) -> None:
     sketches = {f"/train/old-chair_{i:02d}-{n}": drawing(3 * i + n) for i in range(8) for n in (1, 2)}
     photos = [f"old-chair_{i:02d}.png" for i in range(8)] + ["old-chair.png"]
