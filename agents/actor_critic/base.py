@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
@@ -29,7 +30,6 @@ from sketchless.datasets.errors import ConfigError
 from ..agent import Agent
 from ..batch import Batch
 from ..config import MAX_VALUE, AgentConfig
-from .on_device import HostView
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,13 @@ class _Rollout:
         yield self.samples
 
     @property
-    def values(self) -> Tensor:
-        return self.samples.old_values.as_subclass(HostView)
+    def values(self) -> npt.NDArray[np.float32]:
+        """For `explained_variance`, which is theirs and works in numpy."""
+        return self.samples.old_values.numpy(force=True)
 
     @property
-    def returns(self) -> Tensor:
-        return self.samples.returns.as_subclass(HostView)
+    def returns(self) -> npt.NDArray[np.float32]:
+        return self.samples.returns.numpy(force=True)
 
 
 class ActorCritic(Agent):
