@@ -61,7 +61,7 @@ def load_dataset(name: str, **options: Any) -> SketchDataset:
         root = user_path(name)
         name, options = _layout(root), {"root": str(root), **options}
     known = get_type_hints(DATASETS[name])
-    del known["return"]
+    known.pop("return", None)  # a loader of someone else need not say it
     for option, value in options.items():
         if option not in known:
             raise unknown_name(f"option of data set {name!r}:", option, known)

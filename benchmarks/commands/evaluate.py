@@ -5,27 +5,29 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from tyro.conf import Positional
 
-from sketchless.agents import agent_class
+from sketchless.datasets.checks import shown
 from sketchless.datasets.dataset import SketchDataset
-from sketchless.datasets.errors import CheckpointError, ConfigError
-from sketchless.datasets.files import sha256, write_json
+from sketchless.datasets.errors import CheckpointError, ConfigError, printable
+from sketchless.datasets.files import write_json
 from sketchless.datasets.loading import identity
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
 from sketchless.encoders.registry import load_encoder
-from sketchless.envs.core import Core
 
 from ..display.tables import comparison, scores
 from ..display.terminal import Terminal
 from ..metrics import Evaluation, evaluate
-from ..runs import progress_bar, read_json
+from ..runs import progress_bar
+from ..train_run import TrainRun
 from ..zero_shot.encoder_run import EncoderRun
 from ..zero_shot.published import ZERO_SHOT
 from ..zero_shot.table import retrieval
 from ..zero_shot.tasks import Retrieval, ways_to_count, zero_shot
+from .train import Trained, results
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
     Raises:
         CheckpointError: no such run, bank or encoder, a damaged file, another bank than the run's, or results
             that do not repeat.
+        UnsafeFileError: a file names code that is not in `trust`.
         ConfigError, DataError: see `zero_shot`.
     """
     console = console or Terminal()
@@ -78,31 +81,34 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
         rows = {f"B1, {s}": evaluate(None, EpisodeBank.load(config.target, s, config.device)) for s in splits}
         console.print(scores(rows))
         return rows
-    manifest, saved = read_json(folder / "manifest.json"), read_json(folder / "results.json")
-    if manifest.get("command") != "train":
-        raise CheckpointError(f"{folder}: holds a {manifest.get('command')} run; give the folder of a train run")
-    settings = manifest["config"]
-    path = recorded_bank(folder, settings["bank"], config.bank)
-    bank = EpisodeBank.load(path, config.split, config.device)
-    make = agent_class(settings["agent"])
-    rows = {"B1": evaluate(None, bank)}
-    for seed in saved["refined"]:
-        file = folder / f"agent-{seed}.safetensors"
-        mode = settings["mode"] or make.modes.get(settings["preset"], "residual")
-        core = Core(bank, settings["reward"], mode, settings["observation"])
-        rows[f"seed {seed}"] = evaluate(make.load(file, core), bank)
-    console.print(comparison(rows["B1"], [rows[f"seed {seed}"] for seed in saved["refined"]], settings["agent"]))
+    run, saved = TrainRun.find(folder), TrainRun.find(folder).results()
+    bank = EpisodeBank.load(run.bank(config.bank), config.split, config.device)
+    agents = {int(seed): agent for seed, agent in run.agents(saved["refined"], bank, config.trust).items()}
+    baseline = evaluate(None, bank)
+    refined = {seed: evaluate(agent, bank) for seed, agent in agents.items()}
+    name = run.settings["agent"]
+    console.print(comparison(baseline, list(refined.values()), name))
     if config.split == "test":
-        found = {"baseline": rows["B1"].summary()} | {s: rows[f"seed {s}"].summary() for s in saved["refined"]}
-        before = {"baseline": saved["baseline"]} | saved["refined"]
-        if found != before:
-            wrong = next(name for name in found if found[name] != before[name])
+        found = results(Trained(baseline, refined, folder), agents, name, saved.get("seconds", 0.0))
+        if different := first_difference(saved, json.loads(json.dumps(found))):
+            where, before, now = different
             raise CheckpointError(
-                f"{folder / 'results.json'}: says {json.dumps(before[wrong])} of {wrong}, evaluating gives "
-                f"{json.dumps(found[wrong])}; the files do not belong together"
+                f"{folder / 'results.json'}: says {before} of {where}, evaluating gives {now}; "
+                "the files do not belong together"
             )
         console.print("equal to results.json in every digit")
-    return rows
+    return {"B1": baseline} | {f"seed {seed}": evaluation for seed, evaluation in refined.items()}
+
+
+def first_difference(saved: Any, found: Any, where: str = "") -> tuple[str, str, str] | None:
+    """Where what was saved is not what was found, and both in short; what was not saved then is not looked at."""
+    if isinstance(saved, dict) and isinstance(found, dict):
+        inner = (first_difference(saved[key], found.get(key), f"{where}.{key}" if where else key) for key in saved)
+        return next((difference for difference in inner if difference), None)
+    if saved == found:
+        return None
+    before, now = (json.dumps(value) for value in (saved, found))
+    return printable(where), shown(before[:80]), shown(now[:80])
 
 
 def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:
@@ -143,15 +149,3 @@ def _data(task: str, given: str | None, trained: EncoderRun) -> SketchDataset:
     if rule is not None:
         raise ConfigError(f"--task {task} wants {rule} the encoder was trained on, {trained.learned}; see --dataset")
     return trained.load(name)
-
-
-def recorded_bank(folder: Path, recorded: dict[str, str], given: str | None) -> Path:
-    """The bank of a run, where its manifest says or where it is `given` to be. Raises CheckpointError: another."""
-    path = bank_path(given) if given else bank_path(recorded["path"])
-    if not given and not path.is_file():
-        path = folder / recorded["path"]
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; say where the run's bank is with --bank")
-    if sha256(path) != recorded["sha256"]:
-        raise CheckpointError(f"{path}: is not the bank {recorded['name']} that {folder} was trained on; give --bank")
-    return path

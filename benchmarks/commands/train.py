@@ -148,7 +148,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
         console.print(comparison(baseline, list(refined.values()), config.agent))
         folder.check()
         _write_grid(trained, agents, seconds, config, file, steps)
-        write_json(folder.path / "results.json", results(trained, agents, config, float(watch)))
+        write_json(folder.path / "results.json", results(trained, agents, config.agent, float(watch)))
         _draw(trained, agents, config, test, stop, console)
         written = ", ".join(sorted(path.name for path in folder.path.glob("[!.]*")))
         console.print(f"written to {folder.path}: {written}")
@@ -173,12 +173,12 @@ def _identity(config: TrainConfig, file: BankFile) -> dict[str, Any]:
     return {**{k: v for k, v in asdict(config).items() if k not in ("out", "bank", "gif", "logger")}, "bank": bank}
 
 
-def results(trained: Trained, agents: dict[int, Any], config: TrainConfig, seconds: float) -> dict[str, Any]:
+def results(trained: Trained, agents: dict[int, Any], name: str, seconds: float) -> dict[str, Any]:
     """Everything a table or a figure of the run needs; plain JSON values."""
     evaluations = trained.refined
     change = {m: _mean(evaluations, m) - trained.baseline.per_sketch(m) for m in METRICS}
     return {
-        "agent": config.agent,
+        "agent": name,
         "settings": asdict(next(iter(agents.values())).config) | {"seed": None},
         "sketches": len(trained.baseline.rank),
         "gallery": trained.baseline.gallery,

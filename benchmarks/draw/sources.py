@@ -20,9 +20,9 @@ from sketchless.encoders.networks.encoder import Encoder
 from sketchless.encoders.registry import load_encoder
 from sketchless.envs.rendering.camera import dataset_of
 
-from ..commands.evaluate import recorded_bank
 from ..explanation.episode import load_agent
 from ..runs import progress_bar, read_json
+from ..train_run import TrainRun
 from .engine import Engine, Example
 from .folder_gallery import folder_gallery
 
@@ -65,9 +65,7 @@ def _of_run(folder: Path, encoder: str | None) -> Files:
     if manifest.get("command") == "encode":
         path = str(folder / "bank.safetensors")
         return Files(path, encoder or _encoder_of(Path(path)), None)
-    if manifest.get("command") != "train":
-        raise CheckpointError(f"{folder}: holds a {manifest.get('command')} run; give one of train or encode")
-    bank = recorded_bank(folder, manifest["config"]["bank"], None)
+    bank = TrainRun.find(folder).bank()
     agents = sorted(folder.glob("agent-*.safetensors"))
     if not agents:
         raise CheckpointError(f"{folder}: has no agent-<seed>.safetensors; train it to its end")

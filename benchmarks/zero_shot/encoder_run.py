@@ -6,11 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import NotRequired, TypedDict
+
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import CheckpointError
 from sketchless.datasets.loading import identity, load_dataset
+from sketchless.datasets.schema import conform
 
 from ..runs import read_json
+
+
+class _Settings(TypedDict):
+    dataset: str | None
+    load: NotRequired[str | None]
+    seed: int | None
+    split_seed: NotRequired[int | None]
+    validation: int | None
+
+
+class _Manifest(TypedDict):
+    command: str
+    config: _Settings
 
 
 @dataclass(frozen=True)
@@ -38,19 +54,34 @@ class EncoderRun:
             raise CheckpointError(f"{path}: no such encode run or encoder file")
         if not folder.is_dir():
             return cls(folder, None, None, {})
-        manifest = read_json(folder / "manifest.json")
-        if manifest.get("command") != "encode":
-            raise CheckpointError(f"{folder}: holds a {manifest.get('command')} run; give the folder of an encode run")
-        run = manifest["config"]
-        learned = run["dataset"]
-        if run.get("load") is not None:
-            earlier = Path(run["load"]).parent
-            learned = cls.find(str(earlier)).learned if (earlier / "manifest.json").is_file() else None
+        run = _settings(folder)
         seed = run["seed"] if run.get("split_seed") is None else run["split_seed"]
         carving = {"seed": seed, "validation": run["validation"]}
-        return cls(folder / "encoder.safetensors", run["dataset"], learned, carving)
+        return cls(folder / "encoder.safetensors", run["dataset"], _learned(folder), carving)
 
     def load(self, name: str) -> SketchDataset:
         """The data set of that name; the run's own is carved as the run did. Raises as `load_dataset`."""
         own = self.dataset is not None and identity(name) == identity(self.dataset)
         return load_dataset(name, **(self.carving if own else {}))
+
+
+def _settings(folder: Path) -> _Settings:
+    file = folder / "manifest.json"
+    manifest = read_json(file)
+    if manifest.get("command") != "encode":
+        command = str(manifest.get("command"))[:80]
+        raise CheckpointError(f"{folder}: holds a {command!r} run; give the folder of an encode run")
+    return conform(_Manifest, manifest, file, error=CheckpointError, cure="encode it again")["config"]
+
+
+def _learned(folder: Path) -> str | None:
+    """The data set of the run that trained the weights, which this one may have taken from another's folder."""
+    seen = set[Path]()
+    while (load := (run := _settings(folder)).get("load")) is not None:
+        seen.add(folder.resolve())
+        folder = Path(load).parent
+        if not (folder / "manifest.json").is_file():
+            return None
+        if folder.resolve() in seen:
+            raise CheckpointError(f"{folder}: took its encoder from itself; encode it again")
+    return run["dataset"]

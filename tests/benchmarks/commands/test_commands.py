@@ -28,6 +28,7 @@ from sketchless.benchmarks.cli import COMMANDS, main
 from sketchless.benchmarks.commands.encode import COMMON, RECIPES, EncodeConfig, _stage1
 from sketchless.benchmarks.metrics import evaluate
 from sketchless.benchmarks.reporting.results import read_grid
+from sketchless.datasets.files import sha256
 from sketchless.encoders import EpisodeBank, save_banks
 from sketchless.envs import REWARDS
 
@@ -316,14 +317,103 @@ class TestBadInput:
         assert main(["evaluate", str(tmp_path / "run"), "--bank", str(other)]) == 2
         assert "is not the bank" in capsys.readouterr().err
 
-    def test_evaluate_notices_changed_results(self, bank: Path, tmp_path: Path, capsys) -> None:
+    def test_evaluate_notices_whatever_was_changed_in_the_results(self, bank: Path, tmp_path: Path, capsys) -> None:
         assert train(bank, tmp_path / "run") == 0
         file = tmp_path / "run" / "results.json"
-        content = json.loads(file.read_text())
-        content["refined"]["0"]["m@B"] += 0.01
-        file.write_text(json.dumps(content))
+        text = file.read_text()
+
+        def leaves(value: Any, *path: Any) -> Iterable[tuple[Any, ...]]:
+            """Ways to the values of dicts, and to the first of each list."""
+            if isinstance(value, (dict, list)):
+                for key, inner in value.items() if isinstance(value, dict) else enumerate(value[:1]):
+                    yield from leaves(inner, *path, key)
+            else:
+                yield path
+
+        paths = [path for path in leaves(json.loads(text)) if path != ("seconds",)]
+        assert len({path[0] for path in paths}) == 11
+        for path in {path[:2]: path for path in paths}.values():
+            content = json.loads(text)
+            *way, last = path
+            place = content
+            for key in way:
+                place = place[key]
+            place[last] = "other" if not isinstance(place[last], float) else place[last] + 1e-9
+            file.write_text(json.dumps(content))
+            assert main(["evaluate", str(tmp_path / "run")]) == 2, path
+            assert len(capsys.readouterr().err.splitlines()) == 1
+        file.write_text(text)
+        assert main(["evaluate", str(tmp_path / "run")]) == 0
+
+    def test_evaluate_runs_no_code_that_a_manifest_names(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+        code = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
+        (tmp_path / "of_a_file.py").write_text(
+            code + "from sketchless.agents import PPOAClip as Agent\nreward = None\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        assert train(bank, tmp_path / "run") == 0
+        file = tmp_path / "run" / "manifest.json"
+        manifest = json.loads(file.read_text())
+        manifest["config"]["reward"] = "of_a_file:reward"  # no part of an evaluation
+        file.write_text(json.dumps(manifest))
+        assert main(["evaluate", str(tmp_path / "run")]) == 0
+        manifest["config"]["agent"] = "of_a_file:Agent"
+        file.write_text(json.dumps(manifest))
+        capsys.readouterr()
         assert main(["evaluate", str(tmp_path / "run")]) == 2
-        assert "do not belong together" in capsys.readouterr().err
+        assert "add --trust 'of_a_file:Agent'" in capsys.readouterr().err
+        assert not (tmp_path / "ran").exists()
+        results = json.loads((tmp_path / "run" / "results.json").read_text())
+        (tmp_path / "run" / "results.json").write_text(json.dumps({**results, "agent": "of_a_file:Agent"}))
+        assert main(["evaluate", str(tmp_path / "run"), "--trust", "of_a_file:Agent"]) == 0
+        assert (tmp_path / "ran").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("manifest.json", {}),
+            ("manifest.json", {"command": []}),
+            ("manifest.json", {"command": "train"}),
+            ("manifest.json", {"command": "train", "config": []}),
+            ("manifest.json", {"command": "train", "config": {"agent": 3}}),
+            ("results.json", {}),
+            ("results.json", {"baseline": {}, "refined": []}),
+            ("results.json", {"baseline": {}, "refined": {"../../x": {}}}),
+            ("results.json", {"baseline": {}, "refined": {"9": {"m@A": 1.0}}}),
+        ],
+    )
+    def test_evaluate_refuses_a_damaged_run_in_one_line(
+        self, bank: Path, tmp_path: Path, capsys, name: str, content: Any
+    ) -> None:
+        run = tmp_path / "run"
+        run.mkdir()
+        bank_said = {"name": bank.name, "sha256": sha256(bank), "path": str(bank)}
+        config = {"agent": "vpg", "preset": "default", "mode": None, "observation": "feature", "bank": bank_said}
+        (run / "manifest.json").write_text(json.dumps({"command": "train", "config": config}))
+        (run / "results.json").write_text(json.dumps({"baseline": {}, "refined": {}}))
+        (run / name).write_text(json.dumps(content))
+        assert main(["evaluate", str(run)]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+        (run / name).write_text("[" * 100_000)
+        assert main(["evaluate", str(run)]) == 2
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {},
+            {"dataset": 3, "seed": 0, "validation": 4},
+            {"dataset": "procedural", "load": "./encoder.safetensors", "seed": 0, "validation": 4},
+            {"dataset": "procedural", "load": ["x"], "seed": 0, "validation": 4},
+            {"dataset": "procedural", "seed": "0", "validation": None},
+        ],
+    )
+    def test_a_damaged_encode_run_is_one_line(
+        self, tmp_path: Path, capsys, monkeypatch, config: dict[str, Any]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("manifest.json").write_text(json.dumps({"command": "encode", "config": config}))
+        assert main(["evaluate", ".", "--task", "inter"]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
     def test_a_full_disk_is_exit_code_three(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
         def full(*_: object) -> None:
