@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -97,11 +97,11 @@ def read_cell(folder: Path) -> CellRecord:
     tensors, meta = load_tensors(file, "ranks")
     if not {"rank", "lengths"} <= set(tensors):
         raise CheckpointError(f"{file}: holds no ranks with their lengths; run it again")
-    split, gallery, names = _described(file, meta)
-    refined = _evaluation(file, tensors["rank"], tensors["lengths"], gallery, names)
+    split, drawings = _described(file, meta)
+    refined = _evaluation(file, tensors["rank"], tensors["lengths"], drawings)
     baseline = None
     if "baseline" in tensors:
-        baseline = _evaluation(file, tensors["baseline"], tensors["lengths"], gallery, names)
+        baseline = _evaluation(file, tensors["baseline"], tensors["lengths"], drawings)
     file = folder / "manifest.json"
     manifest = read_json(file)
     conform(Manifest, manifest, file, error=CheckpointError, cure="run it again")
@@ -149,6 +149,7 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
     for kind, found in arrays.items():
         tensors |= {f"{kind}/{place}": _packed(array) for place, array in enumerate(found)}
     meta = {"split": first.split, "gallery": first.refined.gallery, "sketch_ids": list(first.refined.sketch_ids)}
+    meta["photo_ids"] = list(first.refined.photo_ids)
     save_tensors(folder / "ranks.safetensors", "grid ranks", tensors, meta)
     head = json.dumps({**about, "machines": machines}, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(folder / "grid.json") as temporary:
@@ -164,7 +165,7 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
     """
     file = folder / "ranks.safetensors"
     tensors, meta = load_tensors(file, "grid ranks")
-    split, gallery, names = _described(file, meta)
+    split, drawings = _described(file, meta)
     conform(PackedGrid, about, folder / "grid.json", error=CheckpointError, cure="pack it again")
     cells = {}
     for name, cell in about["cells"].items():
@@ -175,24 +176,40 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
             manifest = {key: cell.get(key) for key in _OF_THE_CELL if key in cell} | about["machines"][cell["machine"]]
         except (KeyError, IndexError) as error:
             raise CheckpointError(f"{file}: lacks {error} of the cell {name!r}; pack the grid again") from error
-        refined = _evaluation(file, rank, lengths, gallery, names)
-        baseline = None if b1 is None else _evaluation(file, b1, lengths, gallery, names)
+        refined = _evaluation(file, rank, lengths, drawings)
+        baseline = None if b1 is None else _evaluation(file, b1, lengths, drawings)
         cells[name] = CellRecord(manifest, {"settings": cell["settings"], **cell["result"]}, split, refined, baseline)
     return cells
 
 
-def _described(file: Path, meta: Mapping[str, Any]) -> tuple[str, int, tuple[str, ...]]:
-    """Split, photos and names of the drawings."""
+class _Drawings(NamedTuple):
+    gallery: int
+    sketch_ids: tuple[str, ...]
+    photo_ids: tuple[str, ...]
+
+
+def _described(file: Path, meta: Mapping[str, Any]) -> tuple[str, _Drawings]:
+    """Split, number of photos, names of the drawings and of the photos that they depict."""
     names, gallery = meta.get("sketch_ids", []), meta.get("gallery", 0)
     if not isinstance(names, list) or type(gallery) is not int:
         raise CheckpointError(f"{file}: its description is damaged; run it again")
-    return str(meta.get("split", "test")), gallery, tuple(map(str, names))
+    sketches = tuple(map(str, names))
+    photos = meta.get("photo_ids") or [_photo_of(sketch) for sketch in sketches]
+    if not isinstance(photos, list) or len(photos) != len(sketches):
+        raise CheckpointError(f"{file}: names {len(sketches)} sketches, but not the photo of each; run it again")
+    return str(meta.get("split", "test")), _Drawings(gallery, sketches, tuple(map(str, photos)))
 
 
-def _evaluation(file: Path, rank: Tensor, lengths: Tensor, gallery: int, names: tuple[str, ...]) -> Evaluation:
+def _photo_of(sketch: str) -> str:
+    """Its photo's name as in the QMUL and the procedural sets, for files of 0.1 that do not say it."""
+    return sketch.rpartition("_")[0] or sketch
+
+
+def _evaluation(file: Path, rank: Tensor, lengths: Tensor, drawings: _Drawings) -> Evaluation:
     if rank.dim() != 2 or lengths.shape != rank.shape[:1] or rank.is_floating_point() or lengths.is_floating_point():
         raise CheckpointError(f"{file}: want whole ranks [N, T] and lengths [N]; run it again")
-    return Evaluation(rank.long().numpy(), lengths.long().numpy(), gallery, names)
+    gallery, names, photos = drawings
+    return Evaluation(rank.long().numpy(), lengths.long().numpy(), gallery, names, photo_ids=photos)
 
 
 def _place(value: T, known: list[T]) -> int:

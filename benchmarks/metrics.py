@@ -36,6 +36,7 @@ class Evaluation:
             beyond a drawing's length, NaN where it was not measured.
         tied: share of the ranks that ties decided, 0..1: another photo was exactly as near as the own one, and
             counts as nearer. NaN where it was not measured.
+        photo_ids: N names, of the photo that each sketch depicts; none where that is not known.
     """
 
     rank: npt.NDArray[np.int64]
@@ -44,6 +45,7 @@ class Evaluation:
     sketch_ids: tuple[str, ...]
     tau: FloatArray = field(default_factory=lambda: np.full((1, 1), np.nan))
     tied: float = math.nan
+    photo_ids: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         values = self.summary()
@@ -156,7 +158,8 @@ def evaluate(
     core, actions = mean_actions(policy, bank, {"mode": mode, "observation": observation, "scale": scale})
     score = core.score(torch.arange(len(bank), device=core.device), actions)
     rank, lengths, tau = (x.cpu().numpy() for x in (score.rank, bank.lengths, score.tau))
-    return Evaluation(rank, lengths, core.n_photos, tuple(bank.sketch_ids), tau, _tied(core, actions))
+    depicted = tuple(bank.photo_ids[row] for row in bank.targets.tolist())
+    return Evaluation(rank, lengths, core.n_photos, tuple(bank.sketch_ids), tau, _tied(core, actions), depicted)
 
 
 def _tied(core: Core, actions: Tensor) -> float:

@@ -208,8 +208,10 @@ def reveal(sketch: Drawing, schedule: str = "points", steps: int = 20) -> IntArr
     Args:
         sketch: the drawing, P points; one frame under every schedule if only its picture is left.
         schedule: `"points"`: equal shares of the points, the paper's protocol, always exactly `steps`
-            frames; `"strokes"`: one stroke a step, at most 254 frames (the last takes the rest);
-            `"ink"`: equal shares of pen travel, always exactly `steps` frames.
+            frames. As in its released code, a frame also shows the point at its share's end: frame t
+            shows points 0 to round(P (t + 1) / T), the last one all. `"strokes"`: one stroke a step,
+            at most 254 frames (the last takes the rest); `"ink"`: equal shares of pen travel, always
+            exactly `steps` frames.
         steps: T, 1 to 254; ignored by `"strokes"`.
 
     Returns:
@@ -223,7 +225,8 @@ def reveal(sketch: Drawing, schedule: str = "points", steps: int = 20) -> IntArr
         return np.zeros(1, dtype=np.int64)
     total = len(sketch)
     if schedule == "points" or total == 0:
-        return np.round(np.linspace(0, total, steps + 1))[1:].astype(np.int64)
+        ends = np.round(np.linspace(0, total, steps + 1))[1:].astype(np.int64)
+        return np.minimum(ends + 1, total)
     if schedule == "strokes":
         knots = (np.flatnonzero(sketch.pen_up) + 1)[:MAX_STEPS].astype(np.int64)
         knots[-1] = total

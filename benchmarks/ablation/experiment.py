@@ -144,4 +144,5 @@ def _save_ranks(path: Path, refined: Evaluation, baseline: Evaluation, split: st
         "lengths": torch.from_numpy(refined.lengths),
     }
     about = {"split": split, "gallery": refined.gallery, "sketch_ids": list(refined.sketch_ids)}
+    about["photo_ids"] = list(refined.photo_ids)
     save_tensors(path, "ranks", tensors, about)

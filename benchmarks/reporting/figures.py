@@ -94,10 +94,10 @@ def forest(found: Comparison) -> Figure:
             if row.contrast is None:
                 _beside(axes, place, "not measured")
                 continue
-            estimate = row.contrast.difference[metric]
+            estimate = row.contrast.difference[metric].estimate
             _dot(axes, index, estimate, place)
             text = f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]".replace("-", "−")
-            text += f"\nHolm p = {row.contrast.adjusted:.3f}" if metric == "m@B" else ""
+            text += f"\nHolm p = {row.contrast.adjusted[metric]:.3f}"
             _beside(axes, place, text)
         axes.axvline(0, color=TEXT, linewidth=1)
         axes.set(xlabel=f"{metric} minus that of {reference}")
@@ -162,14 +162,15 @@ PICTURES = (
         "Published and measured order",
         "Arms from the best published one down, their place in brackets: a staircase on the right-hand side too means "
         "the same order. The scales differ, as data and encoder are not the paper's. Bars are 95 % intervals over "
-        "seeds and sketches; all arms are measured on the same sketches, so that bars which overlap do not make two "
+        "photos and seeds; all arms are measured on the same sketches, so that bars which overlap do not make two "
         "arms equal.",
         beside_published,
     ),
     Picture(
         "differences",
         "Differences to the reference",
-        "Paired by seed and by sketch; bars are 95 % intervals over both. Left of zero: below the reference.",
+        "Paired by seed and by sketch; bars are 95 % intervals over photos and seeds. Left of zero: below the "
+        "reference.",
         forest,
     ),
     Picture(
@@ -218,7 +219,7 @@ def _shown(found: Comparison) -> list[tuple[int, Row]]:
     def distance(arm: tuple[int, Row]) -> float:
         if arm[1].contrast is None:
             return np.inf if arm[1].name == found.grid.reference else 0.0
-        return abs(arm[1].contrast.difference["m@B"].value)
+        return abs(arm[1].contrast.difference["m@B"].estimate.value)
 
     measured = [(index, row) for index, row in enumerate(found.rows) if row.measured]
     return sorted(sorted(measured, key=distance, reverse=True)[:_MOST_LINES], key=lambda arm: arm[0])

@@ -148,6 +148,11 @@ class Grid:
         """What was measured on: `test` or `validation`."""
         return self.example.split
 
+    @property
+    def photo_of_sketch(self) -> tuple[str, ...]:
+        """Of each sketch, the photo that it depicts: N names."""
+        return self.example.evaluation.photo_ids
+
     def per_sketch(self, arm: str, metric: str, seeds: list[int] | None = None) -> FloatArray:
         """One value per seed and sketch, percent: [S, N]."""
         cells = self.cells[arm]
@@ -293,7 +298,8 @@ def _ranks(file: Path, found: Evaluation, photos: int, sketches: int) -> Evaluat
     drawn = np.arange(rank.shape[1]) < lengths[:, None]
     if not fits or ((rank < 1) | (rank > photos))[drawn].any():
         raise CheckpointError(f"{file}: want ranks 1..{photos} of {sketches} sketches; run it again")
-    return Evaluation(rank, lengths, photos, found.sketch_ids or tuple(map(str, range(sketches))))
+    names = found.sketch_ids or tuple(map(str, range(sketches)))
+    return Evaluation(rank, lengths, photos, names, photo_ids=found.photo_ids or names)
 
 
 def _drawings(cell: Cell) -> tuple[Any, ...]:

@@ -4,11 +4,16 @@ Scores are matrices [S, K] of S runs (seeds) on K tasks, or [S, N] of S runs on 
 ConfigError for no scores, unequal numbers of tasks and a value that is not finite. What is drawn comes from a generator
 of its own `seed`.
 
+Sketches of one photo are alike, and so are runs on one encoder: `pigeonhole_bootstrap` draws photos and sketches within
+them, encoders and seeds within them. Its intervals and p-values take all of these as random.
+
 References:
     Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical precipice: interquartile
         mean, stratified bootstrap, performance profile, probability of improvement.
     Hesterberg (2015), What teachers should know about the bootstrap: percentile intervals of few runs are too narrow.
     Owen (2007), The pigeonhole bootstrap: resampling rows and columns, which errs on the wide side.
+    Davison and Hinkley (1997), Bootstrap methods and their application, section 3.8: nested samples.
+    Schuirmann (1987), two one-sided tests of equivalence. Howe (1969), two-sided tolerance limits of a normal sample.
     Clopper and Pearson (1934), The use of confidence or fiducial limits illustrated in the case of the binomial.
     Birnbaum and Klose (1957), Bounds for the variance of the Mann-Whitney statistic: at most p (1 - p)/min(S, S').
     Holm (1979), A simple sequentially rejective multiple test procedure.
@@ -105,18 +110,87 @@ def probability_of_improvement(x: FloatArray, y: FloatArray, level: float = 0.95
     return Estimate(float(wins), float(low), float(high))
 
 
-def pigeonhole_bootstrap(values: FloatArray, level: float = 0.95, seed: int = 0) -> Estimate:
-    """Mean of values [S, N] and its interval, resampling seeds and sketches at once (Owen).
+class Inference(NamedTuple):
+    """A mean with its interval, and the chance of one as far from zero were the truth zero.
 
-    For the difference of two arms give the matrix of their differences, paired by seed and by sketch. Of a
-    single seed the interval tells how sketches differ, and nothing about other seeds.
+    `error` is its standard error on `df` degrees of freedom.
     """
-    n_seeds, n_sketches = _checked(values).shape
-    seeds, sketches = _counts(n_seeds, seed, "seeds"), _counts(n_sketches, seed, "sketches")  # [R, S], [R, N]
-    means = ((seeds @ values) * sketches).sum(axis=1) / values.size
-    parts = [values.mean(axis=1), values.mean(axis=0)]
-    low, high = values.mean() + small_sample_factor(parts, level) * (_ends(means, level) - values.mean())
-    return Estimate(float(values.mean()), float(low), float(high))
+
+    estimate: Estimate
+    p: float
+    error: float
+    df: float
+
+    def equivalent(self, margin: float, level: float = 0.95) -> bool:
+        """Whether the truth is surely between -margin and +margin (two one-sided tests, each at 1 - level)."""
+        reach = stats.t.ppf(level, self.df) * self.error
+        return bool(abs(self.estimate.value) + reach < margin)
+
+    def detectable(self, power: float = 0.8, level: float = 0.95) -> float:
+        """The smallest true difference that such an experiment would tell from zero with this chance."""
+        return float((stats.t.ppf((1 + level) / 2, self.df) + stats.t.ppf(power, self.df)) * self.error)
+
+
+def pigeonhole_bootstrap(
+    values: FloatArray,
+    photos: Sequence[str] = (),
+    encoders: Sequence[str] = (),
+    level: float = 0.95,
+    seed: int = 0,
+) -> Inference:
+    """Mean of values [S, N] with photos, sketches within photos, encoders and seeds within encoders drawn anew.
+
+    For the difference of two arms give the matrix of their differences, paired by seed and by sketch. What there is
+    one of is not drawn: of a single encoder the interval says nothing about another one.
+
+    Args:
+        values: one per run and sketch.
+        photos: N names, of the photo that each sketch depicts; none: every sketch has one of its own.
+        encoders: S names, of the encoder that each run stands on; none: all stand on one.
+        level: of the interval.
+
+    Raises:
+        ConfigError: besides the above, names that are more or fewer than sketches or runs.
+    """
+    n_runs, n_sketches = _checked(values).shape
+    photos = tuple(photos) or tuple(map(str, range(n_sketches)))
+    encoders = tuple(encoders) or ("",) * n_runs
+    if len(photos) != n_sketches or len(encoders) != n_runs:
+        raise ConfigError(f"{len(photos)} photos and {len(encoders)} encoders for scores {list(values.shape)}")
+    runs, sketches = _nested_counts(encoders, seed, "seeds"), _nested_counts(photos, seed, "sketches")
+    means = ((runs @ values) * sketches).sum(axis=1) / (runs.sum(axis=1) * sketches.sum(axis=1))
+    found = float(values.mean())
+    parts = [_group_means(values.mean(axis=0), photos)]
+    parts.append(_group_means(values.mean(axis=1), encoders) if len(set(encoders)) > 1 else values.mean(axis=1))
+    shrinkage, df = _small_sample(parts)
+    factor = shrinkage * _t_over_normal(df, level)
+    low, high = found + factor * (_ends(means, level) - found)
+    error = float(means.std()) * shrinkage
+    return Inference(Estimate(found, float(low), float(high)), _p_value(found, means, shrinkage, df), error, df)
+
+
+def _p_value(found: float, means: FloatArray, shrinkage: float, df: float) -> float:
+    """Two-sided p: one less the level at which the interval of `pigeonhole_bootstrap` would just reach zero."""
+    if not means.std():
+        return 1.0 if found == 0 else 0.0
+    beyond = min((means <= 0).mean(), (means >= 0).mean())
+    # far out in the tail the replicates are too few to count, and nearly normal
+    z = stats.norm.isf(beyond) if beyond * len(means) >= 20 else abs(found) / means.std()
+    return float(min(2 * stats.t.sf(max(z, 0.0) / shrinkage, df), 1.0))
+
+
+def tolerance(runs: Sequence[float] | FloatArray, share: float = 0.95, level: float = 0.95) -> tuple[float, float]:
+    """Interval that holds, with confidence `level`, this share of all single runs (normal; Howe 1969).
+
+    Of one run it is everything.
+    """
+    values = _checked(np.asarray(runs, dtype=np.float64)[:, None])[:, 0]
+    n = len(values)
+    if n < 2:
+        return -np.inf, np.inf
+    factor = stats.norm.ppf((1 + share) / 2) * np.sqrt((n - 1) * (1 + 1 / n) / stats.chi2.ppf(1 - level, n - 1))
+    reach = float(factor * values.std(ddof=1))
+    return float(values.mean()) - reach, float(values.mean()) + reach
 
 
 def sign_flip(differences: Sequence[float] | FloatArray, seed: int = 0) -> float:
@@ -156,20 +230,37 @@ def small_sample_factor(parts: Sequence[FloatArray], level: float = 0.95) -> flo
 
     Percentiles of resampled means of n values are too narrow twice over (Hesterberg): resampling shrinks the
     variance v of the mean by (n - 1)/n, and v itself is estimated, for which t takes the place of the normal z.
-    Several parts [n], such as seeds and sketches, count by their share of the variance (Welch and Satterthwaite);
+    Several parts [n], such as seeds and photos, count by their share of the variance (Welch and Satterthwaite);
     a part of one value says nothing.
 
         sqrt(sum v / sum v (n-1)/n) * t(df) / z,   df = (sum v)^2 / sum v^2/(n-1)
     """
+    shrinkage, df = _small_sample(parts)
+    return shrinkage * _t_over_normal(df, level)
+
+
+def _small_sample(parts: Sequence[FloatArray]) -> tuple[float, float]:
+    """What resampling takes from the standard error, and the degrees of freedom (infinite: nothing was drawn)."""
     parts = [part for part in parts if len(part) > 1]
     if not parts:
-        return 1.0
+        return 1.0, np.inf
     n = np.array([len(part) for part in parts])
     v = np.array([part.var(ddof=1) for part in parts]) / n
     v = v / v.max() if v.any() else np.ones_like(v)
     df = v.sum() ** 2 / (v**2 / (n - 1)).sum()
+    return float(np.sqrt(v.sum() / (v * (n - 1) / n).sum())), float(df)
+
+
+def _t_over_normal(df: float, level: float) -> float:
     upper = (1 + level) / 2
-    return float(np.sqrt(v.sum() / (v * (n - 1) / n).sum()) * stats.t.ppf(upper, df) / stats.norm.ppf(upper))
+    return float(stats.t.ppf(upper, df) / stats.norm.ppf(upper))
+
+
+def _group_means(values: FloatArray, groups: Sequence[str]) -> FloatArray:
+    """Mean of the values [n] of every group."""
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    means: FloatArray = np.bincount(place, values) / np.bincount(place)
+    return means
 
 
 def _checked(values: FloatArray) -> FloatArray:
@@ -181,12 +272,25 @@ def _checked(values: FloatArray) -> FloatArray:
 
 
 @functools.lru_cache(maxsize=8)  # a report asks for the same draws for every pair of arms
-def _counts(n: int, seed: int, what: str) -> FloatArray:
-    """How often each of n runs or sketches is drawn in n draws with replacement: [R, n], not to be changed."""
+def _nested_counts(groups: tuple[str, ...], seed: int, what: str) -> FloatArray:
+    """How often each of n members is drawn when groups are drawn, then members within each: [R, n], not to be changed.
+
+    A single group is not drawn, and neither is the only member of one.
+    """
     rng = np.random.default_rng([seed, *what.encode()])  # equal numbers must not be drawn alike
-    counts = rng.multinomial(n, np.full(n, 1 / n), size=REPLICATES).astype(np.float64)
+    names, place = np.unique(np.asarray(groups), return_inverse=True)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=REPLICATES)  # [R, groups]
+    counts = np.empty((REPLICATES, len(groups)))
+    for group in range(len(names)):
+        members = np.flatnonzero(place == group)
+        counts[:, members] = rng.multinomial(drawn[:, group] * len(members), np.full(len(members), 1 / len(members)))
     counts.flags.writeable = False
     return counts
+
+
+def _counts(n: int, seed: int, what: str) -> FloatArray:
+    """How often each of n is drawn in n draws with replacement: [R, n]."""
+    return _nested_counts(("",) * n, seed, what)
 
 
 def _resampled(scores: FloatArray, rng: np.random.Generator) -> FloatArray:

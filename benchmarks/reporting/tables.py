@@ -11,17 +11,18 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from .compare import Comparison, Row
+from .compare import Comparison, Row, detectable
 from .published import Score
+from .results import Grid
 from .statistics import Estimate
 
 HEADER = (
-    "arm", "m@A", "m@B", "A@1", "A@5", "A@10", "difference in m@B", "p (Holm)",
-    "published m@A", "published m@B", "seeds", "seconds",
+    "arm", "m@A", "m@B", "A@1", "A@5", "A@10", "difference in m@A", "p (Holm) of m@A", "difference in m@B",
+    "p (Holm) of m@B", "published m@A", "published m@B", "seeds", "seconds",
 )  # fmt: skip
 _B1 = "B1 (no refinement)"
-_FIRST = ("arm", "m@A", "m@B", "difference in m@B", "p (Holm)", "seeds")
-_WIDE = 130
+_FIRST = ("arm", "m@A", "m@B", "difference in m@B", "p (Holm) of m@B", "seeds")
+_WIDE = 150
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "±": r"$\pm$"}
 _TEX |= {"≤": r"$\leq$", "≥": r"$\geq$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 _TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
@@ -32,11 +33,11 @@ def body(found: Comparison) -> list[list[str]]:
     baseline, rows = found.grid.baseline, [_cells(found, row) for row in found.rows]
     if baseline is None:
         return rows
-    first = [_B1, *(f"{value:.2f}" for value in baseline.values()), "-", "-"]
+    first = [_B1, *(f"{value:.2f}" for value in baseline.values()), "-", "-", "-", "-"]
     return [[*first, *_published(found.baseline), "-", "-"], *rows]
 
 
-ACCURACY = ("arm", "A@1", "A@5", "A@10", "published A@5", "published A@10")
+ACCURACY_HEADER = ("arm", "A@1", "A@5", "A@10", "published A@5", "published A@10")
 
 
 def accuracy(found: Comparison) -> list[list[str]]:
@@ -60,9 +61,13 @@ def notes(found: Comparison) -> list[str]:
     grid = found.grid
     sentences = [
         f"{grid.sketches} {grid.split} sketches, {grid.photos} photos, {grid.dataset}. Brackets: 95 % intervals, "
-        f"resampling seeds and sketches. Differences to {grid.arms[grid.reference]}, paired by seed and sketch.",
-        f"p: exact sign-flip test over seeds, adjusted by Holm over the family: {grid.family}.",
+        f"drawing anew {_random(grid)}. Differences to {grid.arms[grid.reference]}, paired by seed and sketch.",
+        f"p: of a difference as large were the truth none, with all of these drawn anew; adjusted by Holm over the "
+        f"family ({grid.family}), for m@A and m@B each.",
     ]
+    if smallest := detectable(found):
+        listed = ", ".join(f"{value:.1f} in {metric}" for metric, value in smallest.items())
+        sentences.append(f"Smallest difference that was likely (80 %) to be seen: {listed}.")
     sentences += grid.remarks
     if (baseline := grid.baseline) is not None:
         others = {grid.arms[arm]: next(iter(of_arm.values())).baseline for arm, of_arm in grid.cells.items() if of_arm}
@@ -72,6 +77,15 @@ def notes(found: Comparison) -> list[str]:
     if grid.missing:
         sentences.append(f"Not measured: {', '.join(grid.missing)}.")
     return [f"{found.warning.capitalize()}.", *sentences] if found.warning else sentences
+
+
+def _random(grid: Grid) -> str:
+    """What an interval of this grid takes as random, in words."""
+    encoders = {cell.settings.get("bank_sha256") for of_arm in grid.cells.values() for cell in of_arm.values()}
+    drawn = "photos, sketches within them"
+    if len(encoders) > 1:
+        return f"{drawn}, encoders and seeds within them"
+    return f"{drawn} and seeds; all stand on one encoder" if len(grid.seeds) > 1 else f"{drawn}; one seed"
 
 
 def text(estimate: Estimate, sign: str = "") -> str:
@@ -106,10 +120,12 @@ def comma_separated(found: Comparison) -> str:
     names = ["arm", "label", *(f"{m}{end}" for m in ("m@A", "m@B") for end in ends), "A@1", "A@5", "A@10"]
     names += [f"IQM m@B{end}" for end in ends]
     names += [f"difference {m}{end}" for m in ("m@A", "m@B") for end in ends]
-    names += ["p", "p (Holm)", *(f"P(better){end}" for end in ends)]
+    names += [*(f"p (Holm) {m}" for m in ("m@A", "m@B")), "p over seeds", *(f"P(better){end}" for end in ends)]
     names += ["published m@A", "published m@B", "seeds", "seconds", "status"]
     names += [f"{m}{end}" for m in ("A@1", "A@5", "A@10") for end in ends[1:]]
     names += ["published A@5", "published A@10"]
+    names += [f"difference {m}{end}" for m in ("A@1", "A@5", "A@10") for end in ends]
+    names += ["one run m@B low", "one run m@B high"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
@@ -120,20 +136,29 @@ def comma_separated(found: Comparison) -> str:
     if found.grid.baseline:
         base = list(found.grid.baseline.values())
         paper, of_accuracy = _score(found.baseline)
-        start: list[float | str] = ["B1", _B1, base[0], "", "", base[1], "", "", *base[2:], *[""] * 14]
-        write(*start, *paper, "", "", found.warning, *[""] * 6, *of_accuracy)
+        start: list[float | str] = ["B1", _B1, base[0], "", "", base[1], "", "", *base[2:], *[""] * 15]
+        write(*start, *paper, "", "", found.warning, *[""] * 6, *of_accuracy, *[""] * 11)
     for row in found.rows:
         one, two = row.measured, row.contrast
         hits = [estimate.value for estimate in one.accuracy] if one else []
         alone = [*one.score["m@A"], *one.score["m@B"], *hits, *one.middle] if one else [""] * 12
         versus = (
-            [*two.difference["m@A"], *two.difference["m@B"], two.p, two.adjusted, *two.better] if two else [""] * 11
+            [
+                *(number for metric in ("m@A", "m@B") for number in two.difference[metric].estimate),
+                *two.adjusted.values(),
+                "" if two.over_seeds is None else two.over_seeds,
+                *two.better,
+            ]
+            if two
+            else [""] * 12
         )
+        hits_versus = [n for m in ("A@1", "A@5", "A@10") for n in two.difference[m].estimate] if two else [""] * 9
+        one_run = list(one.one_run) if one and row.seeds > 1 else ["", ""]
         paper, of_accuracy = _score(row.published)
         seconds = one.seconds if one and one.seconds is not None else ""
         ends_of_hits = [end for estimate in one.accuracy for end in estimate[1:]] if one else [""] * 6
         first = [row.name, row.label, *alone, *versus, *paper, row.seeds, seconds]
-        write(*first, found.warning, *ends_of_hits, *of_accuracy)
+        write(*first, found.warning, *ends_of_hits, *of_accuracy, *hits_versus, *one_run)
     return file.getvalue()
 
 
@@ -153,7 +178,7 @@ def markdown(found: Comparison) -> str:
     ]
     lines += [_md_row(row) for row in body(found)]
     if more := accuracy(found):
-        lines += ["", _md_row(ACCURACY), _md_row(["---", *["---:"] * (len(ACCURACY) - 1)], raw=True)]
+        lines += ["", _md_row(ACCURACY_HEADER), _md_row(["---", *["---:"] * (len(ACCURACY_HEADER) - 1)], raw=True)]
         lines += [_md_row(row) for row in more]
     return "\n".join([*lines, "", *map(_md, notes(found))]) + "\n"
 
@@ -185,10 +210,14 @@ def _cells(found: Comparison, row: Row) -> list[str]:
     planned = len(found.grid.planned(row.name))
     seeds = f"{row.seeds}" if row.seeds == planned else f"{row.seeds} of {planned}"
     if one is None:
-        return [row.label, "not measured", *["-"] * 6, *_published(row.published), seeds, "-"]
-    versus = [text(two.difference["m@B"], "+"), f"{two.adjusted:.3f}"] if two else ["-", "-"]
+        return [row.label, "not measured", *["-"] * 8, *_published(row.published), seeds, "-"]
+    versus = ["-"] * 4
+    if two:
+        versus = [
+            part for m in ("m@A", "m@B") for part in (text(two.difference[m].estimate, "+"), f"{two.adjusted[m]:.3f}")
+        ]
     if row.name == found.grid.reference:
-        versus[0] = "reference"
+        versus[0] = versus[2] = "reference"
     hits = [f"{estimate.value:.2f}" for estimate in one.accuracy]
     return [row.label, text(one.score["m@A"]), text(one.score["m@B"]), *hits, *versus, *_published(row.published),
             seeds, "-" if one.seconds is None else f"{one.seconds:.1f}"]  # fmt: skip

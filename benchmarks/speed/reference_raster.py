@@ -1,6 +1,7 @@
-"""Frames of a sketch as the paper's released code draws them, in plain Python: for the benchmark and the tests.
+"""Frames of a sketch in plain Python, for the benchmark and the tests, and those that the paper's released code saves.
 
-It shares no code with `sketchless.datasets.raster`.
+It shares no code with `sketchless.datasets`. The released script itself has 18 knots, so 17 frames; with 21 knots the
+same rule gives the 20 frames of the paper's figures.
 """
 
 from __future__ import annotations
@@ -38,6 +39,19 @@ def plain_frames(
         shown = max(shown, knot)
         frames.append(binary_dilation(canvas).astype(np.uint8) * 255)
     return np.stack(frames)
+
+
+def released_frames(
+    points: npt.NDArray[np.float32], pen_up: npt.NDArray[np.bool_], steps: int = 20
+) -> list[npt.NDArray[np.uint8]]:
+    """Frames [256, 256] that the released code saves: right after each point whose number is a knot, and at the end.
+
+    A sketch of fewer points than steps has fewer frames, as there.
+    """
+    total = len(points)
+    knots = set(np.round(np.linspace(0, total, steps + 1))[1:].astype(int).tolist())
+    saved = [number for number in range(total) if number in knots]
+    return list(plain_frames(points, pen_up, [number + 1 for number in [*saved, total - 1]]))
 
 
 def bresenham(x0: int, y0: int, x1: int, y1: int) -> Iterator[tuple[int, int]]:

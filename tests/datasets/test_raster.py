@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
+from sketchless.benchmarks.speed.reference_raster import released_frames
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.formats.legacy_pickle import load_legacy_pickle
 from sketchless.datasets.raster import NEVER, birth_map, frames
@@ -167,3 +168,38 @@ def test_far_points_cost_no_more_than_near_ones() -> None:
 def test_knots_that_make_no_sense(knots: Any, refuses: Any) -> None:
     with refuses(ConfigError, "knots must be 1 to 254"):
         birth_map(Sketch.from_strokes([[(9, 9), (60, 9)]]), knots)
+
+
+# The released rule -------------------------------------------------------------------------------------------
+
+
+def zigzag(points: int) -> Sketch:
+    """So many points on a line of their own each, so that every point changes the frame."""
+    place = np.arange(points)
+    xy = np.stack([10 + 40 * (place % 2), 8 + place * 240 / points], axis=1)
+    return Sketch.from_strokes([xy])
+
+
+def test_a_frame_holds_the_point_at_its_knot() -> None:
+    assert reveal(zigzag(40), steps=4).tolist() == [11, 21, 31, 40]  # shares end at 10, 20, 30, 40
+    assert reveal(zigzag(3), steps=5).tolist() == [2, 2, 3, 3, 3]  # at round(0.6, 1.2, 1.8, 2.4, 3)
+    assert reveal(zigzag(1), steps=3).tolist() == [1, 1, 1]
+
+
+@given(points=st.integers(21, 120))
+@settings(max_examples=25, deadline=None)
+def test_frames_are_those_that_the_released_code_saves(points: int) -> None:
+    assert_released(zigzag(points))
+
+
+@pytest.mark.data
+def test_released_frames_of_real_sketches(chair_v2: Path) -> None:
+    found = load_legacy_pickle(chair_v2 / "ChairV2_Coordinate")
+    for key in list(found)[::43]:
+        assert_released(Sketch.from_rows(found[key], key))
+
+
+def assert_released(sketch: Sketch) -> None:
+    expected = released_frames(sketch.points, sketch.pen_up)
+    assert len(expected) == 20
+    assert np.array_equal(frames(birth_map(sketch, reveal(sketch)), 20), np.stack(expected))

@@ -251,9 +251,9 @@ def test_float32_keeps_the_real_points_in_their_pixels(chair_v2: Path) -> None:
 
 
 def test_points_by_hand() -> None:
-    assert reveal(line(10), "points", 4).tolist() == [2, 5, 8, 10]  # 2.5 and 7.5 round to even
-    assert reveal(line(1)).tolist() == [0] * 10 + [1] * 10
-    assert reveal(line(40)).tolist() == list(range(2, 41, 2))
+    assert reveal(line(10), "points", 4).tolist() == [3, 6, 9, 10]  # 2.5 and 7.5 round to even, and one more
+    assert reveal(line(1)).tolist() == [1] * 20
+    assert reveal(line(40)).tolist() == [*range(3, 41, 2), 40]
     assert reveal(line(7), "points", 1).tolist() == [7]
 
 
@@ -306,8 +306,10 @@ def test_knots_never_decrease_and_end_with_the_last_point(sketch: Sketch, n: int
 
 @given(sketches, steps)
 def test_points_are_equal_shares(sketch: Sketch, n: int) -> None:
-    shares = len(sketch) * np.arange(1, n + 1) / n
-    assert (np.abs(reveal(sketch, "points", n) - shares) <= 0.5 + 1e-9).all()
+    shares = len(sketch) * np.arange(1, n + 1) / n  # and the point at the end of each, until there is none left
+    knots = reveal(sketch, "points", n)
+    assert (np.abs(knots[knots < len(sketch)] - 1 - shares[knots < len(sketch)]) <= 0.5 + 1e-9).all()
+    assert (shares[knots == len(sketch)] + 1 >= len(sketch) - 0.5 - 1e-9).all()
 
 
 @given(sketches)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from scipy import stats
 from sketchless.benchmarks.reporting.statistics import (
     Estimate,
     FloatArray,
+    Inference,
     bootstrap_band,
     holm,
     iqm,
@@ -26,6 +28,7 @@ from sketchless.benchmarks.reporting.statistics import (
     sign_flip,
     small_sample_factor,
     stratified,
+    tolerance,
 )
 from sketchless.datasets.errors import ConfigError
 
@@ -76,13 +79,17 @@ def test_the_stretch_by_hand() -> None:
     # (0, 2): variance of the mean 2/2 = 1, 1 degree; (0, 3, 6): 9/3 = 3, 2 degrees; df = 16/(1 + 9/2) = 32/11
     factor = np.sqrt(4 / (1 / 2 + 3 * 2 / 3)) * stats.t.ppf(0.975, 32 / 11) / stats.norm.ppf(0.975)
     assert small_sample_factor([np.array([0.0, 2]), np.array([0.0, 3, 6]), np.array([5.0])]) == pytest.approx(factor)
-    assert small_sample_factor([np.ones(1)]) == 1
+    assert small_sample_factor([np.ones(1)]) == pytest.approx(1)
     assert small_sample_factor([np.ones(4)]) == small_sample_factor([np.arange(4.0)])
 
 
 def stretched(found: FloatArray, means: list[float], parts: list[FloatArray]) -> tuple[float, float]:
     low, high = np.quantile(means, (0.025, 0.975))
     return found - (found - low) * small_sample_factor(parts), found + (high - found) * small_sample_factor(parts)
+
+
+def crossed(values: FloatArray) -> Estimate:
+    return pigeonhole_bootstrap(values).estimate
 
 
 def test_a_stratified_interval_is_that_of_a_plain_loop() -> None:
@@ -99,7 +106,7 @@ def test_a_crossed_interval_is_that_of_a_plain_loop() -> None:
     rng = np.random.default_rng(2)
     values = rng.normal(1, 1, (10, 1)) + rng.normal(0, 3, (1, 25)) + rng.normal(0, 1, (10, 25))
     means = [values[rng.integers(0, 10, 10)][:, rng.integers(0, 25, 25)].mean() for _ in range(4000)]
-    found = pigeonhole_bootstrap(values)
+    found = pigeonhole_bootstrap(values).estimate
     assert found.value == pytest.approx(values.mean())
     parts = [values.mean(axis=1), values.mean(axis=0)]
     assert (found.low, found.high) == pytest.approx(stretched(values.mean(), means, parts), abs=0.15)
@@ -115,7 +122,7 @@ def test_a_band_is_the_interval_at_every_point() -> None:
 
 def test_a_single_seed_resamples_sketches_only() -> None:
     values = np.random.default_rng(3).normal(0, 1, (1, 400))
-    found = pigeonhole_bootstrap(values)
+    found = pigeonhole_bootstrap(values).estimate
     assert (found.low, found.high) == pytest.approx(
         (values.mean() - 1.96 / 20, values.mean() + 1.96 / 20), abs=0.02
     )  # 1/sqrt(400) = 1/20
@@ -125,7 +132,7 @@ def test_a_single_seed_resamples_sketches_only() -> None:
 @settings(max_examples=25, deadline=None)
 @given(matrices, st.floats(-50, 50))
 def test_intervals_hold_their_estimate_and_move_with_the_scores(values: FloatArray, shift: float) -> None:
-    for find in (stratified, pigeonhole_bootstrap):
+    for find in (stratified, crossed):
         found = find(values)
         assert found.low - 1e-9 <= found.value <= found.high + 1e-9
         assert find(values + shift) == pytest.approx(tuple(np.array(found) + shift), abs=1e-6)
@@ -135,12 +142,12 @@ def test_intervals_hold_their_estimate_and_move_with_the_scores(values: FloatArr
 
 def test_scores_without_spread_have_no_width() -> None:
     flat = np.full((10, 3), 7.0)
-    assert stratified(flat, iqm) == pigeonhole_bootstrap(flat) == (7, 7, 7)
+    assert stratified(flat, iqm) == crossed(flat) == (7, 7, 7)
 
 
 def test_equal_numbers_of_seeds_and_sketches_are_drawn_apart() -> None:
     # were both drawn alike, the identity matrix would never average to less than 1/n
-    found = pigeonhole_bootstrap(np.eye(8) * 8)
+    found = crossed(np.eye(8) * 8)
     assert found.low < 0.3
 
 
@@ -161,14 +168,85 @@ def test_a_stratified_interval_covers_as_often_as_it_says(runs: int) -> None:
 def test_a_crossed_interval_covers_at_least_as_often_as_it_says(runs: int, spread: float) -> None:
     def draw(rng: np.random.Generator) -> Estimate:
         seeds, sketches = rng.normal(0, spread, (runs, 1)), rng.normal(0, 2, (1, 60))
-        return pigeonhole_bootstrap(2 + seeds + sketches + rng.normal(0, 2, (runs, 60)))
+        return crossed(2 + seeds + sketches + rng.normal(0, 2, (runs, 60)))
 
     assert 370 <= coverage(draw, 2) <= 398  # errs on the wide side, yet not without bound
 
 
 def test_a_crossed_interval_without_differences_between_sketches_is_that_of_seeds() -> None:
-    hits = coverage(lambda rng: pigeonhole_bootstrap(np.repeat(rng.normal(1, 1, (10, 1)), 20, axis=1)), 1)
+    hits = coverage(lambda rng: crossed(np.repeat(rng.normal(1, 1, (10, 1)), 20, axis=1)), 1)
     assert 366 <= hits <= 394
+
+
+# Photos, sketches, encoders, seeds --------------------------------------------------------------------------
+
+
+def test_a_nested_interval_is_that_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(5)
+    photos, encoders = np.repeat(np.arange(12), [1, 2, 3, 4] * 3), np.arange(6) % 3
+    values = rng.normal(0, 2, 12)[photos] + rng.normal(0, 2, 3)[encoders][:, None] + rng.normal(0, 1, (6, 30))
+
+    def draw(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        chosen = rng.integers(0, groups.max() + 1, groups.max() + 1)
+        members = [np.flatnonzero(groups == group) for group in chosen]
+        return np.concatenate([rng.choice(one, len(one)) for one in members])
+
+    means = [values[draw(encoders)][:, draw(photos)].mean() for _ in range(4000)]
+    found = pigeonhole_bootstrap(values, [f"p{p}" for p in photos], [f"e{e}" for e in encoders])
+    parts = [
+        np.array([values[:, photos == p].mean() for p in range(12)]),
+        np.array([values[encoders == e].mean() for e in range(3)]),
+    ]
+    assert found.estimate.value == values.mean()
+    assert found.estimate[1:] == pytest.approx(stretched(values.mean(), means, parts), abs=0.5)
+
+
+def test_p_is_where_the_interval_reaches_zero() -> None:
+    rng = np.random.default_rng(6)
+    photos = [f"p{n // 3}" for n in range(60)]
+    for shift in (0.2, 0.6, 1.0):
+        values = shift + rng.normal(0, 2, 20)[np.arange(60) // 3] + rng.normal(0, 0.1, (4, 60))
+        p = pigeonhole_bootstrap(values, photos).p
+        low = pigeonhole_bootstrap(values, photos, level=1 - p).estimate.low
+        assert low == pytest.approx(0, abs=0.03)
+
+
+def test_equivalence_and_detection_by_hand() -> None:
+    one = Inference(Estimate(0.1, -0.3, 0.5), 0.6, 0.2, 30)  # t(30): 1.6973 at 95 %, 2.0423 at 97.5 %, 0.8538 at 80 %
+    assert one.equivalent(0.4395)  # 0.1 + 1.6973 * 0.2 = 0.43946
+    assert not one.equivalent(0.4394)
+    assert one.detectable() == pytest.approx((2.0423 + 0.8538) * 0.2, abs=1e-4)
+
+
+def test_tolerance_by_hand() -> None:
+    # ten runs of mean 0 and deviation 1: Howe's factor is 1.95996 sqrt(9 (1 + 1/10) / 3.32511) = 3.3819
+    runs = np.array([-1.5, -1, -0.5, 0, 0, 0, 0, 0.5, 1, 1.5])
+    runs = runs / runs.std(ddof=1)
+    assert tolerance(runs) == pytest.approx((-3.3819, 3.3819), abs=1e-3)
+    assert tolerance([3.0]) == (-np.inf, np.inf)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alike", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize(("encoders", "spread"), [(1, 0.0), (3, 0.5)])
+def test_equal_arms_are_seldom_called_different(alike: float, encoders: int, spread: float) -> None:
+    """Differences as on Chair-V2: 323 sketches of 100 photos, of whose variance the photo has the share `alike`."""
+    photos = np.repeat(np.arange(100), np.resize([3, 3, 3, 3, 4], 100))
+    of_run = np.arange(10) % encoders
+    names, stands_on = [f"p{p}" for p in photos], [f"e{e}" for e in of_run]
+    called = {"nested": 0, "sketches": 0, "over seeds": 0}
+    times = 400
+    for seed in range(times):
+        rng = np.random.default_rng(seed)
+        sketches = rng.normal(0, 10 * alike**0.5, 100)[photos] + rng.normal(0, 10 * (1 - alike) ** 0.5, len(photos))
+        runs = rng.normal(0, spread, encoders)[of_run] + rng.normal(0, 0.3, 10)
+        values = sketches + runs[:, None] + rng.normal(0, 3, (10, len(photos)))
+        called["nested"] += pigeonhole_bootstrap(values, names, stands_on).p <= 0.05
+        called["sketches"] += pigeonhole_bootstrap(values).p <= 0.05
+        called["over seeds"] += sign_flip(values.mean(axis=1)) <= 0.05
+    print(alike, encoders, called)
+    assert called["nested"] <= 0.065 * times + 3 * (0.05 * 0.95 * times) ** 0.5 / 2
+    assert called["over seeds"] > 0.2 * times  # what the seeds alone cannot know
 
 
 # Profile and probability of improvement --------------------------------------------------------------------
