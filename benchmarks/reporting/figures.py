@@ -18,7 +18,7 @@ from ..display.plots import TEXT, Curve, curves_figure, line_look, plain
 from ..metrics import POINTS
 from .compare import HEADLINE, Comparison, Row
 from .published import published_set
-from .statistics import Estimate, bootstrap_band, profile
+from .statistics import Estimate, bootstrap_band, preliminary, profile
 
 FloatArray = npt.NDArray[np.float64]
 _FAINT = "#7a828f"
@@ -49,7 +49,10 @@ def learning_curves(found: Comparison) -> Figure:
         steps = steps[(steps >= first) & (steps <= last)]
         if len(steps):
             values = np.stack([np.interp(steps, *history.T) for history in histories])
-            ends.append((row.label, *_line(axes, index, steps, *bootstrap_band(values))))
+            if few := preliminary(len(values)):  # a band of few runs hides what it is made of
+                axes.plot(steps, values.T, color=line_look(index)["color"], linewidth=0.8, alpha=0.5)
+            centre, low, high = bootstrap_band(values)
+            ends.append((row.label, *_line(axes, index, steps, centre, *((centre, centre) if few else (low, high)))))
     axes.set(xlabel="environment steps", ylabel="validation m@B", xlim=(0, None))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     _label_ends(figure, axes, ends)
@@ -76,7 +79,10 @@ def performance_profile(found: Comparison) -> Figure:
     margin = max(0.06 * (high - low), 0.01)
     thresholds = np.linspace(low - margin, high + margin, 500)
     for (index, row), scores in zip(_shown(found), runs, strict=True):
-        _line(axes, index, thresholds, *profile(scores, thresholds), label=row.label)
+        share, low, high = profile(scores, thresholds)
+        if row.name != found.grid.reference:  # bands of all arms would cover each other
+            low = high = share
+        _line(axes, index, thresholds, share, low, high, label=row.label)
     axes.set(xlabel="m@B reached", ylabel="share of runs above", ylim=(-0.02, 1.02))
     axes.set_xlim(thresholds[0], thresholds[-1])
     axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -176,7 +182,8 @@ PICTURES = (
     Picture(
         "learning",
         "Learning",
-        "Mean over seeds on the validation drawings; bands are 95 % intervals over seeds.",
+        "Mean over seeds on the validation drawings; bands are 95 % intervals over seeds. With fewer than ten seeds "
+        "each run is a thin line instead.",
         learning_curves,
     ),
     Picture(
@@ -189,7 +196,8 @@ PICTURES = (
         "profile",
         "Performance profile",
         "How many runs get above a score: a curve further to the right is better, a steep one varies little from "
-        "seed to seed. Bands are 95 % intervals over seeds, each for its score alone (Clopper-Pearson).",
+        "seed to seed. The band of the reference is its 95 % interval over seeds, for each score alone "
+        "(Clopper-Pearson); those of the others are as wide.",
         performance_profile,
     ),
     Picture(
