@@ -17,6 +17,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from sketchless.datasets.errors import ConfigError
+
 
 def gather(part: Tensor) -> Tensor:
     """Rows of all processes, in the order of their ranks: [B, ...] of each to [W B, ...]; alone: as it is."""
@@ -67,15 +69,29 @@ def torchrun() -> Iterator[torch.device | None]:
     Yields:
         The device of this process under `torchrun`: a GPU of its own where there are any, else the CPU.
         None without `torchrun`.
+
+    Raises:
+        ConfigError: its variables are set, but do not lead to the other processes.
     """
-    if "LOCAL_RANK" not in os.environ or dist.is_initialized():
+    # All of them: some schedulers, and shells that a run was started from, leave a rank behind.
+    if not {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        yield None
+        return
+    if dist.is_initialized():
         yield None
         return
     gpu = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if gpu else torch.device("cpu")
+    local = os.environ["LOCAL_RANK"]
+    if not local.isdecimal():
+        raise ConfigError(f"LOCAL_RANK={local!r} is no number; unset it to run without torchrun")
+    device = torch.device("cuda", int(local)) if gpu else torch.device("cpu")
     if gpu:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if gpu else "gloo")
+    try:
+        dist.init_process_group("nccl" if gpu else "gloo")
+    except (RuntimeError, ValueError) as error:  # no such address, or ranks that are no numbers
+        fault = f"cannot meet the other processes of torchrun ({' '.join(str(error).split())[:150]})"
+        raise ConfigError(f"{fault}; unset RANK, LOCAL_RANK and WORLD_SIZE to run alone") from error
     try:
         yield device
     finally:

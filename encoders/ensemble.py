@@ -50,7 +50,7 @@ def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = ()) -> Episod
             raise ConfigError(f"ensemble ({first.split}): the banks differ in lengths or targets; encode the same data")
     embeddings = [normalize(linear(bank.features, bank.weight, bank.bias), dim=-1) for bank in banks]
     steps = first.features.shape[1]
-    weights = (torch.arange(1, steps + 1) / steps).unsqueeze(1) ** exponents  # [T, M]
+    weights = (torch.arange(1, steps + 1, dtype=torch.float32) / steps).unsqueeze(1) ** exponents  # [T, M]
     weights = weights / weights.norm(dim=1, keepdim=True)
     parts = [*(bank.features for bank in banks), *embeddings]
     features = torch.cat([x * w.unsqueeze(1) for x, w in zip(parts, [*weights.T] * 2, strict=True)], dim=-1)
@@ -61,7 +61,7 @@ def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = ()) -> Episod
         features=features / math.sqrt(2),
         gallery=gallery / math.sqrt(len(banks)),
         weight=_picks_last(dim, width),
-        bias=torch.zeros(dim),
+        bias=torch.zeros(dim, dtype=torch.float32),
         provenance={
             "data": first.provenance.get("data", {}),
             "ensemble": [dict(bank.provenance) for bank in banks],
@@ -71,4 +71,4 @@ def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = ()) -> Episod
 
 
 def _picks_last(dim: int, width: int) -> Tensor:
-    return torch.cat([torch.zeros(dim, width - dim), torch.eye(dim)], dim=1)
+    return torch.eye(dim, width, dtype=torch.float32).roll(width - dim, dims=1)

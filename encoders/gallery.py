@@ -57,7 +57,7 @@ class Gallery:
                 images = images.flip(-1) if mirror else images
                 rows.append(encoder.embed_photos(images.to(encoder.device)).float().cpu())
         width = len(encoder.linear_head()[1])
-        return cls(torch.cat(rows) if rows else torch.zeros(0, width), tuple(photo_ids))
+        return cls(torch.cat(rows) if rows else torch.zeros(0, width, dtype=torch.float32), tuple(photo_ids))
 
     def search(self, embedding: Tensor, k: int = 5) -> list[tuple[str, float]]:
         """The k nearest photos of one unit embedding [d]: (id, cosine similarity), nearest first.

@@ -64,7 +64,7 @@ class MapTokens:
         size, device = encoder.config.size, encoder.device
         try:
             with inference(encoder):
-                maps = encoder.maps(torch.zeros(1, 3, size, size, device=device))
+                maps = encoder.maps(torch.zeros(1, 3, size, size, dtype=torch.float32, device=device))
         except AttributeError as error:  # neither a backbone nor `maps` of its own
             fault = f"encoder {encoder.config.backbone!r} has no map of patches to explain"
             raise ConfigError(f"{fault}; use another") from error
@@ -114,7 +114,8 @@ class MapTokens:
         The middle of the squared gradient of the innermost position, over a few pictures of noise.
         """
         size, device = self.encoder.config.size, self.encoder.device
-        noise = torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.rand(4, 3, size, size, dtype=torch.float32, generator=generator).to(device)
         y, x = self.height // 2, self.width // 2
         with inference(self.encoder), torch.inference_mode(False), torch.enable_grad():
             noise = noise.clone().requires_grad_()

@@ -47,7 +47,7 @@ class DSSA(SketchANet):
     def energy_matrix(self) -> Tensor:
         """W [D, D]."""
         width = len(self.coupling)
-        return torch.eye(width, device=self.coupling.device) + self.coupling / width
+        return torch.eye(width, dtype=self.coupling.dtype, device=self.coupling.device) + self.coupling / width
 
     def features(self, images: Tensor) -> Tensor:
         maps = self.maps(images)  # [B, 256, h, h]
@@ -107,7 +107,7 @@ def energy(sketches: Tensor, photos: Tensor, matrix: Tensor) -> Tensor:
 
 def near_identity(matrix: Tensor) -> Tensor:
     """|W - I|^2, the squared Frobenius norm."""
-    return (matrix - torch.eye(len(matrix), device=matrix.device)).square().sum()
+    return (matrix - torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)).square().sum()
 
 
 def photo_vectors(photos: Tensor, matrix: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def sketch_images(frames: Tensor, size: int) -> Tensor:
 def photo_images(photos: list[npt.NDArray[np.uint8]], size: int) -> Tensor:
     """Photos uint8 [H, W, 3] of any sizes to network input [G, 3, S, S] in 0..1."""
     resized = [_resize(torch.from_numpy(p).permute(2, 0, 1).unsqueeze(0).float() / 255, size) for p in photos]
-    return torch.cat(resized) if resized else torch.zeros(0, 3, size, size)
+    return torch.cat(resized) if resized else torch.zeros(0, 3, size, size, dtype=torch.float32)
 
 
 def _resize(images: Tensor, size: int) -> Tensor:

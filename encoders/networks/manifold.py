@@ -110,5 +110,5 @@ class Manifold(Encoder):
         """Gumbel noise of this process's share [B, K] of a batch of n, which follows from the seed and the step."""
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + int(self.step))
         self.step += 1
-        exponential = torch.empty(n, len(self.prototypes)).exponential_(generator=generator)
+        exponential = torch.empty(n, len(self.prototypes), dtype=torch.float32).exponential_(generator=generator)
         return -exponential.log().tensor_split(world())[rank()]

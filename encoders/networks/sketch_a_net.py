@@ -82,7 +82,7 @@ class SketchANet(Encoder):
         """Photos uint8 [H, W, 3] to edge maps [G, 1, S, S] in 0..1."""
         size = self.config.size
         if not photos:
-            return torch.zeros(0, 1, size, size)
+            return torch.zeros(0, 1, size, size, dtype=torch.float32)
         # At the size of the canvas first, as sketches are, so that both have lines of one width.
         grey = [np.tensordot(LUMINANCE, image, axes=1) for image in photo_images(photos, CANVAS).numpy()]
         edges = torch.from_numpy(np.stack([edge_map(image) for image in grey])).unsqueeze(1)  # [G, 1, H, W]

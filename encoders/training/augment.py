@@ -11,7 +11,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 def random_affine(n: int, strength: float, generator: torch.Generator) -> Tensor:
     """n affine maps [n, 2, 3]: turn up to 8 degrees, scale up to 10 %, shift up to 6 %, times `strength`."""
-    angle, zoom, dx, dy = strength * (2 * torch.rand(4, n, generator=generator) - 1)
+    angle, zoom, dx, dy = strength * (2 * torch.rand(4, n, dtype=torch.float32, generator=generator) - 1)
     angle, scale = angle * math.radians(8), torch.exp(zoom * 0.1)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     # affine_grid spans -1..1, so a shift of 6 % of the side is 0.12

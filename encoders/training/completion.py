@@ -65,6 +65,7 @@ class Completion(nn.Module):
             self.down = nn.ModuleList(_block(a, b, stride=2) for a, b in pairs)  # 64 -> 32, 16, 8, 4
             self.up = nn.ModuleList(_block(a + b, a) for a, b in reversed(pairs))
             self.last = nn.Conv2d(widths[0], 1, 1)
+        self.float()
 
     def forward(self, ink: Tensor) -> Tensor:
         maps = [self.first(ink)]
@@ -162,9 +163,11 @@ def train_completion(
 def _pair(frames: Frames, rows: Tensor, augment: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """A random frame of each sketch and its complete drawing, both seen alike: [B, 1, 64, 64] in 0..1 and 0 or 1."""
     n, lengths = len(rows), frames.lengths[rows]
-    step = (torch.rand(n, generator=generator) * lengths).long()
+    step = (torch.rand(n, dtype=torch.float32, generator=generator) * lengths).long()
     both = torch.cat([shrink(frames.at(rows, step)), shrink(frames.at(rows, lengths - 1))])
-    both = torch.where((torch.rand(n, generator=generator) < 0.5).repeat(2).view(-1, 1, 1, 1), both.flip(-1), both)
+    both = torch.where(
+        (torch.rand(n, dtype=torch.float32, generator=generator) < 0.5).repeat(2).view(-1, 1, 1, 1), both.flip(-1), both
+    )
     if augment > 0:
         both = warp(both, random_affine(n, augment, generator).repeat(2, 1, 1))
     partial, whole = both.chunk(2)

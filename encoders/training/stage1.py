@@ -247,11 +247,11 @@ class _Stage1:
         frames, which = self._frames(rows, mine, generator)
         step = frames.lengths[which] - 1  # the complete sketch
         if config.frames == "random":
-            partial = torch.rand(n, generator=generator) >= config.complete_share
-            share = torch.rand(n, generator=generator)
+            partial = torch.rand(n, dtype=torch.float32, generator=generator) >= config.complete_share
+            share = torch.rand(n, dtype=torch.float32, generator=generator)
             step = torch.where(partial[mine], (share[mine] * (step + 1)).long(), step)
         partners = self._partners(rows, generator)
-        flipped = torch.rand(n, generator=generator) < (0.5 if config.flip else 0.0)
+        flipped = torch.rand(n, dtype=torch.float32, generator=generator) < (0.5 if config.flip else 0.0)
         views = random_affine(2 * n, config.augment, generator)
         sketches = self.encoder.sketch_inputs(frames.at(which, step))
         images = torch.cat([sketches, self.photos[partners[mine]]])  # [2B, 3, S, S]
@@ -280,7 +280,7 @@ class _Stage1:
         """Photos [B] that go with the sketches."""
         if self.config.pairs == "instance":
             return self.labels[rows]
-        share = torch.rand(len(rows), generator=generator)
+        share = torch.rand(len(rows), dtype=torch.float32, generator=generator)
         members = [(self.photo_labels == label).nonzero()[:, 0] for label in self.labels[rows]]
         return torch.stack([m[int(s * len(m))] for m, s in zip(members, share, strict=True)])
 

@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from sketchless.datasets import SketchDataset
+from sketchless.datasets import ConfigError, SketchDataset
 from sketchless.encoders import EncoderConfig, Stage1Config, make_encoder, train_stage1
 from sketchless.encoders.distributed import anyone, gather, rank, torchrun, world
 from sketchless.encoders.training.stage1 import _Stage1
@@ -88,3 +89,25 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+
+
+@pytest.mark.parametrize("stale", [["LOCAL_RANK"], ["RANK"], ["LOCAL_RANK", "RANK", "WORLD_SIZE"]])
+def test_ranks_that_another_program_left_behind_are_ignored(stale: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name in stale:
+        monkeypatch.setenv(name, "3")
+    with torchrun() as device:
+        assert device is None
+        assert world() == 1
+
+
+@pytest.mark.parametrize("change", [{"LOCAL_RANK": "one"}, {"RANK": "x"}, {"MASTER_PORT": "no"}, {"WORLD_SIZE": "-1"}])
+def test_variables_that_lead_nowhere_are_one_line(
+    change: dict[str, str], monkeypatch: pytest.MonkeyPatch, refuses: Any
+) -> None:
+    good = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    for name, value in {**good, **change}.items():
+        monkeypatch.setenv(name, value)
+    with refuses(ConfigError, "unset"), torchrun():
+        pass
