@@ -14,7 +14,7 @@ from sketchless.datasets.plugins import check_trust, find
 from sketchless.datasets.schema import conform
 
 from .device import resolve_device
-from .networks.backbones import BACKBONES
+from .networks.backbones import BACKBONES, PRETRAINED
 from .networks.dssa import DSSA
 from .networks.encoder import Encoder, EncoderConfig
 from .networks.manifold import Manifold
@@ -54,9 +54,9 @@ def _encoder_class(name: str) -> type[Encoder]:
     first = name.partition(":")[0]
     if first in ENCODERS:
         return ENCODERS[first]
-    if first == "hf":
+    if first in PRETRAINED:
         return Encoder
-    part = find("backbone", name, BACKBONES, (*ENCODERS, "hf:<name or folder>"))
+    part = find("backbone", name, BACKBONES, (*ENCODERS, *(f"{kind}:<file or folder>" for kind in PRETRAINED)))
     return part if isinstance(part, type) and issubclass(part, Encoder) else Encoder
 
 
@@ -84,7 +84,7 @@ def load_encoder(
     name = about.config.backbone
     while name.startswith("manifold:"):
         name = name.removeprefix("manifold:")
-    if name.partition(":")[0] not in (*ENCODERS, "hf"):
+    if name.partition(":")[0] not in (*ENCODERS, *PRETRAINED):
         check_trust("backbone", name, trust, path)
     encoder = fitted(lambda: make_encoder(about.config, about.rebuild), tensors, path)
     return encoder.to(resolve_device(device)).eval()

@@ -60,7 +60,7 @@ class EncodeConfig:
     `./sketchy?unseen=cow,bat`."""
     encoder: str = "small-cnn"
     """`small-cnn`, `sketch-a-net`, `dssa`, `manifold`, `zse` (or `zse:hf:<name or folder>` of a ViT), `inception-v3`,
-    `hf:<name or folder>` of a transformers vision model, or `module:function`."""
+    `hf:<name or folder>` of a transformers vision model, `efficientnet-lite:<file>`, or `module:function`."""
     load: str | None = None
     """Encoder file of an earlier run, instead of training one."""
     join: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.datasets.plugins import find
 
+from .efficientnet_lite import EfficientNetLite
 from .hugging_face import HuggingFace
 from .layers import Backbone, Pretrained, contours
 
@@ -103,24 +104,31 @@ def _inception(pretrained: bool) -> Any:
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {"small-cnn": SmallCNN, "inception-v3": InceptionV3}
 
+PRETRAINED: dict[str, Callable[[str, dict[str, Any] | None], Backbone]] = {
+    "hf": HuggingFace,
+    "efficientnet-lite": EfficientNetLite,
+}
+"""By what stands before the colon; the rest says where the weights are."""
+
 
 def make_backbone(name: str, rebuild: dict[str, Any] | None = None) -> Backbone:
     """Build a backbone.
 
     Args:
-        name: `"small-cnn"`, `"inception-v3"`, `"hf:<name or folder>"`, an entry point of the group
-            `sketchless.backbones`, or `"module:function"`; the last two return a `Backbone`.
+        name: `"small-cnn"`, `"inception-v3"`, `"hf:<name or folder>"`, `"efficientnet-lite:<file>"`, an entry
+            point of the group `sketchless.backbones`, or `"module:function"`; the last two return a `Backbone`.
         rebuild: the `rebuild` of a saved one: same network, weights left to the caller.
 
     Raises:
         ConfigError: unknown name, or the library behind it is not installed.
         CheckpointError: the pretrained weights cannot be loaded.
     """
-    if name.startswith("hf:"):
-        return HuggingFace(name[3:], rebuild)
+    first, _, rest = name.partition(":")
+    if first in PRETRAINED:
+        return PRETRAINED[first](rest, rebuild)
     if name == "inception-v3":
         return InceptionV3(rebuild)
-    backbone = find("backbone", name, BACKBONES, ("hf:<name or folder>",))()
+    backbone = find("backbone", name, BACKBONES, ("hf:<name or folder>", "efficientnet-lite:<file>"))()
     if not isinstance(backbone, Backbone):
         raise ConfigError(f"backbone {name!r} gives a {type(backbone).__name__}, not a Backbone")
     return backbone

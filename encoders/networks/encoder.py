@@ -34,8 +34,8 @@ class EncoderConfig:
     """What an encoder is made of."""
 
     backbone: str = "small-cnn"
-    """A name of `ENCODERS`, or of a backbone: `small-cnn`, `hf:<name or folder>`, `module:function`;
-    or `module:Class`, a subclass of `Encoder`."""
+    """A name of `ENCODERS`, or of a backbone: `small-cnn`, `hf:<name or folder>`, `efficientnet-lite:<file>`,
+    `module:function`; or `module:Class`, a subclass of `Encoder`."""
     size: int = 64
     """Side of the network's input, pixels."""
     dim: int = 64
