@@ -3,6 +3,10 @@
 A pickle is a small program. This module does not hand it to `pickle`: it walks over the opcodes itself and
 knows only the few that a dictionary of numeric arrays needs. The numpy names in such a file are never
 imported; they are labels for the two things they make here, an array and its dtype.
+
+`pickle.Unpickler` with a `find_class` of its own and a scan of the opcodes beforehand would be shorter, but it hashes
+keys before anyone sees them (a key of 300 bytes, tuples in tuples, takes longer than a life), and of two records of
+one key it keeps the last without a word.
 """
 
 from __future__ import annotations
@@ -46,7 +50,12 @@ _VALUES = {
 _LENGTH_BYTES = {
     "BINBYTES": 4, "BINBYTES8": 8, "BINSTRING": 4, "BINUNICODE": 4, "BINUNICODE8": 8, "LONG4": 4,
 }  # fmt: skip
-_AGAIN = "get the file again from its publisher"
+_AGAIN = "write it again as a dictionary of numpy arrays, or get it again"
+_OTHERS = {  # what a record is that begins with such an opcode
+    **dict.fromkeys(("EMPTY_LIST", "LIST", "APPEND", "APPENDS"), "list"),
+    **dict.fromkeys(("FLOAT", "BINFLOAT"), "float"),
+    **dict.fromkeys(("EMPTY_SET", "ADDITEMS", "FROZENSET"), "set"),
+}
 
 
 def load_legacy_pickle(path: str | os.PathLike[str]) -> dict[str, NumberArray]:
@@ -121,8 +130,16 @@ class _Reader:
             elif name in _ACTIONS:
                 _ACTIONS[name](self, argument)
             else:
-                raise self.wrong(f"uses the pickle opcode {name}; expected a dictionary of str to numeric array")
+                raise self.wrong(self.other(name))
         raise ResourceError(f"{self.where}: more than {MAX_OPCODES:,} pickle opcodes; {_AGAIN}")
+
+    def other(self, name: str) -> str:
+        """What stands where an array should."""
+        what = f"a {_OTHERS[name]}" if name in _OTHERS else f"something else (pickle opcode {name})"
+        key = self.stack[-1] if self.stack and isinstance(self.stack[-1], str) else None
+        if key is None:
+            return f"holds {what}; expected a dictionary of str to numeric array"
+        return f"record {key[:80]!r} is {what}; expected a numeric array"
 
     def opcode(self) -> tuple[str, Any]:
         code = self.file.read(1)

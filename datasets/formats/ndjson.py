@@ -99,7 +99,7 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[Line]:
                         f"{path}: line {number}: unpacks to over {MAX_RATIO} times its size; no drawings do, drop it"
                     )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FormatError(f"{path}: a damaged or truncated .gz ({error}); get the file again") from error
+        raise FormatError(f"{path}: a damaged or truncated .gz ({error}); write it again") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
 
@@ -154,7 +154,7 @@ def _entry(content: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise FormatError("brackets nested too deep; drop the line") from error
     except json.JSONDecodeError as error:
-        raise FormatError(f"no whole JSON object ({error.msg} at column {error.colno}); get the file again") from error
+        raise FormatError(f"no whole JSON object ({error.msg} at column {error.colno}); correct the line") from error
     except ValueError as error:  # a whole number of thousands of digits
         raise FormatError("a number beyond all bounds; drop the line") from error
     if not isinstance(entry, dict):

@@ -198,7 +198,7 @@ def _records(file: Path) -> list[_Record]:
                 f"{file}: key {key!r} is the same sketch as /{other.part}/{other.sketch.id}; drop one of them"
             )
     if not records:
-        raise FormatError(f"{file}: holds no sketch; get it again from {SITE}")
+        raise FormatError(f"{file}: holds no sketch; write /train/<photo>_<n> or get it from {SITE}")
     both = sorted(_photos(records.values(), "train") & _photos(records.values(), "test"))
     if both:
         raise DataError(f"{file}: {len(both)} photos stand in train and in test, {_some(both)}; drop one side")
