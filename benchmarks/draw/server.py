@@ -45,6 +45,7 @@ FILES = {
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
 THUMBNAIL = 256  # pixels of the longer side of a photo as it is shown
+AHEAD = 500  # photos made ready for a first look
 BUSY = 1013  # close code: try again later
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class _Hall:
     ) -> None:
         self.engine, self.collector, self.limits = engine, collector, limits
         self.sockets = 0
+        self.ahead: asyncio.Task[None] | None = None
         self.worker = ThreadPoolExecutor(1, "draw")  # one: torch uses the other cores, and agents are not shared
         self.reader = ThreadPoolExecutor(1, "photos")
         self.thumbnail = lru_cache(4096)(lambda row: thumbnail(photo(row)))  # 10 KB each
@@ -131,6 +133,8 @@ class _Hall:
         if self.collector is not None:
             return JSONResponse({"mode": "collect", **self.collector.about()})
         assert self.engine is not None
+        if self.ahead is None:
+            self.ahead = asyncio.create_task(self._look_ahead())
         return JSONResponse(
             {
                 "mode": "search",
@@ -140,6 +144,13 @@ class _Hall:
                 "explains": self.engine.tokens is not None,
             }
         )
+
+    async def _look_ahead(self) -> None:
+        """Make the first thumbnails before they are asked for, one at a time, so that nobody waits for all of them."""
+        assert self.engine is not None
+        for row in range(min(AHEAD, len(self.engine.names))):
+            with contextlib.suppress(SketchlessError):  # told to who asks for the photo
+                await asyncio.get_running_loop().run_in_executor(self.reader, self.thumbnail, row)
 
     async def examples(self, request: Request) -> Response:
         """Photos of the drawings to show: rows in the gallery."""
