@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, make_dataclass
+from dataclasses import fields, make_dataclass, replace
 from types import FrameType
 from typing import IO, Annotated, Any, get_type_hints
 
@@ -146,8 +146,20 @@ def _job(arguments: list[str]) -> Callable[[], object]:
         raise unknown_name("command", command, COMMANDS)
     name, config_class, _ = COMMANDS[command]
     module = importlib.import_module(f"sketchless.benchmarks.commands.{name}")
-    config = _parse(command, getattr(module, config_class), options)
+    config = _at_home(_parse(command, getattr(module, config_class), options))
     return lambda: module.run(config)
+
+
+def _at_home(config: Any) -> Any:
+    """The config with `~` as the home folder in every path: shells leave it in `--out=~/run` and in quotes."""
+    found: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, str) and value.startswith("~"):
+            found[field.name] = os.path.expanduser(value)
+        elif isinstance(value, tuple) and any(isinstance(v, str) and v.startswith("~") for v in value):
+            found[field.name] = tuple(os.path.expanduser(v) if isinstance(v, str) else v for v in value)
+    return replace(config, **found) if found else config
 
 
 def _parse(command: str, config_class: type[Any], arguments: list[str]) -> Any:

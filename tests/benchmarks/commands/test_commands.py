@@ -636,3 +636,16 @@ def test_ctrl_c_at_start_up_is_one_line(after: float, tmp_path: Path) -> None:
     assert running.returncode in (0, 130, -signal.SIGINT)
     assert "Traceback" not in told
     assert len(told.splitlines()) <= 1
+
+
+def test_the_home_folder_stands_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shells leave `~` as it is in `--sheet=~/x` and within quotes."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("photos", "sketches"):
+        (tmp_path / "my-set" / name).mkdir(parents=True)
+    for i in range(4):
+        Image.new("RGB", (8, 6), (i, 0, 0)).save(tmp_path / f"my-set/photos/c{i}.png")
+        drawing = f'<svg viewBox="0 0 256 256"><path d="M9 {i + 9}h99"/></svg>'
+        (tmp_path / f"my-set/sketches/c{i}_1.svg").write_text(drawing)
+    assert main(["info", "--dataset", "~/my-set?test=1", "--sheet=~/sheet.png"]) == 0
+    assert (tmp_path / "sheet.png").is_file()
