@@ -22,10 +22,10 @@ from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, 
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.device import resolve_device
 from sketchless.envs.core import Core
-from sketchless.envs.ranking import m_at_a, m_at_b
+from sketchless.envs.ranking import m_at_a
 
 from .actor import Actor, Best
-from .batch import Batch, advantages, average
+from .batch import Batch, advantages, average, reward_to_go
 from .callbacks import as_callback
 from .checks import Numbers, checks, copied, fault, fault_of_batch, finite, read
 from .config import AgentConfig, decay
@@ -123,6 +123,8 @@ class Agent(Actor):
         """Play the next drawings; counts their steps."""
         config, core = self.config, self.core
         sketches, frames = self.drawings.draw(config.episodes)
+        if not core.bandit:
+            return self._collect_episodes(sketches)
         observation = core.observations(sketches)
         mean, log_std = self.policy(observation), self.policy.log_std.detach().clone()
         shape = (config.samples, *mean.shape)
@@ -138,12 +140,54 @@ class Agent(Actor):
         log_prob = gaussian_log_prob(action, mean, log_std)
         return Batch(sketches, observation, mean, log_std, action, log_prob, reward, valid)
 
+    def _collect_episodes(self, sketches: Tensor) -> Batch:
+        """K whole episodes on each drawing, step by step, where what is observed depends on the actions."""
+        config, core, log_std = self.config, self.core, self.policy.log_std.detach().clone()
+        every = sketches.repeat(config.samples)
+        observation, mean, action = self._played(core, every, log_std)
+        score = core.score(every, action, config.credit)
+        self.num_timesteps += int(score.valid.sum())
+        shown = (score.reward, score.local, score.trajectory, score.rank)
+        names = ("reward", "reward_local", "reward_trajectory", "rank")
+        self._rollout = {name: average(x.double(), score.valid.double()) for name, x in zip(names, shown, strict=True)}
+        parts = (observation, mean, action, score.reward, score.valid.double())
+        observation, mean, action, reward, valid = (x.unflatten(0, (config.samples, -1)) for x in parts)
+        log_prob = gaussian_log_prob(action, mean, log_std)
+        return Batch(sketches, observation, mean, log_std, action, log_prob, reward, valid)
+
+    def _played(self, core: Core, sketches: Tensor, log_std: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations, mean actions and actions [B, T, ...] of whole episodes; of means without `log_std`."""
+        means: list[Tensor] = []
+        memory: Tensor | None = None
+
+        def act(seen: Tensor) -> Tensor:
+            nonlocal memory
+            mean, memory = self.policy.step(seen, memory)
+            means.append(mean)
+            if log_std is None:
+                return finite(mean)
+            noise = torch.randn(mean.shape, generator=self.generator, device=self.device, dtype=torch.float32)
+            return finite(mean + noise * log_std.exp())
+
+        observation, action = core.play(sketches, act)
+        return observation, torch.stack(means, dim=1), action
+
     # Advantage -------------------------------------------------------------------------------------------
+
+    @property
+    def gamma(self) -> float:
+        """Discount of what later steps pay."""
+        chosen: float | None = self.config.gamma
+        return float(not self.core.bandit) if chosen is None else chosen
+
+    def returns(self, batch: Batch) -> Tensor:
+        """What a step and, discounted, those after it pay: [K, B, T]."""
+        return reward_to_go(batch.reward, self.gamma)
 
     def advantages(self, batch: Batch) -> Tensor:
         """[K, B, T], as the settings say."""
         c = self.config
-        return advantages(batch.reward, batch.valid, c.advantage, c.normalize_advantage).float()
+        return advantages(self.returns(batch), batch.valid, c.advantage, c.normalize_advantage).float()
 
     def log_prob(self, batch: Batch) -> Tensor:
         """log pi(a|s) [K, B, T] of the batch under the policy as it is now."""
@@ -298,8 +342,12 @@ class Agent(Actor):
     @torch.no_grad()
     def _validated(self, core: Core) -> dict[str, Tensor]:
         sketches = torch.arange(len(core.bank), device=self.device)
-        score = core.score(sketches, finite(self.policy(core.observations(sketches))))
-        a, b = m_at_a(score.rank, score.valid, core.n_photos), m_at_b(score.rank, score.valid)
+        if core.bandit:
+            action = finite(self.policy(core.observations(sketches)))
+        else:
+            _, _, action = self._played(core, sketches)
+        score = core.score(sketches, action)
+        a, b = m_at_a(score.rank, score.valid, core.n_photos), core.value(score)
         return {"eval/m_at_a": a.mean(), "eval/m_at_b": b.mean()}
 
     def _note_validation(self, area_a: float, area_b: float) -> None:
@@ -315,7 +363,7 @@ class Agent(Actor):
         self.history.append(look if math.isnan(self.last_reward) else look | {"reward": self.last_reward})
 
     def _core_on(self, bank: EpisodeBank) -> Core:
-        return Core(bank.to(self.device), "inv-rank", self.core.mode, self.core.observation, self.core.scale)
+        return self.core.over(bank.to(self.device), "inv-rank")
 
     def _stalled(self) -> bool:
         return bool(0 < self.config.patience <= self.best.stale_evals)

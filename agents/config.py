@@ -38,6 +38,8 @@ class AgentConfig:
     credit: str = "aligned"
     """Which step is paid the trajectory part g_t of the reward: `aligned`: step t; `online`: step t+1; `summed`: a step
     is paid all terms that its action moves, g_{t-1} + g_t + g_{t+1}, which gives the exact gradient of their sum."""
+    gamma: float | None = None
+    """Discount of what later steps pay. `None`: 0 where no action changes what follows (OnTheFly, Strokes), else 1."""
     policy: str = "linear"
     """`linear` (the paper's), `gru`: with a memory of the strokes so far, or `per-step`: one linear layer per step."""
     init_log_std: float = -2.0
@@ -74,8 +76,15 @@ class AgentConfig:
             raise ConfigError("samples=1: the group advantage needs two samples of a state or more")
         if self.mean_norm is not None and not 0 < self.mean_norm <= MAX_VALUE:
             raise ConfigError(f"mean_norm={self.mean_norm}: must be a number above 0, {MAX_VALUE:.0e} at most, or None")
+        self._check_gamma()
         if not -MAX_VALUE <= self.init_log_std <= MAX_VALUE:
             raise ConfigError(f"init_log_std={self.init_log_std}: must be finite, {MAX_VALUE:.0e} at most")
+
+    def _check_gamma(self) -> None:
+        if self.gamma is not None and not 0 <= self.gamma <= 1:
+            raise ConfigError(f"gamma={self.gamma}: must lie in 0..1, or be None")
+        if self.credit == "summed" and self.gamma:
+            raise ConfigError(f"credit='summed' with gamma={self.gamma}: each term would count thrice; set gamma to 0")
 
     _positive: ClassVar[tuple[str, ...]] = ()  # further settings that must be above 0
     _not_negative: ClassVar[tuple[str, ...]] = ()  # ... that must be 0 or more

@@ -18,7 +18,8 @@ def training_fingerprint(core: Core) -> str:
     for tensor in (bank.lengths, bank.targets, bank.gallery, bank.weight, bank.bias):
         sums = zlib.crc32(tensor.cpu().contiguous().numpy().data, sums)
     size = f"{len(bank)} drawings, {len(bank.photo_ids)} photos"
-    return f"bank {sums:08x} ({bank.split}, {size}) with reward {core.reward.name} ({_reward_checksum(core):08x})"
+    task = "" if core.bandit else f" in {core.task} {core.own_settings}"
+    return f"bank {sums:08x} ({bank.split}, {size}) with reward {core.reward.name} ({_reward_checksum(core):08x}){task}"
 
 
 def _reward_checksum(core: Core) -> int:

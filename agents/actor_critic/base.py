@@ -38,9 +38,8 @@ class CriticConfig(AgentConfig):
 
     critic: tuple[int, ...] = (64,)
     """Widths of the critic's hidden layers."""
-    gamma: float = 0.0
-    """Discount. With 0 the critic is a baseline for the step's own reward: actions do not change what follows."""
     gae_lambda: float = 0.95
+    """Of the advantages; with `gamma` 0 the critic is a baseline for the step's own reward, and this has no effect."""
     value_weight: float = 0.5
     """Of the critic's loss beside the actor's."""
 
@@ -49,10 +48,8 @@ class CriticConfig(AgentConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.gamma <= 1 or not 0 <= self.gae_lambda <= 1:
-            raise ConfigError(f"gamma={self.gamma}, gae_lambda={self.gae_lambda}: must lie in 0..1")
-        if self.credit == "summed" and self.gamma > 0:
-            raise ConfigError(f"credit='summed' with gamma={self.gamma}: each term would count thrice; set gamma to 0")
+        if not 0 <= self.gae_lambda <= 1:
+            raise ConfigError(f"gae_lambda={self.gae_lambda}: must lie in 0..1")
         if not all(0 < width <= MAX_VALUE for width in self.critic):
             raise ConfigError(f"critic={self.critic}: widths must be above 0, {MAX_VALUE:.0e} at most")
 
@@ -177,8 +174,9 @@ class ActorCritic(Agent):
     @torch.no_grad()
     def samples(self, batch: Batch) -> RolloutBufferSamples:
         """The batch as stable-baselines3 wants it, valid steps only."""
+        batch = batch if self.core.bandit else batch.one_action_a_state()
         values = self.algorithm.policy.predict_values(batch.observation.flatten(0, 1)).view_as(batch.valid)
-        advantage, returns = estimate(batch, values, self.config.gamma, self.config.gae_lambda)
+        advantage, returns = estimate(batch, values, self.gamma, self.config.gae_lambda)
         on = batch.valid.bool()
         return RolloutBufferSamples(
             observations=batch.observation[on],

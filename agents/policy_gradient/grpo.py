@@ -15,7 +15,7 @@ from torch.func import functional_call
 from sketchless.datasets.errors import ConfigError
 
 from ..agent import Agent
-from ..batch import Batch, average
+from ..batch import Batch, average, group_mean
 from ..checks import Numbers
 from ..config import AgentConfig
 from ..policy import gaussian_kl
@@ -40,8 +40,8 @@ class GRPOConfig(PPOConfig):
 
 def group_advantages(reward: Tensor, valid: Tensor) -> Tensor:
     """A = (R - mean_k R) / std_k R over the K samples of a state: [K, B, T]; 0 where all are equal or invalid."""
-    centred = reward - reward.mean(dim=0)
-    return centred / centred.square().mean(dim=0).sqrt().clamp_min(1e-8) * valid
+    centred = reward - group_mean(reward, valid)
+    return centred / group_mean(centred.square(), valid).sqrt().clamp_min(1e-8) * valid
 
 
 class GRPO(Agent):
@@ -52,7 +52,7 @@ class GRPO(Agent):
     presets: ClassVar[dict[str, AgentConfig]] = {"default": GRPOConfig()}
 
     def update(self, batch: Batch) -> Numbers:
-        config, advantage = self.config, group_advantages(batch.reward, batch.valid).float()
+        config, advantage = self.config, group_advantages(self.returns(batch), batch.valid).float()
         start = dict(zip(dict(self.policy.mean.named_parameters()), self.start, strict=True))
         reference = functional_call(self.policy.mean, start, batch.observation)  # B1's mean action, [B, T, d]
         logged: dict[str, Tensor] = {}

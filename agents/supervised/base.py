@@ -8,6 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import linear, normalize
 
+from sketchless.datasets.errors import ConfigError
+
 from ..agent import Agent
 from ..batch import Batch, average
 from ..checks import Numbers
@@ -22,11 +24,18 @@ class SupervisedConfig(AgentConfig):
     """Their losses need no samples: with one, a step of the environment is an example."""
     advantage: str = "reward"
 
-    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage", "credit")
+    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage", "credit", "gamma")
 
 
 class Supervised(Agent):
     """Goes down a loss of the mean action's embedding; subclasses say `loss`. See `Agent` for the arguments."""
+
+    def setup(self) -> None:
+        if not self.core.bandit:
+            raise ConfigError(
+                f"{self.name} learns frame by frame, the task {self.core.task!r} does not: choose ppo-a-clip"
+            )
+        super().setup()
 
     def update(self, batch: Batch) -> Numbers:
         return self.descend(average(self.loss(batch), batch.valid))
