@@ -24,6 +24,7 @@ class AgentConfig:
     """Settings that all agents have."""
 
     learning_rate: float = 1e-3
+    """Step size of Adam to begin with."""
     lr_schedule: str = "cosine"
     """`constant`, `linear` or `cosine` decay to 0 over the whole budget."""
     episodes: int = 16
@@ -46,16 +47,19 @@ class AgentConfig:
     """Log sigma to begin with. In 64 dimensions e^-2 gives noise about as long as the embedding, which has
     length 1."""
     train_log_std: bool = True
+    """Whether sigma is trained too."""
     mean_norm: float | None = 1.0
     """Length of the mean action to begin with, in absolute mode; none: the head as stage 1 left it."""
     weight_decay: float = 0.0
     """Pull of the weights towards where they began (the frozen head)."""
     max_grad_norm: float = 40.0
+    """Longer gradients are scaled down to this length."""
     eval_every: int = 25
-    """Updates between two looks at the validation drawings."""
+    """Updates between two evaluations on the validation drawings."""
     patience: int = 0
-    """Stop after so many looks without a better validation m@B; 0 uses the whole budget."""
+    """Stop after so many evaluations without a better validation m@B; 0 uses the whole budget."""
     seed: int = 0
+    """Of the weights, the drawings and the actions."""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -26,8 +26,8 @@ def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = ()) -> Episod
         gallery    [p_1; ..; p_M] / sqrt(M), so that embedding . photo = sum_m w_m e_m . p_m / (|w| sqrt(M))
 
     The heads have gone into the features, as each member's embedding is made unit by itself; the first half is
-    there for policies to learn from. A `late` member, such as one that knows complete sketches only, is heard towards
-    the end; what a step sees is still its own frame and its number.
+    there for policies to learn from. A `late` member, such as one that knows complete sketches only, has its weight
+    towards the end; what a step sees is still its own frame and its number.
 
     Args:
         late: the exponents, one a bank, 0 or more; without them all are 0.

@@ -16,13 +16,13 @@ def hold_the_lead(step: Step) -> Tensor:
     return first.double() - 0.5 * (was_first & ~first).double()
 
 
-def nearness(rank: Tensor, size: int) -> Tensor:
+def closeness(rank: Tensor, size: int) -> Tensor:
     """A potential: what a list is worth on the way to a first place. 0..1."""
     return (size - rank).double() / (size - 1)
 
 
 LEAD = RewardScheme("hold-the-lead", hold_the_lead)
-GUIDED = shaped(LEAD, nearness, gamma=0.0)  # the discount that the agent below learns with
+GUIDED = shaped(LEAD, closeness, gamma=0.0)  # the discount that the agent below learns with
 
 
 def main(steps: int = 200_000) -> dict[str, tuple[float, float]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sketchless.agents import VPG, agent_class
+from sketchless.benchmarks.cli import main
 from sketchless.datasets import ConfigError
 from sketchless.encoders import Encoder, EncoderConfig, make_encoder
 from sketchless.encoders.networks.backbones import SmallCNN, make_backbone
@@ -58,3 +59,13 @@ def test_faults_are_one_line(refuses) -> None:
         agent_class("lost")
     with refuses(ConfigError, "cannot be imported"):
         agent_class("plugged_in:Lost")
+
+
+def test_info_lists_what_is_installed(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main(["info"]) == 0
+    shown = capsys.readouterr().out
+    assert "mine (plugged_in:Mine, plugged-in)" in shown
+    assert "thirds (plugged_in:thirds, plugged-in)" in shown
+    assert main(["info", "agents", "mine"]) == 0
+    assert "learning_rate" in capsys.readouterr().out

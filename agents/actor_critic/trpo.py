@@ -25,6 +25,7 @@ class TRPOConfig(CriticConfig):
     cg_steps: int = 15
     """Steps of conjugate gradients."""
     cg_damping: float = 0.1
+    """Added to the diagonal of the Fisher matrix."""
     critic_updates: int = 10
     """Steps of the critic per update."""
 

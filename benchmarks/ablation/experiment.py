@@ -1,4 +1,4 @@
-"""One cell: train one agent with one seed, choose its policy on validation, look at the test drawings once."""
+"""One cell: train one agent with one seed, choose its policy on validation, evaluate it on the test drawings once."""
 
 from __future__ import annotations
 

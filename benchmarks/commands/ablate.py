@@ -156,7 +156,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published},
         "once": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
         "remarks": _remarks(sweep, banks),
-        "command": _command(config),
+        "command": command_of(config),
         **_about(next(iter(files.values()))[0], _measured(config)),
     }
     console.print(f"{len(grid)} cells of {grid[0].settings['steps']:,} steps in {folder}")
@@ -338,7 +338,8 @@ def _claim(run: RunFolder, grid: dict[str, Any]) -> None:
 _GROW = ("command", "seeds", "labels", "published_as", "once", "remarks")
 
 
-def _command(config: AblateConfig) -> str:
+def command_of(config: AblateConfig) -> str:
+    """The command that asks for this grid, for its report."""
     default = AblateConfig()
     words = ["sketchless", "ablate", config.what]
     for name in (

@@ -66,16 +66,16 @@ class EncodeConfig:
     join: tuple[str, ...] = ()
     """Bank files of earlier runs to join into an ensemble; nothing is trained."""
     late: tuple[float, ...] = ()
-    """Of each bank that is joined, the exponent of its weight (t/T)^late at step t of T: 0 is heard always, 4 towards
-    the end. By default all are 0."""
+    """Of each bank that is joined, the exponent of its weight (t/T)^late at step t of T: with 0 it is the same in all
+    steps, with 4 it grows towards the end. By default all are 0."""
     mirror: bool = False
     """Encode everything mirrored: with the plain bank, a member of an ensemble."""
     validation: int = 50
-    """Photos carved from the training photos to choose on."""
+    """Photos of the validation split, taken from the training photos."""
     seed: int = 0
-    """Of the carving, the weights, the order and the augmentation."""
+    """Of the validation split, the weights, the order and the augmentation."""
     split_seed: int | None = None
-    """Of the carving alone, so that runs of several seeds can be joined; by default the seed."""
+    """Of the validation split alone, so that runs of several seeds can be joined; by default the seed."""
     size: int | None = None
     """Side of the input in pixels; by default the encoder's: 64 for small-cnn, manifold and zse, 225 for sketch-a-net
     and dssa, 224 for zse:hf, 299 for inception-v3, 128 for others."""

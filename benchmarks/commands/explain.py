@@ -64,7 +64,7 @@ class ExplainConfig:
     agent: str | None = None
     """Agent file of a train run on that encoder's bank: ranks and scores are those of its refined embedding."""
     dataset: str | None = None
-    """A data set or its folder, as for encode; by default that of the encode run, carved as it was there, and
+    """A data set or its folder, as for encode; by default that of the encode run, split as it was there, and
     `procedural` for a file."""
     split: str = "test"
     """Whose sketches and photos."""

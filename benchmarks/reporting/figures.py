@@ -43,7 +43,7 @@ def learning_curves(found: Comparison) -> Figure:
         histories = [cell.history for cell in found.grid.cells[row.name].values() if len(cell.history)]
         if not histories:
             continue
-        # seeds may look at different steps: all are read off at those that every one of them spans
+        # seeds may be evaluated at different steps: all are read off at those that every one of them spans
         steps = np.unique(np.concatenate([history[:, 0] for history in histories]))
         first, last = max(h[0, 0] for h in histories), min(h[-1, 0] for h in histories)
         steps = steps[(steps >= first) & (steps <= last)]

@@ -72,7 +72,7 @@ class Cell:
         evaluation: ranks on the drawings of `split`.
         b1: ranks of B1 on them; None in grids of version 0.1.0.
         split: `test`, or `validation` where settings are chosen.
-        history: looks at the validation drawings [P, 2]: environment steps, m@B in percent.
+        history: evaluations on the validation drawings [P, 2]: environment steps, m@B in percent.
         tau: [T - 1], mean Kendall-tau distance (0..1) between the lists of one frame and the next.
         seconds: of training; None if that was interrupted.
         baseline: metrics of B1 on the same drawings, percent.

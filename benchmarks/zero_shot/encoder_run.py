@@ -38,13 +38,13 @@ class EncoderRun:
         dataset: as the run was told; None of a file alone.
         learned: the data set that the weights were trained on, if that is known: the run's, or, if it took them from
             an earlier run (`--load`), that one's.
-        carving: seed and number of photos of the run's validation split, as `load_dataset` takes them.
+        validation_split: seed and number of photos of the run's validation split, as `load_dataset` takes them.
     """
 
     file: Path
     dataset: str | None
     learned: str | None
-    carving: dict[str, Any]
+    validation_split: dict[str, Any]
 
     @classmethod
     def find(cls, path: str) -> EncoderRun:
@@ -56,13 +56,13 @@ class EncoderRun:
             return cls(folder, None, None, {})
         run = _settings(folder)
         seed = run["seed"] if run.get("split_seed") is None else run["split_seed"]
-        carving = {"seed": seed, "validation": run["validation"]}
-        return cls(folder / "encoder.safetensors", run["dataset"], _learned(folder), carving)
+        validation_split = {"seed": seed, "validation": run["validation"]}
+        return cls(folder / "encoder.safetensors", run["dataset"], _learned(folder), validation_split)
 
     def load(self, name: str) -> SketchDataset:
-        """The data set of that name; the run's own is carved as the run did. Raises as `load_dataset`."""
+        """The data set of that name; the run's own is split as in the run. Raises as `load_dataset`."""
         own = self.dataset is not None and identity(name) == identity(self.dataset)
-        return load_dataset(name, **(self.carving if own else {}))
+        return load_dataset(name, **(self.validation_split if own else {}))
 
 
 def _settings(folder: Path) -> _Settings:

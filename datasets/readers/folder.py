@@ -83,13 +83,13 @@ def folder(
     """Read a set of one's own: `photos/`, `sketches/` and, if names do not pair them, `pairs.csv` or `pairs.jsonl`.
 
     All drawings are read at once. Photos of equal bytes are one photo. Splits are as the set states them; what it does
-    not state is carved by photo. `report` says what was found, paired and left out, and why.
+    not state is split by photo. `report` says what was found, paired and left out, and why.
 
     Args:
         root: folder in the layout of docs/your-own-data.md.
         seed: chooses the validation photos, where the set states none.
-        validation: how many photos to carve, at most a quarter of those for training; by default a tenth.
-        test: how many photos to carve for the test, the same ones for every seed, where the set states none; by
+        validation: how many photos to take, at most a quarter of those for training; by default a tenth.
+        test: how many photos to take for the test, the same ones for every seed, where the set states none; by
             default a fifth.
         allow_missing: leave out drawings whose photo is not there instead of refusing the set.
         on_bad_file: `"error"`, or `"skip"` and count the drawings that cannot be read.
@@ -419,7 +419,7 @@ def _divide(
             notes += said
         chosen = np.random.default_rng(draws).permutation(len(pool))[:count]
         of |= {pool[place]: split for place in chosen}
-        how[split] = f"carved: {count} of {len(pool)} photos" + ("" if split == "test" else f", seed {seed}")
+        how[split] = f"at random: {count} of {len(pool)} photos" + ("" if split == "test" else f", seed {seed}")
     return of, how, notes
 
 

@@ -2,7 +2,7 @@
 
 Zero-shot work tests on categories that were never seen in training. They are named by `unseen`, or by the file
 lists that such work publishes (`filelists`); without either, the test split is that of the release or a share of
-the photos, the same for every seed. Validation is carved by the seed from what is left for training.
+the photos, the same for every seed. Validation photos are drawn by the seed from what is left for training.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Holdout:
 
     Attributes:
         seed: of what is drawn for validation.
-        validation: photos carved from training, at most a quarter of them; by default a tenth.
+        validation: photos taken from training, at most a quarter of them; by default a tenth.
         validation_categories: hold out so many whole categories for validation instead.
         unseen: categories of the test split: names, or a file of lines `<name>` or `<name> <id>`.
         filelists: folder of lists `*_train.txt` and `*_zero.txt` with lines `<path> <label>`.
@@ -94,7 +94,7 @@ class Holdout:
         elif test:
             train, held = _by_photo(whole, test)
         else:
-            train, held = _carve(whole, None, np.random.default_rng(TEST), [])
+            train, held = _split_off(whole, None, np.random.default_rng(TEST), [])
         if self.validation_categories:
             seen = sorted({sketch.category for sketch in train[0]})
             if self.validation_categories >= len(seen):
@@ -104,7 +104,7 @@ class Holdout:
             chosen = rng.permutation(len(seen))[: self.validation_categories]
             train, validation = _by_category(train, {seen[place] for place in chosen})
         else:
-            train, validation = _carve(train, self.validation, rng, notes)
+            train, validation = _split_off(train, self.validation, rng, notes)
         return {"train": train, "validation": validation, "test": held}, notes
 
     def _unseen(self, root: Path, whole: Part) -> set[str]:
@@ -124,7 +124,7 @@ class Holdout:
 
 
 def at_most_a_share(asked: int, pool: int, split: str = "validation") -> tuple[int, list[str]]:
-    """How many of `pool` photos are carved where so many are asked for, and a line for the report if that is fewer."""
+    """How many of `pool` photos are taken where so many are asked for; and a line for the report if it is fewer."""
     most = math.ceil(MAX_SHARE * pool)
     if asked <= most < pool or not asked:
         return asked, []
@@ -160,7 +160,7 @@ def _by_photo(part: Part, held: Collection[str]) -> tuple[Part, Part]:
     )
 
 
-def _carve(part: Part, count: int | None, rng: np.random.Generator, notes: list[str]) -> tuple[Part, Part]:
+def _split_off(part: Part, count: int | None, rng: np.random.Generator, notes: list[str]) -> tuple[Part, Part]:
     """Take so many photos out, with the sketches that depict them, or with as large a share of their categories'."""
     sketches, photos = part
     depicted = {sketch.photo for sketch in sketches} & {photo.id for photo in photos}

@@ -56,7 +56,7 @@ def qmul(
 ) -> SketchDataset:
     """Read Chair-V2 or Shoe-V2.
 
-    The released train/test split is kept; validation photos are carved from the train photos. Photos that
+    The released train/test split is kept; validation photos are taken from the train photos. Photos that
     share an exactly equal sketch or equal bytes go to the same side of that cut. A train sketch that equals
     a test sketch is left out, and so is a train photo, with its sketches, that equals a test photo. A photo that no
     sketch depicts stands in no split, as none is stated for it. All of that is counted in `report`.
@@ -64,7 +64,7 @@ def qmul(
     Args:
         root: folder that holds `<Name>_Coordinate` and `photo/<photo>.png` (or .jpg, .jpeg).
         seed: chooses the validation photos.
-        validation: how many photos to carve, at most a quarter of the train photos; 0 leaves that split empty.
+        validation: how many photos to take, at most a quarter of the train photos; 0 leaves that split empty.
         allow_missing: skip sketches whose photo is not there instead of refusing the set.
         edition: a name in `EDITIONS` whose published counts the file must match. By default a deviation
             from the edition the file is named after is only reported.
@@ -110,10 +110,10 @@ def qmul(
     train = sorted(photo for photo, part in part_of.items() if part == "train" and photo not in of_test)
     bound = [[record.photo for record in group] for group in same_sketches] + same_photos
     taken, notes = at_most_a_share(validation, len(train))
-    carved = _carve(train, bound, taken, seed)
+    chosen = _choose(train, bound, taken, seed)
     photos = {
-        "train": [photo for photo in train if photo not in carved],
-        "validation": sorted(carved),
+        "train": [photo for photo in train if photo not in chosen],
+        "validation": sorted(chosen),
         "test": sorted(photo for photo, part in part_of.items() if part == "test"),
     }
     splits = {split: _split(members, kept) for split, members in photos.items()}
@@ -284,19 +284,19 @@ def _zero_length(sketch: Sketch) -> int:
     return int((still & ~sketch.pen_up[:-1]).sum())
 
 
-def _carve(train: Sequence[str], bound: Iterable[Sequence[str]], n_photos: int, seed: int) -> set[str]:
+def _choose(train: Sequence[str], bound: Iterable[Sequence[str]], n_photos: int, seed: int) -> set[str]:
     """Choose `n_photos` of the train photos; bound ones go together (one fewer where they do not fit)."""
     together = {photo: {photo} for photo in train}
     for group in bound:
         merged = set[str]().union(*(together[photo] for photo in group if photo in together))
         for photo in merged:
             together[photo] = merged
-    carved: set[str] = set()
+    chosen: set[str] = set()
     for place in np.random.default_rng(seed).permutation(len(train)):
-        wider = carved | together[train[place]]
+        wider = chosen | together[train[place]]
         if len(wider) <= n_photos:
-            carved = wider
-    return carved
+            chosen = wider
+    return chosen
 
 
 def _split(photos: Sequence[str], records: Iterable[_Record]) -> Split:

@@ -521,7 +521,7 @@ def test_settings_that_make_no_sense_for_an_agent_are_refused(
 
 
 def test_summed_credit_makes_lists_steadier(make_bank) -> None:
-    """With steadiness all that is paid, only the exact gradient of the episode's sum raises that sum."""
+    """With the trajectory part all that is paid, only the exact gradient of the episode's sum raises that sum."""
     core, gained = Core(make_bank(n=16, steps=6), combined(0, 1)), {}
     for credit in CREDITS:
         agent = PPOAClip(core, credit=credit, learning_rate=1e-2).learn(60_000)

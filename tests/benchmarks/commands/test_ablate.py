@@ -15,6 +15,7 @@ from sketchless.agents import AGENTS
 from sketchless.benchmarks.ablation.experiment import _banks, run
 from sketchless.benchmarks.ablation.sweep import BASELINES, FEATURES, METHODS, RATES, SWEEPS, cells
 from sketchless.benchmarks.cli import main
+from sketchless.benchmarks.commands.ablate import AblateConfig, command_of
 from sketchless.benchmarks.reporting.published import BASELINES as PUBLISHED
 from sketchless.benchmarks.runs import Interrupted
 from sketchless.datasets import ConfigError
@@ -283,9 +284,9 @@ class TestCommand:
             expected = {"reward": "inv-rank", "mode": "absolute", "observation": "embedding"}
             expected |= {"env": "sketchless/Strokes-v0", "bank": "procedural-strokes"}
             assert {name: cell.settings[name] for name in expected} == expected
-        command = json.loads((tmp_path / "grid" / "grid.json").read_text())["command"]
-        assert "--mode absolute" in command
-        assert "--env sketchless/Strokes-v0" in command
+        assert command_of(AblateConfig(mode="absolute", env="sketchless/Strokes-v0")) == (
+            "sketchless ablate methods --mode absolute --env sketchless/Strokes-v0"
+        )
 
     def test_arms_without_a_bank_are_named_before_the_cells_run(
         self, bank: Path, tmp_path: Path, monkeypatch, capsys

@@ -530,6 +530,31 @@ def test_info_names_what_can_be_chosen(capsys) -> None:
         assert name in printed
 
 
+@pytest.mark.parametrize("name", AGENTS)
+def test_info_lists_every_setting_of_an_agent_with_its_meaning(name: str, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main(["info", "agents", name]) == 0
+    lines = [[cell.strip() for cell in line.split("│")] for line in capsys.readouterr().out.splitlines()]
+    rows = {cells[1]: cells for cells in lines if len(cells) > 4}
+    config = AGENTS[name].Config
+    expected = {field.name for field in fields(config)} - set(config._unread) - {"seed"}
+    assert expected <= set(rows)
+    assert all(rows[setting][2] and rows[setting][-2] for setting in expected)  # type and meaning
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        ("info agent", "did you mean 'agents'"),
+        ("info agents vgp", "did you mean 'vpg'"),
+        ("info encoders x", "leave it out"),
+    ],
+)
+def test_info_of_what_is_not_there_is_one_line(words: str, match: str, capsys) -> None:
+    assert main(words.split()) == 2
+    assert match in capsys.readouterr().err
+
+
 def test_version(capsys) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("sketchless 0.1.0")

@@ -69,7 +69,7 @@ def test_names_pair_photos_and_drawings(build: Build) -> None:
     assert data.report["splits"]["train"] == {"sketches": 14, "photos": 7}
     assert data.report["paired"] == data.report["drawings"] == 20
     assert data.report["paired_by"] == {"file name": 20}
-    assert data.report["split_by"]["test"] == "carved: 2 of 10 photos"
+    assert data.report["split_by"]["test"] == "at random: 2 of 10 photos"
     assert data.report["left_out"] == {}
     assert data.report["notes"] == []
     assert data.photo("photos/c3.png").shape == (6, 8, 3)
@@ -192,11 +192,11 @@ def test_a_test_split_alone_may_be_stated(state: Callable[..., None], build: Bui
     assert photos_of(data)["test"] == ["c0", "c1"]
     assert len(data.split("validation").photos) == 2
     assert data.report["split_by"] == {
-        **{"train": "the rest", "test": "stated", "validation": "carved: 2 of 8 photos, seed 0"},
+        **{"train": "the rest", "test": "stated", "validation": "at random: 2 of 8 photos, seed 0"},
     }
 
 
-def test_the_carved_test_is_the_same_for_every_seed(build: Build) -> None:
+def test_the_test_chosen_at_random_is_the_same_for_every_seed(build: Build) -> None:
     root = build(20)
     one, two = folder(root, seed=1), folder(root, seed=2)
     assert photos_of(one)["test"] == photos_of(two)["test"]

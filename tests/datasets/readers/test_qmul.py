@@ -256,10 +256,10 @@ def test_33_equal_sketches_are_never_split_over_train_and_validation(seed: int, 
         sketches[f"/train/chair_{j:02d}_{1 + (i == 1)}"] = sketches[f"/train/chair_{i:02d}_{2 if i == 1 else 3}"]
     sketches["/train/chair_02_2"] = sketches["/train/chair_01_3"]
     data = qmul(build(sketches), seed=seed, validation=5)
-    carved = set(data.split("validation").photos)
-    assert len(carved) == 5
+    chosen = set(data.split("validation").photos)
+    assert len(chosen) == 5
     for group in ({"chair_00", "chair_01", "chair_02"}, {"chair_05", "chair_06"}, {"chair_07", "chair_15"}):
-        assert not carved & group or group <= carved
+        assert not chosen & group or group <= chosen
     inks = {name: {s.points.tobytes() for s in data.split(name).sketches} for name in SPLITS}
     assert not inks["train"] & inks["validation"]
     assert data.report["duplicate_sketches"]["count"] >= 4
@@ -283,15 +283,15 @@ def test_57_equal_photos_stay_together_and_are_reported(seed: int, build: Build)
     for copy in ("chair_04", "chair_22"):  # chair_22 is of the test
         (root / "photo" / f"{copy}.png").write_bytes((root / "photo" / "chair_03.png").read_bytes())
     data = qmul(root, seed=seed, validation=5)
-    carved = set(data.split("validation").photos)
-    assert len(carved & {"chair_03", "chair_04"}) != 1
+    chosen = set(data.split("validation").photos)
+    assert len(chosen & {"chair_03", "chair_04"}) != 1
     assert data.report["duplicate_photos"] == {"count": 1, "first": [["chair_03", "chair_04", "chair_22"]]}
     assert data.report["train_photos_left_out_as_copies_of_test_photos"] == {
         "count": 2,
         "first": ["chair_03", "chair_04"],
     }
     assert "chair_22" in data.split("test").photos
-    assert not {"chair_03", "chair_04"} & {*data.split("train").photos, *carved}
+    assert not {"chair_03", "chair_04"} & {*data.split("train").photos, *chosen}
     assert len(data.split("train").sketches) + len(data.split("validation").sketches) == 54, "60 but for theirs"
 
 

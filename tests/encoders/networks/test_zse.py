@@ -266,8 +266,8 @@ def test_ret_of_its_bank_is_ret_and_the_bank_plays(tiny: ZSE, polygons: SketchDa
         assert np.isfinite(reward)
         assert terminated == (step == 2)
     row = bank.sketch_ids.index(info["sketch_id"])
-    nearness = embedded[row] @ bank.gallery.T
-    assert info["rank"] == (nearness >= nearness[bank.targets[row]]).sum()
+    similarity = embedded[row] @ bank.gallery.T
+    assert info["rank"] == (similarity >= similarity[bank.targets[row]]).sum()
 
 
 def test_training_lowers_the_loss_and_learns(polygons: SketchDataset) -> None:
