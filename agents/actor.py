@@ -69,6 +69,7 @@ class Actor:
     num_timesteps: int
     n_updates: int
     last_reward: float  # mean of the last batch
+    recent_rewards: list[float]  # means of the batches since the last validation
     trained_on: str | None  # fingerprint of the bank and the reward
     env: Any
     _logger: Logger | None = None
@@ -201,6 +202,7 @@ class Actor:
             if best.weights
             else None,
             last_reward=None if math.isnan(self.last_reward) else self.last_reward,
+            recent_rewards=list(self.recent_rewards),
             history=[dict(look) for look in self.history],
             trained_on=self.trained_on,
         )
@@ -235,6 +237,7 @@ class Actor:
         self.budget = about.counters.budget
         self.numbers = dict(about.numbers)
         self.last_reward = math.nan if about.last_reward is None else about.last_reward
+        self.recent_rewards = list(about.recent_rewards)
         self.history = [dict(look) for look in about.history]
         if about.best is not None:
             weights = like(part(tensors, "best/"), self.policy.state_dict())

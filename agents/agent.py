@@ -90,6 +90,7 @@ class Agent(Actor):
         self.num_timesteps = self.n_updates = 0
         self.budget = 1
         self.last_reward = math.nan
+        self.recent_rewards: list[float] = []
         self._validation = None if validation is None else self._core_on(validation)
         self._parameters = [p for p in self.policy.parameters() if p.requires_grad]
         self._rollout: dict[str, Tensor] = {}  # of the last batch, to be logged
@@ -260,7 +261,7 @@ class Agent(Actor):
         self._begin_on(training_fingerprint(self.core), reset_num_timesteps)
         if reset_num_timesteps:
             self.num_timesteps = self.n_updates = 0
-            self.best, self.history = Best(), []
+            self.best, self.history, self.recent_rewards = Best(), [], []
         self.budget = total_timesteps
         callback = as_callback(callback)
         callback.init_callback(self)
@@ -326,6 +327,7 @@ class Agent(Actor):
             raise
         self.n_updates += 1
         self.last_reward = found["rollout/reward"]
+        self.recent_rewards.append(self.last_reward)
         if "eval/m_at_b" in found:
             self._note_validation(found["eval/m_at_a"], found["eval/m_at_b"])
         for name, value in found.items():
@@ -360,7 +362,9 @@ class Agent(Actor):
         look = {"timesteps": self.num_timesteps, "val_m_at_a": area_a, "val_m_at_b": area_b}
         self.logger.record("eval/m_at_a", area_a)
         self.logger.record("eval/m_at_b", area_b)
-        self.history.append(look if math.isnan(self.last_reward) else look | {"reward": self.last_reward})
+        rewards = self.recent_rewards or [self.last_reward]
+        reward, self.recent_rewards = sum(rewards) / len(rewards), []
+        self.history.append(look if math.isnan(reward) else look | {"reward": reward})
 
     def _core_on(self, bank: EpisodeBank) -> Core:
         return self.core.over(bank.to(self.device), "inv-rank")

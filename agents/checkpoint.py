@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, NamedTuple
 
 from pydantic import Field, JsonValue
@@ -57,6 +57,7 @@ class About:
     best: BestAbout | None
     history: list[dict[str, float]]
     last_reward: float | None = None
+    recent_rewards: list[float] = field(default_factory=list)
     trained_on: str | None = None
 
 

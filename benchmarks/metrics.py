@@ -108,6 +108,18 @@ class Evaluation:
         rows = np.arange(len(self.rank))[:, None]
         return self._percentile()[rows, column].mean(axis=0), (1 / self.rank[rows, column]).mean(axis=0)
 
+    def first_among(self, q: int) -> FloatArray:
+        """Share of each drawing (0..1) at which its photo first is among the first q; infinite where it never is: [N].
+
+        Raises:
+            ConfigError: q < 1.
+        """
+        if q < 1:
+            raise ConfigError(f"q={q}: must be at least 1")
+        found = (self.rank >= 1) & (self.rank <= q)  # 0 beyond the end
+        share: FloatArray = np.where(found.any(axis=1), (found.argmax(axis=1) + 1) / self.lengths, np.inf)
+        return share
+
     def tau_by_step(self) -> FloatArray:
         """Mean Kendall-tau distance between the lists of consecutive frames, of drawings that have both: [T-1]."""
         both = np.arange(2, self.rank.shape[1] + 1) <= self.lengths[:, None]

@@ -18,7 +18,7 @@ from sketchless.datasets.loading import identity
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits
 from sketchless.encoders.registry import load_encoder
 
-from ..display.tables import comparison, scores
+from ..display.tables import LEGEND, comparison, in_words, scores
 from ..display.terminal import Terminal
 from ..metrics import Evaluation, evaluate
 from ..runs import progress_bar
@@ -80,6 +80,7 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
         splits = bank_splits(config.target)
         rows = {f"B1, {s}": evaluate(None, EpisodeBank.load(config.target, s, config.device)) for s in splits}
         console.print(scores(rows))
+        console.print(LEGEND)
         return rows
     run, saved = TrainRun.find(folder), TrainRun.find(folder).results()
     bank = EpisodeBank.load(run.bank(config.bank), config.split, config.device)
@@ -88,6 +89,10 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
     refined = {seed: evaluate(agent, bank) for seed, agent in agents.items()}
     name = run.settings["agent"]
     console.print(comparison(baseline, list(refined.values()), name))
+    console.print(LEGEND)
+    by_seed = {f"seed {seed}": evaluation for seed, evaluation in refined.items()}
+    for sentence in in_words(baseline, by_seed):
+        console.print(sentence)
     if config.split == "test":
         found = results(Trained(baseline, refined, folder), agents, name, saved.get("seconds", 0.0))
         if different := first_difference(saved, json.loads(json.dumps(found))):
@@ -97,7 +102,7 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
                 "the files do not belong together"
             )
         console.print("equal to results.json in every digit")
-    return {"B1": baseline} | {f"seed {seed}": evaluation for seed, evaluation in refined.items()}
+    return {"B1": baseline} | by_seed
 
 
 def first_difference(saved: Any, found: Any, where: str = "") -> tuple[str, str, str] | None:

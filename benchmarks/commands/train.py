@@ -24,7 +24,7 @@ from sketchless.envs.core import Core
 from ..bank_file import BankFile
 from ..display.episode import episode_frames
 from ..display.plots import Curve, curves, gif, learning
-from ..display.tables import comparison
+from ..display.tables import LEGEND, comparison, in_words
 from ..display.terminal import Terminal
 from ..grid_file import CellRecord, write_grid
 from ..logs import log_format
@@ -146,6 +146,9 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
             refined[seed] = evaluate(agent, test)
         trained = Trained(baseline, refined, folder.path)
         console.print(comparison(baseline, list(refined.values()), config.agent))
+        console.print(LEGEND)
+        for sentence in in_words(baseline, {f"seed {seed}": evaluation for seed, evaluation in refined.items()}):
+            console.print(sentence)
         folder.check()
         _write_grid(trained, agents, seconds, config, file, steps)
         write_json(folder.path / "results.json", results(trained, agents, config.agent, float(watch)))

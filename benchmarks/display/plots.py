@@ -98,7 +98,7 @@ def curves_figure(series: Sequence[Curve], title: str = "", looks: Sequence[int]
 
 
 def learning(path: str | os.PathLike[str], history: Sequence[Mapping[str, Any]], title: str = "") -> None:
-    """Draw validation m@B (left) and mean reward (right) against environment steps, as PNG.
+    """Draw validation m@B (left) and the mean reward since the last validation (right) against steps, as PNG.
 
     Args:
         path: where to; replaced only when the new file is whole.
@@ -118,7 +118,7 @@ def learning(path: str | os.PathLike[str], history: Sequence[Mapping[str, Any]],
 def _learning(history: Sequence[Mapping[str, Any]], title: str) -> Figure:
     figure, (left, right) = _panels(title)
     timesteps = np.array([row["timesteps"] for row in history], dtype=float)
-    panels = ((left, "val_m_at_b", "validation m@B"), (right, "reward", "mean reward"))
+    panels = ((left, "val_m_at_b", "validation m@B"), (right, "reward", "mean reward since the last validation"))
     for index, (axes, key, label) in enumerate(panels):
         values = np.array([row.get(key) for row in history], dtype=float)  # None becomes NaN
         steps, values = timesteps[np.isfinite(values)], values[np.isfinite(values)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from rich.table import Table
@@ -11,6 +11,11 @@ from rich.text import Text
 from ..metrics import METRICS, Evaluation, interval
 
 MANY_TIES = 0.1  # of the ranks
+LEGEND = (
+    "B1: the encoder alone. m@A, m@B: mean of (G - rank)/(G - 1) and of 1/rank over all frames, times 100, "
+    "among G photos. A@k: percentage of complete sketches whose photo is among the first k."
+)
+FIRST = 10  # places of a result list that is seen at a glance
 
 
 def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -> Table:
@@ -38,6 +43,30 @@ def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -
             f"{low:+.2f} .. {high:+.2f}",
         )
     return table
+
+
+def in_words(baseline: Evaluation, refined: Mapping[str, Evaluation]) -> list[str]:
+    """What the table does not show, in sentences: when photos come up, and agents that are B1 still.
+
+    Args:
+        baseline: of B1.
+        refined: of agents on the same sketches, by a name such as `"seed 0"`.
+    """
+    first = FIRST if baseline.gallery > 2 * FIRST else 1
+    before = _half_found([baseline], first)
+    now = _half_found(list(refined.values()), first)
+    place = f"among the first {first}" if first > 1 else "first"
+    said = [f"Half of the photos have come up {place} {now}; with B1 {before}."]
+    for name, evaluation in refined.items():
+        if np.array_equal(evaluation.rank, baseline.rank):
+            said.append(f"{name}: its ranks are those of B1. Nothing better was found on validation.")
+    return said
+
+
+def _half_found(evaluations: Sequence[Evaluation], first: int) -> str:
+    """When half of the photos have been among the first so many, all seeds together."""
+    share = float(np.median([evaluation.first_among(first) for evaluation in evaluations]))
+    return f"at {share:.0%} of the drawing" if share <= 1 else "at no point of the drawing"
 
 
 def scores(rows: dict[str, Evaluation]) -> Table:

@@ -327,6 +327,19 @@ class TestAnotherBank:
         agent = PPOAClip(Core(make_bank(n=10, steps=5), lambda rank, size: table[rank - 1]), **SMALL).learn(60)
         assert agent.num_timesteps == 60
 
+    def test_history_has_the_mean_reward_since_the_last_look(self, core: Core, make_bank) -> None:
+        agent = PPOAClip(core, make_bank(n=9, steps=6, seed=5), episodes=4, samples=2, eval_every=3)
+        rewards: list[float] = []
+
+        def note(*_: object) -> bool:
+            rewards.append(agent.last_reward)
+            return True
+
+        agent.learn(7 * 4 * 6 * 2, callback=note)
+        looks = [look["reward"] for look in agent.history if "reward" in look]
+        assert len(rewards) >= 7
+        assert looks[:2] == pytest.approx([np.mean(rewards[:3]), np.mean(rewards[3:6])])
+
     def test_a_stop_before_the_last_look_changes_no_history(self, core: Core, make_bank, tmp_path: Path) -> None:
         validation, path = make_bank(n=4, steps=5, seed=1), tmp_path / "agent.safetensors"
         whole = PPOAClip(core, validation, **SMALL)

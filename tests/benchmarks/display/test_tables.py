@@ -1,0 +1,43 @@
+"""What a run says of itself in the terminal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sketchless.benchmarks.display.tables import in_words
+from sketchless.benchmarks.metrics import Evaluation
+from sketchless.datasets import ConfigError
+
+# Frames until the photo is first among the first ten: 3 of 4, 1 of 2 (shorter), 2 of 4, never.
+LATE = [[90, 11, 10, 1], [9, 50, 0, 0], [30, 7, 60, 8], [50, 40, 30, 20]]
+
+
+def evaluation(rank: list[list[int]], gallery: int = 100) -> Evaluation:
+    found = np.array(rank)
+    return Evaluation(found, (found > 0).sum(axis=1), gallery, tuple("abcd"))
+
+
+def test_first_among() -> None:
+    assert evaluation(LATE).first_among(10).tolist() == [0.75, 0.5, 0.5, np.inf]
+    assert evaluation(LATE).first_among(1).tolist() == [1.0, np.inf, np.inf, np.inf]
+    with pytest.raises(ConfigError, match="at least 1"):
+        evaluation(LATE).first_among(0)
+
+
+def test_words_say_when_photos_come_up() -> None:
+    early = evaluation([[10, 1, 1, 1], [1, 1, 0, 0], [11, 1, 1, 1], [3, 2, 1, 1]])  # 25, 50, 50 and 25 %
+    # medians: of 0.5, 0.5, 0.75 and never; of 0.25, 0.25, 0.5, 0.5
+    assert in_words(evaluation(LATE), {"seed 0": early}) == [
+        "Half of the photos have come up among the first 10 at 38% of the drawing; with B1 at 62% of the drawing."
+    ]
+    never = evaluation([[50, 50, 50, 50]] * 4)
+    assert "with B1 at no point of the drawing" in in_words(never, {"seed 0": early})[0]
+    assert "have come up first at" in in_words(evaluation(LATE, 20), {"seed 0": early})[0]
+
+
+def test_words_say_that_an_agent_is_b1_still() -> None:
+    said = in_words(evaluation(LATE), {"seed 3": evaluation(LATE), "seed 4": evaluation(LATE[::-1])})
+    assert [line for line in said if "Nothing better" in line] == [
+        "seed 3: its ranks are those of B1. Nothing better was found on validation."
+    ]
