@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.encode import frame_features
@@ -54,7 +53,7 @@ class Ranker:
         Also gives the agent's memory [n, ...] after them, None where it has none.
         """
         bank, x = self.core.bank, features
-        base = unit(linear(x.double(), bank.weight.double(), bank.bias.double()))
+        base = unit(bank.embed(x))
         if self.agent is None:
             return base, base, None
         seen = (x if self.core.observation == "feature" else base.float()).clamp(-1, 1)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import linear, normalize
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
 from sketchless.datasets.schema import conform
@@ -121,6 +121,11 @@ class EpisodeBank:
             memo[id(getattr(self, name))] = getattr(self, name)
         return self
 
+    def embed(self, features: Tensor) -> Tensor:
+        """The frozen head on features [..., D], in float64 and not yet of length 1: [..., d]."""
+        weight, bias = self.weight.detach().double(), self.bias.detach().double()
+        return linear(features.double(), weight, bias)
+
     def photos(self) -> Gallery:
         """The gallery with its ids."""
         return Gallery(self.gallery, self.photo_ids)
@@ -134,25 +139,31 @@ class EpisodeBank:
     def load(
         cls,
         path: str | os.PathLike[str] = "procedural",
-        split: str = "test",
-        device: str | torch.device = "cpu",
+        split: str | None = None,
+        device: str | torch.device = "auto",
         mmap: bool = False,
     ) -> EpisodeBank:
         """Read one split of a bank file.
 
         Args:
             path: file written by `save_banks`, or the name of a bank that ships: `"procedural"`.
-            split: `"train"`, `"validation"` or `"test"`.
+            split: `"train"`, `"validation"` or `"test"`; may be left out where the file holds one alone.
             device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:1"` ...
-            mmap: map float32 features from the file instead of copying them (CPU only); their content is
-                checked, their checksum is not.
+            mmap: map float32 features from the file instead of copying them (CPU only, which `"auto"` then is); their
+                content is checked, their checksum is not.
 
         Raises:
-            CheckpointError: no such file, damaged, or not a bank. ConfigError: no such split or device.
+            CheckpointError: no such file, damaged, or not a bank. ConfigError: no such split or device, or several
+                splits to choose from.
             DataError: the content contradicts itself (NaN, vectors not of length 1, targets outside).
         """
         where = bank_path(path)
         file = _about(where)
+        if split is None:
+            if len(file.splits) > 1:
+                raise ConfigError(f"{where} holds the splits {', '.join(file.splits)}: say which, as split=")
+            split = next(iter(file.splits))
+        device = "cpu" if mmap and device == "auto" else device
         if split not in file.splits:
             raise unknown_name("split", split, file.splits)
         about = file.splits[split]

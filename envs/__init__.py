@@ -1,6 +1,8 @@
 """Episodes: ranking, rewards, the batched core and its Gymnasium shells. Importing this registers the ids."""
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from sketchless.encoders.transforms import (
     drop_frames,
@@ -24,6 +26,11 @@ from .tasks import TASKS, make_core
 from .vector_env import OnTheFlyVectorEnv
 from .wrappers import NormalizeReward, ToNumpy
 
+if TYPE_CHECKING:
+    from . import sketch_game_v0
+    from .sb3_env import SketchVecEnv
+    from .testing import check_actions_matter, check_agent, check_causal, check_reward, check_vector_env
+
 register()
 sys.modules[f"{__name__}.noise"] = noise  # its path in 0.1
 
@@ -37,12 +44,18 @@ __all__ = [
     "OnTheFlyVectorEnv",
     "RewardScheme",
     "Score",
+    "SketchVecEnv",
     "State",
     "Step",
     "StopCore",
     "Terms",
     "ToNumpy",
     "Transition",
+    "check_actions_matter",
+    "check_agent",
+    "check_causal",
+    "check_reward",
+    "check_vector_env",
     "combined",
     "dataset_of",
     "drop_frames",
@@ -56,9 +69,21 @@ __all__ = [
     "resize_gallery",
     "shaped",
     "similarity",
+    "sketch_game_v0",
     "snap",
     "target_rank",
     "thin_frames",
     "top",
     "with_distractors",
 ]
+
+if not TYPE_CHECKING:  # on demand: stable-baselines3 and PettingZoo take seconds to import
+
+    def __getattr__(name: str) -> object:
+        if name == "sketch_game_v0":
+            return import_module(f"{__name__}.{name}")
+        if name == "SketchVecEnv":
+            return import_module(f"{__name__}.sb3_env").SketchVecEnv
+        if name.startswith("check_") and name in __all__:
+            return getattr(import_module(f"{__name__}.testing"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
 
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
@@ -137,9 +137,8 @@ class Core:
                     f"reward {name!r} compares whole lists, and a gallery in parts gives ranks: choose inv-rank"
                 )
             self._check_photos(gallery)
-        weight, bias = bank.weight.detach().double(), bank.bias.detach().double()
         parts = bank.features.split(64)  # float64, but not all features at once
-        self.base = torch.cat([unit(linear(part.double(), weight, bias)) for part in parts])  # [N, T, d]
+        self.base = torch.cat([unit(bank.embed(part)) for part in parts])  # [N, T, d]
         frames = bank.features if observation == "feature" else self.base.float()  # [N, T, D or d]
         # Rounding may carry a coordinate of a unit vector out of the box.
         low, high = frames.aminmax()

@@ -22,6 +22,8 @@ from .ranking import described, not_finite
 def open_bank(bank: EpisodeBank | str | os.PathLike[str], split: str | None, device: str | torch.device) -> EpisodeBank:
     """A bank on a device, from itself, or from a path or a name and a split, by default `"train"`.
 
+    `"auto"` leaves a bank where it is, and loads one to the GPU where there is one.
+
     Raises:
         ConfigError: neither of these, or another split than that of a bank given as itself. Others as
             `EpisodeBank.load`.
@@ -29,7 +31,7 @@ def open_bank(bank: EpisodeBank | str | os.PathLike[str], split: str | None, dev
     if isinstance(bank, EpisodeBank):
         if split is not None and split != bank.split:
             raise ConfigError(f"split={split!r} of a bank that holds {bank.split!r}: leave split out, or load that one")
-        return bank.to(device)
+        return bank if device == "auto" else bank.to(device)
     if not isinstance(bank, (str, os.PathLike)):
         raise ConfigError(
             f"bank is {described(bank)}: want an EpisodeBank, the path of a bank file or the name of one that ships"

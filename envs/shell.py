@@ -55,21 +55,21 @@ def open_core(bank: EpisodeBank | str | os.PathLike[str], **keywords: Unpack[Env
     )
 
 
-def told(rank: Tensor, size: int, terms: Terms) -> dict[str, Any]:
-    """What is told of a step: ranks int64 [B] among `size` photos, and what they are worth. New tensors [B]."""
+def told(rank: Tensor, size: int, terms: Terms | None = None) -> dict[str, Any]:
+    """What is told of a step: ranks int64 [B] among `size` photos, and what was paid. New tensors [B]."""
+    paid = None if terms is None else {name: term.clone() for name, term in terms._asdict().items()}
     return {
         "rank": rank.clone(),
         "percentile": percentile(rank, size),
         "reciprocal_rank": 1 / rank.double(),
         "is_success": rank == 1,
-        "reward_terms": {name: term.clone() for name, term in terms._asdict().items()},
-    }
+    } | ({} if paid is None else {"reward_terms": paid})
 
 
-def untold(rows: int, device: torch.device) -> dict[str, Any]:
+def untold(rows: int, device: torch.device, paid: bool = True) -> dict[str, Any]:
     """The same keys before a step: nothing is ranked yet, and all is 0."""
     ones = torch.ones(rows, dtype=torch.int64, device=device)
-    return cleared(told(ones, 2, Terms(ones.double(), ones.double())), ones.bool())
+    return cleared(told(ones, 2, Terms(ones.double(), ones.double()) if paid else None), ones.bool())
 
 
 def cleared(info: dict[str, Any], where: Tensor) -> dict[str, Any]:

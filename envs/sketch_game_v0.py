@@ -27,10 +27,11 @@ from sketchless.encoders.registry import load_encoder
 from .game.core import Game, Outcome, Position
 from .game.subsets import strokes_of
 from .inputs import as_action, open_bank
-from .ranking import described, percentile
+from .ranking import described
 from .rendering.camera import dataset_of
 from .rendering.game import GameRenderer
 from .rewards import Local, RewardScheme
+from .shell import by_row, told, untold
 
 __all__ = ["SketchGame", "env", "parallel_env", "raw_env"]
 
@@ -60,8 +61,9 @@ class SketchGame(ParallelEnv[str, Array, Any]):
     Action of `refiner_0`: float32 [d] in -1..1, zeros are the frozen embedding; a longer one is scaled into the box.
     Reward of both: the local part of the reward scheme for the rank.
     Episode: one step a stroke, then `terminated`; `truncated` after `max_cycles` steps. Then `agents` is empty.
-    Info of both: `stroke` (strokes decided, 0..T), `kept` (their numbers, from 0), `sketch_id`, `photo_id`; after a
-        step also `rank` (1..G, ties against us), `percentile` (0..1), `reciprocal_rank`, `is_success` (rank 1).
+    Info of both: `stroke` (strokes decided, 0..T), `kept` (their numbers, from 0), `sketch_id`, `photo_id`, and of the
+        step just made `rank` (1..G, ties against us), `percentile` (0..1), `reciprocal_rank`, `is_success` (rank 1);
+        0 before the first.
     Reset options: `{"sketch_id": "..."}` chooses the drawing; others are ignored, as PettingZoo's tests demand.
     State: the observation.
 
@@ -108,7 +110,7 @@ class SketchGame(ParallelEnv[str, Array, Any]):
         scale: float = 1.0,
         capacity: int = 1 << 16,
         max_cycles: int | None = None,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
@@ -228,20 +230,14 @@ class SketchGame(ParallelEnv[str, Array, Any]):
     def _info(self) -> Told:
         assert self._position is not None
         bank, sketch = self.game.core.bank, int(self._position.state.sketch)
-        info: Told = {
+        core, last = self.game.core, self._last
+        told_of = untold(1, core.device, paid=False) if last is None else told(last.rank, core.n_photos)
+        return {
             "stroke": int(self._position.state.step),
             "kept": strokes_of(self._position.kept[0]),
             "sketch_id": bank.sketch_ids[sketch],
             "photo_id": bank.photo_ids[int(bank.targets[sketch])],
-        }
-        if self._last is None:
-            return info
-        rank = int(self._last.rank)
-        return info | {
-            "rank": rank,
-            "percentile": float(percentile(self._last.rank, self.game.core.n_photos)),
-            "reciprocal_rank": 1 / rank,
-            "is_success": rank == 1,
+            **by_row(told_of)[0],
         }
 
     def _drawn(self, mode: str) -> Any:

@@ -227,7 +227,7 @@ def _join(config: EncodeConfig, console: Console) -> Path:
     """The ensemble of some banks, as a bank."""
     watch = Stopwatch()
     names = bank_splits(config.join[0])
-    members = {name: [EpisodeBank.load(member, name) for member in config.join] for name in names}
+    members = {name: [EpisodeBank.load(member, name, "cpu") for member in config.join] for name in names}
     banks = {name: ensemble(of_split, config.late) for name, of_split in members.items()}
     with _folder(config) as folder:  # claimed once the banks are known to join
         bank = folder / "bank.safetensors"

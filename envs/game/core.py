@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, DataError
@@ -139,8 +138,7 @@ class Game:
 
     def _embed(self, features: Tensor) -> Tensor:
         """Frozen embeddings float64 [B, d], as `Core` makes them."""
-        bank = self.core.bank
-        return unit(linear(features.double(), bank.weight.double(), bank.bias.double()))
+        return unit(self.core.bank.embed(features))
 
 
 def _drawings(bank: EpisodeBank, dataset: SketchDataset) -> list[Sketch]:

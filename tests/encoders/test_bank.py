@@ -43,7 +43,7 @@ def test_round_trip_is_exact(bank: EpisodeBank, tmp_path: Path) -> None:
     train = replace(bank, split="train", targets=bank.targets.flip(0))
     save_banks(tmp_path / "bank", {"test": bank, "train": train})
     assert set(bank_splits(tmp_path / "bank")) == {"train", "test"}
-    assert_same(EpisodeBank.load(tmp_path / "bank"), bank)
+    assert_same(EpisodeBank.load(tmp_path / "bank", "test"), bank)
     assert_same(EpisodeBank.load(tmp_path / "bank", "train"), train)
 
 
@@ -204,3 +204,12 @@ def test_tensors_of_other_kinds(
     save_tensors(tmp_path / "bank", "bank", {**tensors, **change}, meta)
     with refuses(CheckpointError if "no part" in said else DataError, said):
         EpisodeBank.load(tmp_path / "bank")
+
+
+def test_which_split_is_asked_for_where_there_are_several(make_bank, tmp_path: Path, refuses) -> None:
+    bank = make_bank(n=3, steps=2)
+    save_banks(tmp_path / "two", {"train": bank, "test": bank})
+    with refuses(ConfigError, "holds the splits test, train: say which, as split=|holds the splits train, test"):
+        EpisodeBank.load(tmp_path / "two")
+    save_banks(tmp_path / "one", {"validation": bank})
+    assert EpisodeBank.load(tmp_path / "one").split == "validation"

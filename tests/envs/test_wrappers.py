@@ -31,7 +31,7 @@ from sketchless.encoders.transforms import (
     thin_frames,
     with_distractors,
 )
-from sketchless.envs import Core, OnTheFlyVectorEnv, combined
+from sketchless.envs import Core, OnTheFlyEnv, OnTheFlyVectorEnv, combined
 from sketchless.envs.game.noise import plant_noise
 from sketchless.envs.wrappers import NormalizeReward, ToNumpy
 
@@ -284,14 +284,66 @@ def test_episode_statistics_of_gymnasium(bank: EpisodeBank) -> None:
 
 
 @pytest.mark.parametrize("name", ["DictInfoToList", "NormalizeObservation", "NormalizeReward", "FlattenObservation"])
-def test_other_wrappers_of_gymnasium(bank: EpisodeBank, name: str) -> None:
-    env = getattr(gym_wrappers, name)(ToNumpy(vector(bank, autoreset_mode="NextStep")))
+@pytest.mark.parametrize("inner", [{}, {"tensors": True}])
+def test_other_wrappers_of_gymnasium(bank: EpisodeBank, name: str, inner: dict[str, Any]) -> None:
+    made = gym.make_vec("sketchless/OnTheFly-v0", B, bank=bank, autoreset_mode="NextStep", **inner)
+    env = getattr(gym_wrappers, name)(ToNumpy(made) if inner else made)
     env.reset(seed=0)
     for actions in noise(12):
         observation, reward, *_, info = env.step(actions.numpy())
     assert observation.shape == (B, 32)
     assert reward.shape == (B,)
     assert len(info) == B or "rank" in info
+
+
+@pytest.mark.parametrize("name", ["DictInfoToList", "NormalizeReward", "RecordEpisodeStatistics"])
+def test_wrappers_of_gymnasium_around_the_default(bank: EpisodeBank, name: str) -> None:
+    """As around gymnasium's own vector environment of the same single environments."""
+    ours = getattr(gym_wrappers, name)(gym.make_vec("sketchless/OnTheFly-v0", B, bank=bank))
+    many = gym.vector.SyncVectorEnv([lambda: OnTheFlyEnv(bank)] * B, autoreset_mode=AutoresetMode.SAME_STEP)
+    theirs = getattr(gym_wrappers, name)(many)
+    ours.reset(seed=2)
+    theirs.reset(seed=2)
+    told = 0
+    for actions in noise(12):
+        mine, expected = ours.step(actions.numpy()), theirs.step(actions.numpy())
+        assert all(type(part) is np.ndarray for part in mine[:4])
+        assert np.array_equal(mine[0], expected[0])
+        assert np.allclose(mine[1], expected[1], rtol=1e-5)
+        if name == "DictInfoToList":
+            told += sum("final_info" in one for one in mine[4])
+            for one, other in zip(mine[4], expected[4], strict=True):
+                assert one["rank"] == (other if "final_info" not in one else other["final_info"])["rank"]
+        elif name == "RecordEpisodeStatistics" and "episode" in expected[4]:
+            told += 1
+            over = mine[2]
+            assert np.array_equal(mine[4]["episode"]["l"][over], expected[4]["episode"]["l"][over])
+    assert told > 0 or name == "NormalizeReward"
+
+
+def test_reset_and_step_tell_the_same_keys(bank: EpisodeBank) -> None:
+    for mode in AutoresetMode:
+        env = vector(bank, autoreset_mode=mode)
+        before, after = env.reset(seed=0)[1], env.step(noise(1)[0])[4]
+        assert set(before) == {name for name in after if "final" not in name}
+        assert set(before["reward_terms"]) == set(after["reward_terms"])
+        assert all(before[name].dtype == after[name].dtype for name in before if name != "reward_terms")
+        assert not before["rank"].any()
+        assert not before["is_success"].any()
+
+
+def test_the_length_of_episodes_stands_in_the_spec(make_bank: MakeBank) -> None:
+    even, uneven = make_bank(n=3, steps=6), make_bank(n=3, steps=6, lengths=[6, 2, 3])
+    for make in (
+        lambda bank: gym.make("sketchless/OnTheFly-v0", bank=bank),
+        lambda bank: gym.make_vec("sketchless/OnTheFly-v0", 2, bank=bank),
+    ):
+        assert make(even).spec.max_episode_steps == 6
+        assert make(uneven).spec.max_episode_steps is None
+    env = gym.wrappers.TimeAwareObservation(gym.make("sketchless/OnTheFly-v0", bank=even))
+    assert env.reset(seed=0)[0].shape == (33,)
+    ends = [env.step(env.action_space.sample())[2:4] for _ in range(6)]
+    assert ends == [(False, False)] * 5 + [(True, False)]
 
 
 # Normalised rewards ----------------------------------------------------------------------------------------
