@@ -16,6 +16,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
+from sketchless.benchmarks import evaluate
 from sketchless.encoders import EncoderConfig, EpisodeBank, load_encoder, make_encoder
 from sketchless.envs import REWARDS, Core, OnTheFlyEnv, OnTheFlyVectorEnv, RewardScheme
 from sketchless.envs.rewards import FIELDS
@@ -90,6 +91,23 @@ def test_torchrl_env_plays_the_episodes_of_the_single_environment(kind: str) -> 
             assert then["reward"].item() == pytest.approx(reward)
             if terminated:
                 observation, _ = single.reset()
+
+
+@pytest.mark.parametrize("algorithm", ["SAC", "TD3", "TQC", "CrossQ"])
+def test_off_policy_models_begin_as_the_baseline(algorithm: str) -> None:
+    example = runpy.run_path(str(EXAMPLES / "off_policy.py"))
+    test = EpisodeBank.load("procedural", "test", "cpu")
+    model = example["make"](example["Args"](algorithm=algorithm, num_envs=2, device="cpu"))
+    assert np.array_equal(evaluate(model, test).rank, evaluate(None, test).rank)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["SAC", "TD3", "TQC", "CrossQ"])
+def test_off_policy_models_gain_over_the_baseline(algorithm: str) -> None:
+    example = runpy.run_path(str(EXAMPLES / "off_policy.py"))
+    before, after = example["train"](example["Args"](algorithm=algorithm, device="cpu"))
+    assert after.m_at_a > before.m_at_a
+    assert after.m_at_b > before.m_at_b
 
 
 def test_rllib_ppo_runs() -> None:
