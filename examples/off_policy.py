@@ -86,9 +86,8 @@ def train(args: Args) -> tuple[Evaluation, Evaluation]:
     before = evaluate(model, test)
     model.learn(args.total_timesteps)
     after = evaluate(model, test)
-    print(
-        f"{args.algorithm}: m@B {before.m_at_b:.2f} -> {after.m_at_b:.2f}, m@A {before.m_at_a:.2f} -> {after.m_at_a:.2f}"
-    )
+    gains = (f"{name} {was:.2f} -> {after.summary()[name]:.2f}" for name, was in before.summary().items())
+    print(f"{args.algorithm}: {', '.join(gains)}")
     return before, after
 
 
