@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from sketchless.datasets.errors import CheckpointError, FormatError, unknown_name
 from sketchless.envs.core import Core
@@ -198,9 +199,38 @@ def make_policy(kind: str, core: Core, init_log_std: float, mean_norm: float | N
 
 def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """log N(action; mean, diag(exp(2 log_std))): [...] of actions and means [..., d], log_std [d]."""
+    if action.dim() == mean.dim() + 1 and action.shape[1:] == mean.shape and not action.requires_grad:
+        found: Tensor = _LogProb.apply(action, mean, log_std)
+        return found
+    return _log_prob((action - mean) * torch.exp(-log_std), log_std)[0]
+
+
+def _log_prob(z: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-density [...] of standardised actions z [..., d], and z^2."""
     # log p = -1/2 sum_i ((a_i - mu_i) / sigma_i)^2 - sum_i log sigma_i - d/2 log(2 pi)
-    z = (action - mean) * torch.exp(-log_std)
-    return -0.5 * z.square().sum(-1) - log_std.sum() - 0.5 * math.log(2 * math.pi) * action.shape[-1]
+    squares = z.square()
+    return -0.5 * squares.sum(-1) - log_std.sum() - 0.5 * math.log(2 * math.pi) * z.shape[-1], squares
+
+
+class _LogProb(torch.autograd.Function):
+    """The same of K actions [K, ..., d] in each state; its gradient in closed form takes half the passes over them."""
+
+    @staticmethod
+    def forward(ctx: Any, action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        z = (action - mean) * torch.exp(-log_std)
+        found, squares = _log_prob(z, log_std)
+        ctx.save_for_backward(z, squares, log_std)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
+        z, squares, log_std = ctx.saved_tensors
+        (g,) = grads
+        # d log p / d mu = z / sigma;   d log p / d log sigma = z^2 - 1
+        by_mean = (z * g.unsqueeze(-1)).sum(dim=0) * torch.exp(-log_std)  # bmm takes ten times as long
+        by_log_std = g.reshape(1, -1) @ squares.flatten(0, -2) - g.sum()
+        return None, by_mean, by_log_std.squeeze(0)
 
 
 def gaussian_kl(mean_p: Tensor, log_std_p: Tensor, mean_q: Tensor, log_std_q: Tensor) -> Tensor:

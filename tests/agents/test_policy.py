@@ -16,6 +16,46 @@ def test_log_prob_equals_torch_distributions() -> None:
     torch.testing.assert_close(gaussian_log_prob(action, mean, log_std), reference)
 
 
+def plain_log_prob(action: torch.Tensor, mean: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:
+    z = (action - mean) * torch.exp(-log_std)
+    return -0.5 * z.square().sum(-1) - log_std.sum() - 0.5 * math.log(2 * math.pi) * action.shape[-1]
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 20, 64), (1, 3, 2, 5), (4, 1, 1, 1), (3, 7, 8)])
+@pytest.mark.parametrize("strided", [False, True])
+def test_closed_form_gradient_equals_autograd(shape: tuple[int, ...], strided: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    action = torch.randn(shape, generator=generator)
+    mean = torch.randn(shape[1:], generator=generator).requires_grad_()
+    log_std = (0.3 * torch.randn(shape[-1], generator=generator)).requires_grad_()
+    weight = torch.randn(shape[:-1], generator=generator).double()
+    if strided:
+        weight = weight.flip(0).transpose(0, -1).contiguous().transpose(0, -1)
+
+    def gradient(log_prob: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad((log_prob.exp().clamp_max(2) * log_prob * weight).sum(), (mean, log_std))
+
+    ours, theirs = gaussian_log_prob(action, mean, log_std), plain_log_prob(action, mean, log_std)
+    assert torch.equal(ours, theirs)
+    for a, b in zip(gradient(ours), gradient(theirs), strict=True):
+        assert float((a - b).abs().max()) <= 1e-6 * max(float(b.abs().max()), 1)
+
+
+def test_closed_form_gradient_equals_differences() -> None:
+    generator = torch.Generator().manual_seed(0)
+    action, mean = torch.randn(3, 2, 4, generator=generator).double(), torch.randn(2, 4, generator=generator).double()
+    inputs = (mean.requires_grad_(), torch.zeros(4, dtype=torch.float64, requires_grad=True))
+    assert torch.autograd.gradcheck(lambda m, s: gaussian_log_prob(action, m, s), inputs)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    mean, log_std = torch.zeros(2, 4, requires_grad=True), torch.zeros(4)
+    squared = gaussian_log_prob(torch.ones(3, 2, 4), mean, log_std).square().sum()
+    (first,) = torch.autograd.grad(squared, mean, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        torch.autograd.grad(first.sum(), mean)
+
+
 def test_log_prob_of_the_mean_by_hand() -> None:
     # d = 2, sigma = 1: log p = -log(2 pi)
     value = gaussian_log_prob(torch.ones(2), torch.ones(2), torch.zeros(2))
