@@ -41,6 +41,12 @@ _GUARD = 'if __name__ == "__main__":'  # as a worker, a fresh process, reads the
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+# Why no library's pool: in concurrent.futures and loky the death of one worker fails every cell that waits or runs;
+# pebble's workers take tasks from one pipe under locks that they share, which a worker killed at that moment leaves
+# locked. None can ask a running cell to save itself, tells of its progress, or ends with a runner that was killed. Here
+# each worker has a pipe of its own: its death is one failed cell, and the pipe's end is the runner's.
+
+
 class _Worker:
     """A fresh process that runs one cell after another, and dies with this one."""
 
