@@ -78,7 +78,7 @@ def encode_banks(
     weight, bias = (part.detach().float().cpu().clone() for part in encoder.linear_head())
     banks = {}
     for name, split in todo.items():
-        frames = Frames.of(split.sketches, schedule, steps)
+        frames = Frames(split.sketches, schedule, steps)
         generator = torch.Generator().manual_seed(seed)
         features = []
         for round_ in range(rounds[name]):

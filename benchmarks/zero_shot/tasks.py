@@ -234,7 +234,7 @@ class _Pictures:
 
         def sketches(rows: range) -> Tensor:
             drawings: list[Drawing] = [split.sketches[i] for i in rows]
-            return encoder.sketch_inputs(Frames.of(drawings, "points", 1).birth < 255)
+            return encoder.sketch_inputs(Frames(drawings, "points", 1).birth < 255)
 
         with inference(encoder):
             self.sketches, self.sketch_tokens = self._read(sketches, len(split.sketches), encoder)

@@ -134,7 +134,7 @@ def train_completion(
     Raises:
         DataError: a loss that is not finite.
     """
-    frames = Frames.of(dataset.split("train").sketches, schedule, steps)
+    frames = Frames(dataset.split("train").sketches, schedule, steps)
     network = Completion(config).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate)
     batches = math.ceil(len(frames) / config.batch)

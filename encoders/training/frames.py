@@ -21,15 +21,13 @@ class Frames:
         lengths: int64 [N], frames of each episode.
     """
 
-    def __init__(self, sketches: Sequence[Drawing], schedule: str, steps: int, room: int = ROOM) -> None:
+    def __init__(
+        self, sketches: Sequence[Drawing], schedule: str = "points", steps: int = 20, room: int = ROOM
+    ) -> None:
+        """Frames under a reveal schedule. Raises ConfigError as `reveal`."""
         self.lengths = _lengths(sketches, schedule, steps)
         self._sketches, self._schedule, self._steps = sketches, schedule, steps
         self._room, self._kept = room, dict[int, Tensor]()
-
-    @classmethod
-    def of(cls, sketches: Sequence[Drawing], schedule: str = "points", steps: int = 20) -> Frames:
-        """Frames of sketches under a reveal schedule. Raises ConfigError as `reveal`."""
-        return cls(sketches, schedule, steps)
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -148,7 +148,7 @@ def test_nonsense_is_refused(encoder: Encoder, polygons: SketchDataset, refuses:
 def test_mirror_flips_frames_and_photos(encoder: Encoder, polygons: SketchDataset) -> None:
     bank = encode_banks(encoder, polygons, steps=2, splits=["test"], mirror=True)["test"]
     split = polygons.split("test")
-    frames = Frames.of(split.sketches, steps=2)
+    frames = Frames(split.sketches, steps=2)
     with inference(encoder):
         sketch = encoder.features(encoder.sketch_inputs(frames.at(torch.tensor([3]), torch.tensor([1]))).flip(-1))
         photo = encoder(encoder.photo_inputs([polygons.photo(split.photos[2])]).flip(-1))

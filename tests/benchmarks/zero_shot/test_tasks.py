@@ -124,7 +124,7 @@ class TestTasks:
         data = toy()
         test = data.split("test")
         photos = tiny.photo_inputs([data.photo(i) for i in test.photos])
-        sketches = tiny.sketch_inputs(Frames.of(test.sketches, "points", 1).birth < 255)
+        sketches = tiny.sketch_inputs(Frames(test.sketches, "points", 1).birth < 255)
         with torch.no_grad():
             ret = tiny(sketches) @ tiny(photos).T
             rn = torch.stack([tiny.relation(s.expand_as(photos), photos) for s in sketches])

@@ -42,7 +42,7 @@ def square() -> np.ndarray:
 
 def pairs_of(encoder: Encoder, dataset: SketchDataset) -> tuple[Tensor, Tensor, Tensor]:
     split = dataset.split("train")
-    sketches = encoder.sketch_inputs(Frames.of(split.sketches).birth < 255)
+    sketches = encoder.sketch_inputs(Frames(split.sketches).birth < 255)
     photos = encoder.photo_inputs([dataset.photo(split.photos[i]) for i in split.targets])
     return sketches, photos, torch.from_numpy(split.targets)
 
@@ -169,7 +169,7 @@ def test_episodes_without_refinement_rank_as_the_encoder_does(name: str, polygon
     bank = encode_banks(encoder, polygons, steps=2, splits=("validation",))["validation"]
     split = polygons.split("validation")
     with torch.inference_mode():
-        sketches = encoder.features(encoder.sketch_inputs(Frames.of(split.sketches).birth < 255))
+        sketches = encoder.features(encoder.sketch_inputs(Frames(split.sketches).birth < 255))
         photos = encoder.photo_inputs([polygons.photo(i) for i in split.photos])
         if isinstance(encoder, DSSA):
             distance = energy(sketches, encoder.features(photos), encoder.energy_matrix)

@@ -253,7 +253,7 @@ def test_ret_of_its_bank_is_ret_and_the_bank_plays(tiny: ZSE, polygons: SketchDa
     bank = encode_banks(tiny, polygons, steps=3, splits=["test"])["test"]
     split = polygons.split("test")
     with inference(tiny):
-        sketches = tiny(tiny.sketch_inputs(Frames.of(split.sketches, "points", 1).birth < 255))
+        sketches = tiny(tiny.sketch_inputs(Frames(split.sketches, "points", 1).birth < 255))
         photos = tiny(tiny.photo_inputs([polygons.photo(i) for i in split.photos]))
     embedded = normalize(bank.features[:, -1] @ bank.weight.T + bank.bias, dim=-1)
     torch.testing.assert_close(embedded @ bank.gallery.T, sketches @ photos.T, rtol=0, atol=1e-5)

@@ -52,7 +52,7 @@ class TestNetwork:
         assert torch.equal(before, torch.get_rng_state())
 
     def test_keeps_the_ink_there_is(self, polygons: SketchDataset) -> None:
-        frames = Frames.of(polygons.split("test").sketches, steps=4).at(torch.arange(8), torch.full((8,), 1))
+        frames = Frames(polygons.split("test").sketches, steps=4).at(torch.arange(8), torch.full((8,), 1))
         assert (Completion(QUICK).complete(frames) & frames).sum() == frames.sum()
 
     def test_draws_as_many_pixels_as_it_expects_the_likeliest_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ class TestNetwork:
         network = Completion(QUICK)
         network.save(tmp_path / "c.safetensors")
         again = Completion.load(tmp_path / "c.safetensors")
-        frames = Frames.of(polygons.split("test").sketches).at(torch.arange(8), torch.full((8,), 9))
+        frames = Frames(polygons.split("test").sketches).at(torch.arange(8), torch.full((8,), 9))
         assert torch.equal(network.complete(frames), again.complete(frames))
         assert again.config == QUICK
         with refuses(CheckpointError, "no such file"):
@@ -88,7 +88,7 @@ def network(polygons: SketchDataset) -> Completion:
 class TestTraining:
     def test_learns_what_is_missing(self, network: Completion) -> None:
         """Most of the missing ink of a square comes with its first two sides, and less beside it."""
-        frames = Frames.of(boxes(1), steps=5)
+        frames = Frames(boxes(1), steps=5)
         partial, whole = (frames.at(torch.tensor([0]), torch.tensor([t])) for t in (2, 4))
         guessed = network.complete(partial) & ~partial
         near = max_pool2d(whole.float(), 9, 1, 4) > 0  # a line about 4 pixels off is right on the small raster
@@ -117,6 +117,6 @@ def test_a_bank_of_completed_frames_is_causal(encoder: Encoder, polygons: Sketch
     later = encode_banks(encoder, other, steps=4, splits=["test"], redraw=network.complete)["test"]
     assert torch.equal(bank.features[:, :2], later.features[:, :2])
     assert not torch.equal(bank.features[:, 2], later.features[:, 2])
-    frame = network.complete(Frames.of(split.sketches, steps=4).at(torch.tensor([3]), torch.tensor([1])))
+    frame = network.complete(Frames(split.sketches, steps=4).at(torch.tensor([3]), torch.tensor([1])))
     with torch.no_grad():
         torch.testing.assert_close(encoder.features(encoder.sketch_inputs(frame))[0], bank.features[3, 1])

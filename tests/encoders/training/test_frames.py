@@ -36,7 +36,7 @@ class Shelf(LazySketches):
 @pytest.mark.parametrize("schedule", ["points", "strokes", "ink"])
 def test_frames_are_those_of_the_rasteriser(schedule: str, polygons: SketchDataset) -> None:
     sketches = polygons.split("test").sketches
-    held = Frames.of(sketches, schedule, 6)
+    held = Frames(sketches, schedule, 6)
     for row, sketch in enumerate(sketches):
         knots = reveal(sketch, schedule, 6)
         assert held.lengths[row] == len(knots)
@@ -46,13 +46,13 @@ def test_frames_are_those_of_the_rasteriser(schedule: str, polygons: SketchDatas
 
 
 def test_beyond_the_end_stands_the_whole_sketch(polygons: SketchDataset) -> None:
-    held = Frames.of(polygons.split("test").sketches, "strokes")
+    held = Frames(polygons.split("test").sketches, "strokes")
     rows = torch.arange(len(held))
     assert torch.equal(held.at(rows, torch.full((len(held),), 99)), held.birth < 255)
 
 
 def test_no_sketches_give_no_frames() -> None:
-    held = Frames.of([])
+    held = Frames([])
     assert (len(held), held.birth.shape, held.lengths.dtype) == (0, (0, 256, 256), torch.int64)
     nothing = torch.zeros(0, dtype=torch.int64)
     assert held.at(nothing, nothing).shape == (0, 256, 256)
@@ -62,7 +62,7 @@ def test_no_sketches_give_no_frames() -> None:
 @pytest.mark.parametrize("room", [0, 3 * 256 * 256, 1 << 31])
 def test_sketches_in_files_give_the_same_frames(schedule: str, room: int, polygons: SketchDataset) -> None:
     sketches = tuple(polygons.split("test").sketches)
-    eager, lazy = Frames.of(sketches, schedule, 6), Frames(Shelf(sketches), schedule, 6, room)
+    eager, lazy = Frames(sketches, schedule, 6), Frames(Shelf(sketches), schedule, 6, room)
     assert torch.equal(eager.lengths, lazy.lengths)
     for rows in torch.arange(len(eager)).repeat(2).split(5):
         assert torch.equal(eager.at(rows, rows % 7), lazy.at(rows, rows % 7))
@@ -77,7 +77,7 @@ def test_no_more_than_the_room_is_kept(polygons: SketchDataset) -> None:
 
 def test_only_the_sketches_asked_for_are_read(polygons: SketchDataset) -> None:
     shelf = Shelf(tuple(polygons.split("test").sketches))
-    held = Frames.of(shelf, "points", 6)
+    held = Frames(shelf, "points", 6)
     assert shelf.read == [shelf.ids[0]]
     held.at(torch.tensor([4, 6, 4]), torch.tensor([1, 1, 2]))
     assert shelf.read == [shelf.ids[0], shelf.ids[4], shelf.ids[6]]
@@ -86,7 +86,7 @@ def test_only_the_sketches_asked_for_are_read(polygons: SketchDataset) -> None:
 def test_a_picture_has_one_frame_however_it_is_revealed() -> None:
     picture = RasterSketch(np.eye(256, dtype=bool), "eye")
     for schedule in ("points", "strokes", "ink"):
-        held = Frames.of(Shelf((picture,)), schedule, 6)
+        held = Frames(Shelf((picture,)), schedule, 6)
         assert held.lengths.tolist() == [1]
         assert np.array_equal(held.at(torch.tensor([0]), torch.tensor([5]))[0].numpy(), picture.ink)
 

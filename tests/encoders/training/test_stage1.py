@@ -77,7 +77,7 @@ def matches(images: Tensor, known: Tensor) -> Tensor:
 def complete(polygons: SketchDataset) -> tuple[Tensor, Tensor]:
     """First channel of the complete training sketches [32, S, S], and of their photos."""
     split = polygons.split("train")
-    frames = Frames.of(split.sketches, "points", 1)
+    frames = Frames(split.sketches, "points", 1)
     photos = photo_images([polygons.photo(i) for i in split.photos], 32)
     return sketch_images(frames.birth < 255, 32)[:, 0], photos[split.targets, 0]
 
@@ -285,7 +285,7 @@ def test_score_is_the_mean_reciprocal_rank(polygons: SketchDataset) -> None:
     split = polygons.split("validation")
     with torch.no_grad():
         photos = encoder(photo_images([polygons.photo(i) for i in split.photos], 32))
-        sketches = encoder(sketch_images(Frames.of(split.sketches).birth < 255, 32))
+        sketches = encoder(sketch_images(Frames(split.sketches).birth < 255, 32))
     similarity = (sketches @ photos.T).tolist()
     ranks = [sum(s >= row[t] for s in row) for row, t in zip(similarity, split.targets, strict=True)]
     expected = np.mean([1 / rank for rank in ranks])
