@@ -148,7 +148,7 @@ def test_links_lead_somewhere(page: str) -> None:
         title.lower().replace(",", "").replace(" ", "-") for title in re.findall(r"^#+ (.*)$", page, flags=re.M)
     }
     targets = re.findall(r"\]\((?!http)([^)]+)\)", page)
-    assert "timeline.svg" in targets
+    assert {"timeline.svg", "tasks.svg"} <= set(targets)
     for target in targets:
         path, _, anchor = target.partition("#")
         assert not path or (PAGE.parent / path).exists(), target
