@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from filelock import BaseFileLock, FileLock, Timeout
 from rich.console import Console
-from rich.progress import BarColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, ResourceError, printable
@@ -314,8 +314,28 @@ class _Told(TextColumn):
         return Text(printable(self.text_format.format(task=task)), justify=self.justify)
 
 
+class _Lines(Progress):
+    """Progress where output is a file: no bar that moves, a line for each tenth."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console=console, disable=True)
+        self._tenths: dict[TaskID, int] = {}
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """As `Progress.update`."""
+        super().update(task_id, **changes)
+        task = self.tasks[self.task_ids.index(task_id)]
+        tenth = int(task.percentage + 1e-6) // 10
+        if tenth > self._tenths.get(task_id, 0):
+            self._tenths[task_id] = tenth
+            told = f"{task.description}  {10 * tenth}%  {task.fields.get('note', '')}"
+            self.console.print(printable(told).rstrip(), markup=False, highlight=False)
+
+
 def progress_bar(console: Console) -> Progress:
-    """A progress display whose tasks carry a `note` behind the time left."""
+    """A progress display whose tasks carry a `note` behind the time left; lines where the output is no terminal."""
+    if not console.is_terminal:
+        return _Lines(console)
     return Progress(
         _Told("{task.description}"),
         BarColumn(),

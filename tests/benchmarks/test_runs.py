@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -8,8 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
-from sketchless.benchmarks.runs import StopSignal, begin_run, machine, new_folder, parse_seeds, read_json, run_folder
+from sketchless.benchmarks.runs import (
+    StopSignal,
+    begin_run,
+    machine,
+    new_folder,
+    parse_seeds,
+    progress_bar,
+    read_json,
+    run_folder,
+)
 from sketchless.datasets import CheckpointError, ConfigError, ResourceError
 from sketchless.datasets.files import write_json
 
@@ -129,3 +140,14 @@ class SameSecond(datetime):
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> SameSecond:
         return cls(2026, 1, 2, 3, 4, 5, tzinfo=tz)
+
+
+def test_progress_in_a_file_is_a_line_for_each_tenth() -> None:
+    output = io.StringIO()
+    with progress_bar(Console(file=output, width=100)) as bar:
+        task = bar.add_task("stage 1", total=1.0, note="")
+        bar.update(task, note="epoch 1  loss [/]")
+        for step in range(1, 101):
+            bar.update(task, completed=step / 100)
+    lines = output.getvalue().splitlines()
+    assert lines == [f"stage 1  {10 * tenth}%  epoch 1  loss [/]" for tenth in range(1, 11)]
