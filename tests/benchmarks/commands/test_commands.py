@@ -253,7 +253,7 @@ class TestBadInput:
         ("arguments", "match"),
         [
             (["trian"], "did you mean 'train'"),
-            (["dram"], "choose one of: ablate, bench"),
+            (["dram"], "did you mean 'draw'"),
             (["train", "--set", "samples=2", "--set", "samples=3"], "samples is given twice"),
             (["train", "--sed", "3"], "did you mean --se"),
             (["train", "--passes", "many"], "--passes"),
