@@ -44,7 +44,7 @@ FILES = {
     "draw.js": ("draw.js", "text/javascript"),
     "icon.svg": ("icon.svg", "image/svg+xml"),
 }
-THUMBNAIL = 256  # pixels of the longer side of a photo as it is shown
+THUMBNAIL, WHOLE = 256, 768  # pixels of the longer side of a photo in a list, and of one to be drawn
 AHEAD = 500  # photos made ready for a first look
 BUSY = 1013  # close code: try again later
 
@@ -124,7 +124,8 @@ class _Hall:
         self.ahead: asyncio.Task[None] | None = None
         self.worker = ThreadPoolExecutor(1, "draw")  # one: torch uses the other cores, and agents are not shared
         self.reader = ThreadPoolExecutor(1, "photos")
-        self.thumbnail = lru_cache(4096)(lambda row: thumbnail(photo(row)))  # 10 KB each
+        side, kept = (WHOLE, 64) if collector else (THUMBNAIL, 4096)  # 100 KB and 10 KB each
+        self.thumbnail = lru_cache(kept)(lambda row: thumbnail(photo(row), side))
 
     # Plain requests --------------------------------------------------------------------------------------
 
@@ -311,10 +312,10 @@ class _Connection:
 _GONE = (WebSocketDisconnect, OSError, asyncio.TimeoutError)
 
 
-def thumbnail(photo: Photo) -> bytes:
+def thumbnail(photo: Photo, side: int = THUMBNAIL) -> bytes:
     """A photo as the page shows it: a small JPEG."""
     image, out = Image.fromarray(photo), io.BytesIO()
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     image.save(out, "JPEG", quality=88)
     return out.getvalue()
 

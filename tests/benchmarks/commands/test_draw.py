@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from sketchless.agents.fingerprint import training_fingerprint
 from sketchless.benchmarks import evaluate
 from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.commands import draw as command
@@ -21,7 +22,8 @@ from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.encoders.bank import EpisodeBank, bank_path
 from sketchless.encoders.networks.encoder import EncoderConfig
 from sketchless.encoders.registry import make_encoder
-from sketchless.encoders.tensorfile import load_tensors, save_tensors
+from sketchless.encoders.tensorfile import load_tensors, read_meta, save_tensors
+from sketchless.envs.core import Core
 
 
 @pytest.fixture
@@ -45,6 +47,12 @@ def test_with_no_options_the_shipped_files_are_searched_and_give_the_ranks_of_ev
             found = engine.curve(engine.follow(example.sketch.strokes()), example.target)[name]["rank"]
             assert len(found) == int(bank.lengths[row])
             np.testing.assert_allclose(found, wanted[row, : len(found)], atol=2)
+
+
+def test_the_shipped_agent_was_trained_on_the_shipped_bank() -> None:
+    """If it was not, make it again by the command in docs/draw.md."""
+    core = Core(EpisodeBank.load(BANK, "train"), "combined")
+    assert training_fingerprint(core).startswith(read_meta(AGENT, "agent")["trained_on"])
 
 
 def test_a_folder_of_photos_takes_the_place_of_the_gallery(photos: Path) -> None:
