@@ -377,6 +377,22 @@ def test_equal_settings_need_not_be_equally_written(grid: Path) -> None:
     assert run_cells([again], grid, console=quiet())["a/0"]["sum"] == 3
 
 
+def test_a_file_is_known_by_its_hash_wherever_it_lies(grid: Path, refuses) -> None:
+    def cell(path: str, digest: str) -> Cell:
+        return Cell("a/0", "runner_experiments:add", {"n": 2, "bank": path, "bank_sha256": digest})
+
+    assert perform(cell("/here/bank", "1"), grid, lambda share, note: False) == Outcome("done")
+    file = grid / "a/0/manifest.json"
+    manifest = read_json(file)
+    assert manifest["settings"]["bank"] == "bank"
+    assert run_cells([cell("/there/bank", "1")], grid, console=quiet())["a/0"]["sum"] == 3
+    manifest["settings"]["bank"] = "../../../bank"  # as version 0.1.0 wrote it
+    write_json(file, manifest)
+    assert run_cells([cell("/there/bank", "1")], grid, console=quiet())["a/0"]["sum"] == 3
+    with refuses(ConfigError, "bank_sha256='1', not '2'"):
+        run_cells([cell("/here/bank", "2")], grid, console=quiet())
+
+
 @pytest.mark.parametrize("bad", ["", ".", "..", "../x", "a/../b", "/tmp/x", "a//b", "a/", "./a"])
 def test_ids_that_are_no_folders_below_are_refused(grid: Path, refuses, bad: str) -> None:
     with refuses(ConfigError, "no folder below"):
