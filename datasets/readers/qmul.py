@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ..checks import as_count
 from ..dataset import SketchDataset, Split
-from ..errors import DataError, FormatError, SketchlessError, unknown_name
+from ..errors import ConfigError, DataError, FormatError, SketchlessError, unknown_name
 from ..files import user_path
 from ..formats.legacy_pickle import load_legacy_pickle
 from ..photos import read_photo
@@ -31,6 +31,7 @@ SITE = "http://sketchx.ai"
 EDITIONS = {  # sketches and photos of the released train and test splits
     "ChairV2": {"train_sketches": 952, "test_sketches": 323, "train_photos": 300, "test_photos": 100},
 }
+FOLDS = 5
 _PHOTO_SUFFIXES = {".png", ".jpg", ".jpeg"}
 _KEY = re.compile(r"/(train|test)/([^/\0]+)_([^/_\0]+)")  # <n> is mostly a number, in three keys a worker's id
 _SHOWN = 5
@@ -53,6 +54,7 @@ def qmul(
     validation: int = 50,
     allow_missing: bool = False,
     edition: str | None = None,
+    fold: int | None = None,
 ) -> SketchDataset:
     """Read Chair-V2 or Shoe-V2.
 
@@ -68,17 +70,21 @@ def qmul(
         allow_missing: skip sketches whose photo is not there instead of refusing the set.
         edition: a name in `EDITIONS` whose published counts the file must match. By default a deviation
             from the edition the file is named after is only reported.
+        fold: instead of the released cut, one of five over all photos of train and test, 0 to 4: its photos are the
+            test, those of the other four are trained on. The folds are the same for every `seed`.
 
     Raises:
         DataError: incomplete folder, missing photos, photo names that differ only by case or extension,
             a photo in both train and test, or not the demanded edition.
         FormatError: a key or a sketch that cannot be read, one sketch under two keys.
         UnsafeFileError: the coordinate file does more than hold arrays.
-        ConfigError: impossible `seed`, `validation` or `edition`.
+        ConfigError: impossible `seed`, `validation`, `edition` or `fold`.
     """
     seed, validation = as_count("seed", seed, 0), as_count("validation", validation, 0)
     if edition is not None and edition not in EDITIONS:
         raise unknown_name("edition", edition, EDITIONS)
+    if fold is not None and (fold := as_count("fold", fold, 0)) >= FOLDS:
+        raise ConfigError(f"fold={fold}: must be 0 to {FOLDS - 1}")
     folder = user_path(root)
     file = _coordinate_file(folder)
     name = file.name.removesuffix("_Coordinate")
@@ -100,15 +106,18 @@ def qmul(
     present = [record for record in records if record.photo in files]
     drawn = [record for record in present if len(record.sketch)]
     same_sketches = groups((_ink(record.sketch), record) for record in drawn)
+    same_photos = same_content({photo: files[photo] for photo in depicted if photo in files})
+    bound = [[record.photo for record in group] for group in same_sketches] + same_photos
+    if fold is not None:
+        of_fold = _folds({record.photo for record in present}, bound)[fold]
+        present, drawn = ([_moved(record, of_fold) for record in part] for part in (present, drawn))
     test_ink = {_ink(record.sketch) for record in drawn if record.part == "test"}
     kept = [record for record in drawn if record.part == "test" or _ink(record.sketch) not in test_ink]
-    same_photos = same_content({photo: files[photo] for photo in depicted if photo in files})
 
     part_of = {record.photo: record.part for record in present}
     of_test = {p for group in same_photos if any(part_of[q] == "test" for q in group) for p in group}
     copies = sorted(photo for photo in of_test if part_of[photo] == "train")
     train = sorted(photo for photo, part in part_of.items() if part == "train" and photo not in of_test)
-    bound = [[record.photo for record in group] for group in same_sketches] + same_photos
     taken, notes = at_most_a_share(validation, len(train))
     chosen = _choose(train, bound, taken, seed)
     photos = {
@@ -144,6 +153,7 @@ def qmul(
         "seed": seed,
         "validation": validation,
         "allow_missing": bool(allow_missing),
+        **({} if fold is None else {"fold": fold}),
     }
     return SketchDataset(name, spec, splits, functools.partial(_photo, files), report)
 
@@ -297,6 +307,19 @@ def _choose(train: Sequence[str], bound: Iterable[Sequence[str]], n_photos: int,
         if len(wider) <= n_photos:
             chosen = wider
     return chosen
+
+
+def _folds(photos: Iterable[str], bound: Sequence[Sequence[str]]) -> list[set[str]]:
+    """All photos, in `FOLDS` parts as equal as bound photos allow."""
+    rest, folds = sorted(photos), []
+    for left in range(FOLDS, 0, -1):
+        folds.append(_carve(rest, bound, round(len(rest) / left), seed=0))
+        rest = [photo for photo in rest if photo not in folds[-1]]
+    return folds
+
+
+def _moved(record: _Record, test: Collection[str]) -> _Record:
+    return dataclasses.replace(record, part="test" if record.photo in test else "train")
 
 
 def _split(photos: Sequence[str], records: Iterable[_Record]) -> Split:

@@ -504,3 +504,41 @@ def test_the_released_chair_v2(chair_v2: Path) -> None:
     for what in ("photos_without_sketch", "duplicate_photos"):
         assert report[what]["count"] == 0
     assert data.photo(data.split("test").photos[0]).shape == (256, 256, 3)
+
+
+# Folds -----------------------------------------------------------------------------------------------------
+
+
+def test_every_photo_is_tested_in_one_fold(build: Build) -> None:
+    sketches = {f"/{'train' if i % 4 else 'test'}/p{i}_{n}": drawing(9 * i + n) for i in range(22) for n in (1, 2)}
+    root = build(sketches)
+    tested: list[str] = []
+    for fold in range(5):
+        made = qmul(root, fold=fold, validation=3)
+        assert len(made.splits["test"].photos) in (4, 5)
+        assert len(made.splits["test"].sketches) == 2 * len(made.splits["test"].photos)
+        assert not set(made.splits["test"].photos) & {
+            photo for part in ("train", "validation") for photo in made.splits[part].photos
+        }
+        assert made.splits["test"].photos == qmul(root, fold=fold, seed=7).splits["test"].photos
+        tested += made.splits["test"].photos
+        assert made.spec["fold"] == fold
+    assert sorted(tested) == sorted({photo_of(key) for key in sketches})
+    assert "fold" not in qmul(root).spec
+
+
+def test_photos_that_share_a_sketch_are_in_one_fold(build: Build) -> None:
+    sketches = {f"/train/p{i}_1": drawing(i) for i in range(20)}
+    sketches["/train/p3_2"] = drawing(11)  # the sketch of p11
+    root = build(sketches)
+    for fold in range(5):
+        test = qmul(root, fold=fold).splits["test"].photos
+        assert ("p3" in test) == ("p11" in test)
+
+
+def test_folds_that_do_not_exist(build: Build, refuses: Any) -> None:
+    root = build({"/train/p_1": drawing(1)})
+    with refuses(ConfigError, "fold=5: must be 0 to 4"):
+        qmul(root, fold=5)
+    with refuses(ConfigError, "fold=-1: must be a whole number, 0 or more"):
+        qmul(root, fold=-1)
