@@ -262,7 +262,11 @@ class TestShaping:
         return (score.reward * gamma ** torch.arange(4)).sum(dim=1)
 
     @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
-    @pytest.mark.parametrize("reward", ["inv-rank", combined(gamma2=1), "rank-gain", "margin"], ids=["inv-rank", "combined", "rank-gain", "margin"])
+    @pytest.mark.parametrize(
+        "reward",
+        ["inv-rank", combined(gamma2=1), "rank-gain", "margin"],
+        ids=["inv-rank", "combined", "rank-gain", "margin"],
+    )
     def test_every_return_stays_as_it_was(self, make_bank: Any, reward: Any, gamma: float) -> None:
         plain, moved = (
             self.episodes(make_bank, each, gamma) for each in (reward, shaped(reward, lambda rank, size: -rank, gamma))
