@@ -313,7 +313,7 @@ def _folds(photos: Iterable[str], bound: Sequence[Sequence[str]]) -> list[set[st
     """All photos, in `FOLDS` parts as equal as bound photos allow."""
     rest, folds = sorted(photos), []
     for left in range(FOLDS, 0, -1):
-        folds.append(_carve(rest, bound, round(len(rest) / left), seed=0))
+        folds.append(_choose(rest, bound, round(len(rest) / left), seed=0))
         rest = [photo for photo in rest if photo not in folds[-1]]
     return folds
 

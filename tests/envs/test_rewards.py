@@ -250,6 +250,9 @@ def test_what_a_reward_pays_is_sampled(refuses: Refuses) -> None:
 # Shaping ---------------------------------------------------------------------------------------------------
 
 
+NAMES = ["inv-rank", "combined", "rank-gain", "margin"]
+
+
 class TestShaping:
     """One drawing of four steps, three actions: all 81 episodes, and so the best ones, are known."""
 
