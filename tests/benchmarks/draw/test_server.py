@@ -206,11 +206,15 @@ def test_strokes_that_the_server_lacks_are_asked_for(serve: Callable[..., Served
 def test_a_message_beyond_all_bounds_ends_its_connection_only(serve: Callable[..., Served]) -> None:
     served = serve()
     with served.socket() as socket, served.socket() as other:
-        socket.send("x" * (1 << 22))
-        with pytest.raises(ConnectionClosed) as closed:
+
+        def send_too_much() -> None:
+            socket.send("x" * (1 << 22))
             socket.recv(timeout=30)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1009
+
+        with pytest.raises(ConnectionClosed) as closed:
+            send_too_much()
+        # what was on its way when the server hung up may have wiped out its close frame
+        assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
         assert ask(other, draw(1))["type"] == "ranked"
 
 
