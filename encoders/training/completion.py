@@ -13,19 +13,22 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from sketchless.datasets.dataset import SketchDataset
-from sketchless.datasets.errors import ConfigError, DataError
+from sketchless.datasets.errors import CheckpointError, ConfigError, DataError
+from sketchless.datasets.schema import conform
 
 from ..networks.encoder import inference
-from ..tensorfile import load_tensors, load_weights, save_tensors
+from ..tensorfile import fitted, load_tensors, save_tensors
 from .augment import random_affine, warp
 from .frames import Frames
 
 SIDE = 64  # pixels of the raster that is completed
 INK = 0.3  # share of a pixel of that raster under ink from which it counts as drawn: keeps a line about a pixel wide
+GROUPS = 4  # of channels that are normalised together
 MIN_PROBABILITY = (
     0.4  # probability below which no pixel is added, chosen on Chair-V2's validation sketches among 0, 0.25 and 0.4
 )
@@ -49,6 +52,14 @@ class CompletionConfig:
         for name in ("width", "epochs", "batch", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"completion: {name}={getattr(self, name)}; give a finite number above 0")
+        if self.width % GROUPS:
+            raise ConfigError(f"completion: width={self.width}; give a multiple of {GROUPS}")
+
+
+class _File(BaseModel):
+    """What a completion network's file says of it."""
+
+    config: CompletionConfig
 
 
 class Completion(nn.Module):
@@ -102,10 +113,10 @@ class Completion(nn.Module):
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Completion:
         """Read what `save` wrote. Raises CheckpointError: no such file, damaged, another kind of file."""
-        tensors, meta = load_tensors(path, "completion", device)
-        network = cls(CompletionConfig(**meta["config"])).to(device)
-        load_weights(network, tensors, path)
-        return network
+        tensors, meta = load_tensors(path, "completion")
+        parts = {"config": meta["config"]} if "config" in meta else {}
+        config = conform(_File, parts, path, error=CheckpointError, cure="train it again").config
+        return fitted(lambda: cls(config), tensors, path).to(device).eval()
 
 
 def shrink(ink: Tensor) -> Tensor:
@@ -175,4 +186,4 @@ def _pair(frames: Frames, rows: Tensor, augment: float, generator: torch.Generat
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.GroupNorm(4, outputs), nn.SiLU())
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.GroupNorm(GROUPS, outputs), nn.SiLU())

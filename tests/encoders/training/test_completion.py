@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch.nn.functional import max_pool2d
 
 from sketchless.datasets import CheckpointError, ConfigError, Sketch, SketchDataset
 from sketchless.encoders import Completion, CompletionConfig, Encoder, Frames, encode_banks, train_completion
+from sketchless.encoders.tensorfile import save_tensors
 from sketchless.encoders.training.completion import shrink
 
 QUICK = CompletionConfig(width=4, epochs=2, batch=16)
@@ -77,6 +79,26 @@ class TestNetwork:
     def test_nonsense_is_refused(self, refuses) -> None:
         with refuses(ConfigError, "epochs=0"):
             CompletionConfig(epochs=0)
+        with refuses(ConfigError, "width=6; give a multiple of 4"):  # 4 groups of channels
+            CompletionConfig(width=6)
+
+    @pytest.mark.parametrize(
+        ("meta", "fault"),
+        [
+            ({}, "config"),
+            ({"config": [4]}, "config"),
+            ({"config": {"width": "4"}}, "width"),
+            ({"config": {"width": 4, "colour": 1}}, "weights do not fit"),
+            ({"config": {"width": 3}}, "multiple of 4"),
+            ({"config": {"width": 40_000}}, "larger network"),  # 10^12 weights
+        ],
+    )
+    def test_a_file_of_another_form_is_refused_at_no_cost(
+        self, meta: dict[str, Any], fault: str, tmp_path: Path, refuses
+    ) -> None:
+        save_tensors(tmp_path / "c.safetensors", "completion", {"first.0.bias": torch.zeros(4)}, meta)
+        with refuses(CheckpointError, fault):
+            Completion.load(tmp_path / "c.safetensors")
 
 
 @pytest.fixture(scope="module")
