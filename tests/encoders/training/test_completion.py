@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import max_pool2d
 
 from sketchless.datasets import CheckpointError, ConfigError, Sketch, SketchDataset
+from sketchless.datasets.sketch import reveal
 from sketchless.encoders import Completion, CompletionConfig, Encoder, Frames, encode_banks, train_completion
 from sketchless.encoders.tensorfile import save_tensors
 from sketchless.encoders.training.completion import shrink
@@ -132,8 +133,8 @@ def test_a_bank_of_completed_frames_is_causal(encoder: Encoder, polygons: Sketch
     bank = encode_banks(encoder, polygons, steps=4, splits=["test"], redraw=network.complete)["test"]
     split = polygons.split("test")
     changed = [
-        Sketch(np.concatenate([s.points[: len(s) // 2], s.points[len(s) // 2 :][::-1]]), s.pen_up, s.id)
-        for s in split.sketches
+        Sketch(np.concatenate([s.points[:seen], s.points[seen:][::-1]]), s.pen_up, s.id)
+        for s, seen in ((s, reveal(s, "points", 4)[1]) for s in split.sketches)
     ]
     other = replace(polygons, splits={**polygons.splits, "test": replace(split, sketches=tuple(changed))})
     later = encode_banks(encoder, other, steps=4, splits=["test"], redraw=network.complete)["test"]
