@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import configparser
+import graphlib
 import importlib
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("datasets", "encoders", "envs", "agents", "benchmarks")  # from the ground up
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+MAX_MODULES = 16  # in a folder
+PAGE = ROOT / "CONTRIBUTING.md"
 
 # What has a generator of its own; everything else in these modules draws from or changes a global one.
 NUMPY_RANDOM = {"default_rng", "Generator", "BitGenerator", "SeedSequence", "PCG64", "Philox"}
@@ -31,16 +35,74 @@ UNSAFE = {
 }
 
 
-def imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Full names of all that a module of `package` imports, wherever in it."""
+def imports(tree: ast.Module, home: str) -> Iterator[str]:
+    """Full names of all that a module of the package `home` imports, wherever in it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            here = package.split(".")
+            here = home.split(".")
             base = [*here[: len(here) - node.level + 1], *([node.module] if node.module else [])] if node.level else []
             name = ".".join(base) or node.module or ""
             yield from (f"{name}.{alias.name}" for alias in node.names)
+
+
+def loaded(tree: ast.Module) -> ast.Module:
+    """What of a module runs when it is imported: neither bodies of functions nor what only a type checker sees."""
+
+    def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+        for node in body:
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                yield node
+            elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                yield from statements(node.orelse)
+            elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                for part in ("body", "orelse", "finalbody"):
+                    yield from statements(getattr(node, part, []))
+                for handler in getattr(node, "handlers", []):
+                    yield from statements(handler.body)
+
+    return ast.Module(body=list(statements(tree.body)), type_ignores=[])
+
+
+def package(path: Path) -> str:
+    return ".".join(["sketchless", *path.relative_to(ROOT).parent.parts])
+
+
+MODULES = {  # by full name; of a folder its `__init__`
+    package(path) + ("" if path.stem == "__init__" else f".{path.stem}"): ast.parse(path.read_text(encoding="utf-8"))
+    for path in FILES
+}
+PACKAGES = {package(path) for path in FILES}
+
+
+def modules_imported(name: str, tree: ast.Module) -> set[str]:
+    """Modules of the project that the module `name` imports."""
+    found = imports(tree, name if name in PACKAGES else name.rpartition(".")[0])
+    homes = (full if full in MODULES else full.rpartition(".")[0] for full in found)
+    return {home for home in homes if home in MODULES}
+
+
+def wings() -> str:
+    """A table of the folders of code, and from which others the modules of each import, wherever in them."""
+    arrows: dict[str, set[str]] = {name: set() for name in PACKAGES}
+    for name, tree in MODULES.items():
+        here = name if name in PACKAGES else name.rpartition(".")[0]
+        for other in modules_imported(name, tree):
+            there = other if other in PACKAGES else other.rpartition(".")[0]
+            arrows[here] |= {there} - {here}
+
+    def place(name: str) -> tuple[int, str]:
+        return ROOMS.index(name.split(".")[1]), name
+
+    def words(name: str) -> str:
+        return name.removeprefix("sketchless.").replace(".", "/")
+
+    lines = ["| wing | imports |", "|---|---|"]
+    for name in sorted(arrows, key=place):
+        others = " ".join(f"`{words(other)}`" for other in sorted(arrows[name], key=place))
+        lines.append(f"| `{words(name)}` | {others or '-'} |")
+    return "\n".join(lines)
 
 
 def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
@@ -102,8 +164,7 @@ def faults(source: str) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_downwards(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0]
-    package = ".".join(["sketchless", *path.relative_to(ROOT).parent.parts])
-    for name in imports(ast.parse(path.read_text(encoding="utf-8")), package):
+    for name in imports(ast.parse(path.read_text(encoding="utf-8")), package(path)):
         parts = name.split(".")
         assert parts[0] not in ROOMS, f"{name}: the rooms are sketchless.<room>"
         if parts[0] == "sketchless":
@@ -164,6 +225,50 @@ def test_relative_imports_are_resolved() -> None:
     ]
 
 
+def test_no_module_imports_a_private_name_of_another() -> None:
+    private = []
+    for name, tree in MODULES.items():
+        for full in imports(tree, name if name in PACKAGES else name.rpartition(".")[0]):
+            if full.startswith("sketchless.") and any(part.startswith("_") for part in full.split(".")):
+                private.append(f"{name}: {full}")
+    assert private == []
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    arrows = {name: modules_imported(name, loaded(tree)) for name, tree in MODULES.items()}
+    graphlib.TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
+
+
+def test_what_an_import_loads_is_seen() -> None:
+    source = """
+        import a
+        if TYPE_CHECKING:
+            import b
+        else:
+            import c
+        try:
+            import d
+        except ImportError:
+            import e
+        class C:
+            import f
+            def method(self):
+                import g
+    """
+    tree = ast.parse(textwrap.dedent(source))
+    assert list(imports(loaded(tree), "sketchless")) == ["a", "c", "d", "e", "f"]
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES}), ids=lambda x: str(x.relative_to(ROOT)))
+def test_no_folder_is_crowded(folder: Path) -> None:
+    modules = [path.name for path in folder.glob("*.py") if path.stem != "__init__"]
+    assert len(modules) <= MAX_MODULES, f"{len(modules)} modules: gather some of them in a wing"
+
+
+def test_the_table_of_wings_is_that_of_the_code() -> None:
+    assert wings() in PAGE.read_text(encoding="utf-8"), "write it anew: python tests/test_architecture.py"
+
+
 def test_every_folder_of_code_is_installed_and_typed() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -187,3 +292,8 @@ def test_what_a_room_offers_is_explained(room: str) -> None:
             # a dataclass without a docstring gets its signature as one
             assert item.__doc__, f"sketchless.{room}.{name} has no docstring"
             assert not item.__doc__.startswith(f"{name}("), f"sketchless.{room}.{name} has no docstring"
+
+
+if __name__ == "__main__":
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(re.sub(r"\| wing \|.*?(?=\n\n)", lambda _: wings(), text, flags=re.DOTALL), encoding="utf-8")

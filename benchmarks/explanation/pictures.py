@@ -17,18 +17,18 @@ from sketchless.datasets.raster import birth_map
 from sketchless.datasets.sketch import reveal
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.rendering.drawing import (
-    _BAND,
-    _DARK,
-    _EDGE,
-    _FINE,
-    _GREY,
-    _INK,
-    _MARGIN,
-    _PAGE,
-    _TRUE,
-    _WIDTH,
-    _card,
-    _text,
+    BAND,
+    DARK,
+    EDGE,
+    FINE,
+    GREY,
+    INK,
+    MARGIN,
+    PAGE,
+    TRUE,
+    WIDTH,
+    draw_card,
+    draw_text,
 )
 from sketchless.envs.rendering.renderer import Renderer
 
@@ -58,10 +58,10 @@ def pair_picture(explanation: Explanation, title: str) -> Picture:
     stronger; their colour follows the place in the sketch. In the attention, patches that the network dropped
     are hatched.
     """
-    height = 3 * _MARGIN + 3 * _HEAD + _SMALL + _LARGE
-    page = Image.new("RGB", (_WIDTH * _FINE, height * _FINE), _PAGE)
-    _text(page, (_MARGIN, _MARGIN + 6), title, 20, colour=_DARK)
-    top = _MARGIN + 2 * _HEAD
+    height = 3 * MARGIN + 3 * _HEAD + _SMALL + _LARGE
+    page = Image.new("RGB", (WIDTH * FINE, height * FINE), PAGE)
+    draw_text(page, (MARGIN, MARGIN + 6), title, 20, colour=DARK)
+    top = MARGIN + 2 * _HEAD
     e = explanation
     looks, answers = CAPTIONS[e.alike]
     upper = {
@@ -71,20 +71,20 @@ def pair_picture(explanation: Explanation, title: str) -> Picture:
         f"{looks} in the photo": _heat(e.photo, e.photo_attention),
     }
     for index, (name, picture) in enumerate(upper.items()):
-        left = _MARGIN + index * (_SMALL + _SPACE)
-        _text(page, (left, top - 14), name, 15)
-        _card(page, (left, top), _SMALL, picture)
-    top += _SMALL + _MARGIN + _HEAD
-    between = _WIDTH - 2 * _MARGIN - 3 * _LARGE - 2 * _SPACE
-    _text(page, (_MARGIN, top - 14), answers, 15)
-    at = (_MARGIN, top), (_MARGIN + _LARGE + between, top)
-    _card(page, at[0], _LARGE, Image.fromarray(e.sketch))
-    _card(page, at[1], _LARGE, Image.fromarray(e.photo))
+        left = MARGIN + index * (_SMALL + _SPACE)
+        draw_text(page, (left, top - 14), name, 15)
+        draw_card(page, (left, top), _SMALL, picture)
+    top += _SMALL + MARGIN + _HEAD
+    between = WIDTH - 2 * MARGIN - 3 * _LARGE - 2 * _SPACE
+    draw_text(page, (MARGIN, top - 14), answers, 15)
+    at = (MARGIN, top), (MARGIN + _LARGE + between, top)
+    draw_card(page, at[0], _LARGE, Image.fromarray(e.sketch))
+    draw_card(page, at[1], _LARGE, Image.fromarray(e.photo))
     _links(page, at, e, _strongest(e))
-    left = _WIDTH - _MARGIN - _LARGE
-    _text(page, (left, top - 14), "the sketch in patches of the photo", 15)
-    _card(page, (left, top), _LARGE, Image.fromarray(e.synthesis))
-    return np.array(page.reduce(_FINE))
+    left = WIDTH - MARGIN - _LARGE
+    draw_text(page, (left, top - 14), "the sketch in patches of the photo", 15)
+    draw_card(page, (left, top), _LARGE, Image.fromarray(e.synthesis))
+    return np.array(page.reduce(FINE))
 
 
 class EpisodePictures(Renderer):
@@ -104,52 +104,52 @@ class EpisodePictures(Renderer):
         return [self._explained(steps, number) for number in range(len(steps))]
 
     def _explained(self, steps: Sequence[Step], number: int) -> Picture:
-        step, top = steps[number], _MARGIN + _HEAD
-        height = top + _LARGE + _SPACE + _BAND + _MARGIN
-        page = Image.new("RGB", (_WIDTH * _FINE, (height + height % 2) * _FINE), _PAGE)
-        between = (_WIDTH - 2 * _MARGIN - 3 * _LARGE) // 2
-        at = (_MARGIN, top), (_MARGIN + _LARGE + between, top)
+        step, top = steps[number], MARGIN + _HEAD
+        height = top + _LARGE + _SPACE + BAND + MARGIN
+        page = Image.new("RGB", (WIDTH * FINE, (height + height % 2) * FINE), PAGE)
+        between = (WIDTH - 2 * MARGIN - 3 * _LARGE) // 2
+        at = (MARGIN, top), (MARGIN + _LARGE + between, top)
         heads = f"{self._progress(0, number)}, newest ink in orange", "the photo", "rank of the photo"
         for index, head in enumerate(heads):
-            _text(page, (_MARGIN + index * (_LARGE + between), top - 16), head, 16, colour=_DARK)
-        _card(page, at[0], _LARGE, self._drawing(number))
-        _card(page, at[1], _LARGE, Image.fromarray(step.explanation.photo), edge=_TRUE, width=3)
+            draw_text(page, (MARGIN + index * (_LARGE + between), top - 16), head, 16, colour=DARK)
+        draw_card(page, at[0], _LARGE, self._drawing(number))
+        draw_card(page, at[1], _LARGE, Image.fromarray(step.explanation.photo), edge=TRUE, width=3)
         _links(page, at, step.explanation, _new_links(step))
-        self._curve(page, (_WIDTH - _MARGIN - _LARGE, top), [s.rank for s in steps[: number + 1]], len(steps))
+        self._curve(page, (WIDTH - MARGIN - _LARGE, top), [s.rank for s in steps[: number + 1]], len(steps))
         bottom = top + _LARGE + _SPACE
-        heading = [(f"{self._standing(step.rank)}  ·  ", _DARK), (f"cosine {step.score:.3f} ({step.gain:+.3f})", _GREY)]
+        heading = [(f"{self._standing(step.rank)}  ·  ", DARK), (f"cosine {step.score:.3f} ({step.gain:+.3f})", GREY)]
         self._row(page, 0, bottom, (heading, step.order, step.rank))
         for line, text in enumerate(textwrap.wrap(sentence(step), 24)[:6]):
-            _text(page, (_MARGIN, bottom + 44 + 22 * line), text, 15)
-        return np.array(page.reduce(_FINE))
+            draw_text(page, (MARGIN, bottom + 44 + 22 * line), text, 15)
+        return np.array(page.reduce(FINE))
 
     def _drawing(self, number: int) -> Image.Image:
         picture = np.full((*self._birth.shape, 3), 255, dtype=np.uint8)
-        picture[self._birth < number] = _rgb(_INK)
+        picture[self._birth < number] = _rgb(INK)
         picture[self._birth == number] = _NEW
         return Image.fromarray(picture)
 
     def _curve(self, page: Image.Image, corner: tuple[int, int], ranks: Sequence[int], steps: int) -> None:
         """Rank against step, rank 1 at the top, in equal steps of its logarithm."""
-        _card(page, corner, _LARGE, Image.new("RGB", (4, 4), "#ffffff"))
+        draw_card(page, corner, _LARGE, Image.new("RGB", (4, 4), "#ffffff"))
         draw, size = ImageDraw.Draw(page), len(self.bank.photo_ids)
         left, top, right, bottom = corner[0] + 44, corner[1] + 18, corner[0] + _LARGE - 18, corner[1] + _LARGE - 34
 
         def where(step: int, rank: float) -> Point:
             x = left + (right - left) * step / max(steps - 1, 1)
-            return x * _FINE, (top + (bottom - top) * math.log(rank) / math.log(size)) * _FINE
+            return x * FINE, (top + (bottom - top) * math.log(rank) / math.log(size)) * FINE
 
         for rank in sorted({1, *(10**k for k in range(1, 9) if 10**k < 0.7 * size), size}):
             (x, y), (end, _) = where(0, rank), where(steps - 1, rank)
-            draw.line((x, y, end, y), _EDGE, _FINE)
-            _text(page, (left - 8, y / _FINE), str(rank), 13, anchor="rm")
+            draw.line((x, y, end, y), EDGE, FINE)
+            draw_text(page, (left - 8, y / FINE), str(rank), 13, anchor="rm")
         for step in {0, steps - 1}:
-            _text(page, (where(step, 1)[0] / _FINE, bottom + 16), str(step + 1), 13, anchor="mm")
+            draw_text(page, (where(step, 1)[0] / FINE, bottom + 16), str(step + 1), 13, anchor="mm")
         points = [where(step, rank) for step, rank in enumerate(ranks)]
         if len(points) > 1:
-            draw.line(points, _TRUE, 3 * _FINE, joint="curve")
+            draw.line(points, TRUE, 3 * FINE, joint="curve")
         x, y = points[-1]
-        draw.ellipse((x - 5 * _FINE, y - 5 * _FINE, x + 5 * _FINE, y + 5 * _FINE), _TRUE)
+        draw.ellipse((x - 5 * FINE, y - 5 * FINE, x + 5 * FINE, y + 5 * FINE), TRUE)
 
 
 def _strongest(explanation: Explanation) -> list[Link]:
@@ -186,20 +186,20 @@ def _links(
     """Frame linked patches in the two cards at these corners and join them by lines."""
     grids = explanation.sketch_attention.shape, explanation.photo_attention.shape
     (left, top), (right, _) = at
-    layer = Image.new("RGBA", ((right - left + _LARGE) * _FINE, _LARGE * _FINE))
+    layer = Image.new("RGBA", ((right - left + _LARGE) * FINE, _LARGE * FINE))
     draw = ImageDraw.Draw(layer)
     columns = [column for (_, column), _, _, _ in links] or [0]
     first, spread = min(columns), max(columns) - min(columns) + 1
     for place, match, colour, weight in links:
         shade, middles = (*colour, round(255 * (0.3 + 0.65 * weight))), []
         for start, grid, (row, column) in zip((0, right - left), grids, (place, match), strict=True):
-            cell = _LARGE * _FINE / grid[1], _LARGE * _FINE / grid[0]
-            x, y = start * _FINE + column * cell[0], row * cell[1]
-            draw.rectangle((x + 1, y + 1, x + cell[0] - 2, y + cell[1] - 2), outline=shade, width=2 * _FINE)
+            cell = _LARGE * FINE / grid[1], _LARGE * FINE / grid[0]
+            x, y = start * FINE + column * cell[0], row * cell[1]
+            draw.rectangle((x + 1, y + 1, x + cell[0] - 2, y + cell[1] - 2), outline=shade, width=2 * FINE)
             # not all at the middle: lines between patches of one row would lie on each other
             middles.append((x + cell[0] / 2, y + cell[1] * (0.1 + 0.8 * (place[1] - first + 0.5) / spread)))
-        draw.line(middles, shade, round((1 + 2 * weight) * _FINE))
-    page.paste(layer, (left * _FINE, top * _FINE), layer)
+        draw.line(middles, shade, round((1 + 2 * weight) * FINE))
+    page.paste(layer, (left * FINE, top * FINE), layer)
 
 
 def _heat(picture: Picture, attention: FloatArray) -> Image.Image:

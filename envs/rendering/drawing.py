@@ -10,71 +10,71 @@ TOP = 5  # photos shown in order
 
 
 # Lengths in pixels of the finished picture; even sums, as video codecs want them.
-_MARGIN, _GAP, _APART = 24, 10, 26
+MARGIN, GAP, APART = 24, 10, 26
 
 
-_SKETCH, _PHOTO, _HEADING, _LABEL, _BETWEEN = 180, 118, 34, 28, 20
+SKETCH, PHOTO, HEADING, LABEL, BETWEEN = 180, 118, 34, 28, 20
 
 
-_BAND = _HEADING + _PHOTO + _LABEL  # height of one row of photos
+BAND = HEADING + PHOTO + LABEL  # height of one row of photos
 
 
-_LEFT = _MARGIN + _SKETCH + _APART  # where photos begin
+LEFT = MARGIN + SKETCH + APART  # where photos begin
 
 
-_WIDTH = _LEFT + (TOP + 1) * _PHOTO + (TOP - 1) * _GAP + _APART + _MARGIN
+WIDTH = LEFT + (TOP + 1) * PHOTO + (TOP - 1) * GAP + APART + MARGIN
 
 
 _ROUND = 8  # radius of corners
 
 
-_FINE = 2  # drawn this much larger, then reduced: smooth letters and corners
+FINE = 2  # drawn this much larger, then reduced: smooth letters and corners
 
 
-_PAGE, _CARD, _EDGE = "#f4f5f7", "#ffffff", "#d9dce2"
+PAGE, CARD, EDGE = "#f4f5f7", "#ffffff", "#d9dce2"
 
 
-_DARK, _GREY, _TRUE, _INK = "#1b2130", "#5f6879", "#12924f", "#12151c"
+DARK, GREY, TRUE, INK = "#1b2130", "#5f6879", "#12924f", "#12151c"
 
 
-def _card(
+def draw_card(
     page: Image.Image,
     corner: tuple[int, int],
     side: int,
     picture: Image.Image,
     *,
-    edge: str = _EDGE,
+    edge: str = EDGE,
     width: int = 1,
 ) -> None:
     """A square picture with rounded corners; the edge lies outside of it."""
-    left, top, size, border = corner[0] * _FINE, corner[1] * _FINE, side * _FINE, width * _FINE
+    left, top, size, border = corner[0] * FINE, corner[1] * FINE, side * FINE, width * FINE
     page.paste(picture.resize((size, size), Image.Resampling.LANCZOS), (left, top), _rounded(size))
     outer = (left - border, top - border, left + size + border - 1, top + size + border - 1)
-    ImageDraw.Draw(page).rounded_rectangle(outer, _ROUND * _FINE + border, outline=edge, width=border)
+    ImageDraw.Draw(page).rounded_rectangle(outer, _ROUND * FINE + border, outline=edge, width=border)
 
 
 @cache
 def _rounded(size: int) -> Image.Image:
     mask = Image.new("L", (size, size))
-    ImageDraw.Draw(mask).rounded_rectangle((0, 0, size - 1, size - 1), _ROUND * _FINE, fill=255)
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, size - 1, size - 1), _ROUND * FINE, fill=255)
     return mask
 
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size * _FINE)
+    return ImageFont.load_default(size=size * FINE)
 
 
-def _text(
+def draw_text(
     page: Image.Image,
     at: tuple[float, float],
     text: str,
     size: int,
     *,
-    colour: str = _GREY,
+    colour: str = GREY,
     anchor: str = "lm",
 ) -> float:
     """Write text and give its width in pixels."""
     draw, font = ImageDraw.Draw(page), _font(size)
-    draw.text((at[0] * _FINE, at[1] * _FINE), text, colour, font, anchor)
-    return draw.textlength(text, font) / _FINE
+    draw.text((at[0] * FINE, at[1] * FINE), text, colour, font, anchor)
+    return draw.textlength(text, font) / FINE

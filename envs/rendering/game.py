@@ -13,7 +13,7 @@ from sketchless.datasets.dataset import SketchDataset
 from sketchless.encoders.bank import EpisodeBank
 
 from ..game.subsets import ink, strokes_of
-from .drawing import _MARGIN, _SKETCH
+from .drawing import MARGIN, SKETCH
 from .renderer import Renderer, Row
 
 _DROPPED = np.array([255, 160, 160])  # light red
@@ -40,10 +40,10 @@ class GameRenderer(Renderer):
     def _frame(self, sketch: int, step: int, rows: Sequence[Row], caption: str = "") -> npt.NDArray[np.uint8]:
         picture = super()._frame(sketch, step, rows, caption)
         dropped = ink(self._sketches[sketch], ((1 << step) - 1) & ~self._kept)
-        share = Image.fromarray(dropped * np.uint8(255)).resize((_SKETCH, _SKETCH), Image.Resampling.BOX)
+        share = Image.fromarray(dropped * np.uint8(255)).resize((SKETCH, SKETCH), Image.Resampling.BOX)
         cover = np.asarray(share)[..., None] / 255
-        top = (len(picture) - _SKETCH) // 2
-        card = picture[top : top + _SKETCH, _MARGIN : _MARGIN + _SKETCH]
+        top = (len(picture) - SKETCH) // 2
+        card = picture[top : top + SKETCH, MARGIN : MARGIN + SKETCH]
         # Multiplied in like a wash of colour: dark ink stays dark.
         card[:] = np.rint(card * (1 - cover * (1 - _DROPPED / 255)))
         return picture

@@ -15,28 +15,28 @@ from sketchless.datasets.sketch import CANVAS, reveal
 from sketchless.encoders.bank import EpisodeBank
 
 from .drawing import (
-    _APART,
-    _BAND,
-    _BETWEEN,
-    _CARD,
-    _DARK,
-    _EDGE,
-    _FINE,
-    _GAP,
-    _GREY,
-    _HEADING,
-    _INK,
-    _LABEL,
-    _LEFT,
-    _MARGIN,
-    _PAGE,
-    _PHOTO,
-    _SKETCH,
-    _TRUE,
-    _WIDTH,
+    APART,
+    BAND,
+    BETWEEN,
+    CARD,
+    DARK,
+    EDGE,
+    FINE,
+    GAP,
+    GREY,
+    HEADING,
+    INK,
+    LABEL,
+    LEFT,
+    MARGIN,
+    PAGE,
+    PHOTO,
+    SKETCH,
     TOP,
-    _card,
-    _text,
+    TRUE,
+    WIDTH,
+    draw_card,
+    draw_text,
 )
 
 _HINT = "No ranking yet: it appears with the first step."
@@ -94,8 +94,8 @@ class Renderer:
         """
         progress = self._progress(sketch, step)
         if ranking is None or rank is None:
-            return self._frame(sketch, step, [([(progress, _DARK)], None, 0)])
-        heading = [(f"{progress}  ·  ", _GREY), (self._standing(rank), _DARK)]
+            return self._frame(sketch, step, [([(progress, DARK)], None, 0)])
+        heading = [(f"{progress}  ·  ", GREY), (self._standing(rank), DARK)]
         return self._frame(sketch, step, [(heading, ranking, rank)])
 
     def compare(
@@ -111,7 +111,7 @@ class Renderer:
             uint8 [H, W, 3], H and W even and the same for every step and sketch.
         """
         headed: list[Row] = [
-            ([(f"{name}  ·  ", _GREY), (self._standing(rank), _DARK)], ranking, rank) for name, ranking, rank in rows
+            ([(f"{name}  ·  ", GREY), (self._standing(rank), DARK)], ranking, rank) for name, ranking, rank in rows
         ]
         return self._frame(sketch, step, headed, caption=self._progress(sketch, step))
 
@@ -166,39 +166,39 @@ class Renderer:
         if name not in self._thumbnails:
             if len(self._thumbnails) >= _KEPT:
                 del self._thumbnails[next(iter(self._thumbnails))]
-            side = _PHOTO * _FINE
+            side = PHOTO * FINE
             image = Image.fromarray(self._photo(name))
-            self._thumbnails[name] = ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, _CARD)
+            self._thumbnails[name] = ImageOps.pad(image, (side, side), Image.Resampling.LANCZOS, CARD)
         return self._thumbnails[name]
 
     # How it is drawn ---------------------------------------------------------------------------------------
 
     def _frame(self, sketch: int, step: int, rows: Sequence[Row], caption: str = "") -> npt.NDArray[np.uint8]:
         bands = max(len(rows), 1)
-        height = 2 * _MARGIN + bands * _BAND + (bands - 1) * _BETWEEN
-        page = Image.new("RGB", (_WIDTH * _FINE, height * _FINE), _PAGE)
+        height = 2 * MARGIN + bands * BAND + (bands - 1) * BETWEEN
+        page = Image.new("RGB", (WIDTH * FINE, height * FINE), PAGE)
         ink = Image.fromarray(self._ink(sketch, step).astype(np.uint8) * 255)
-        drawing = Image.new("RGB", ink.size, _CARD)
-        drawing.paste(_INK, mask=ink)
-        top = (height - _SKETCH - (_LABEL if caption else 0)) // 2
-        _card(page, (_MARGIN, top), _SKETCH, drawing)
-        _text(page, (_MARGIN + _SKETCH // 2, top + _SKETCH + 17), caption, 16, anchor="mm")
+        drawing = Image.new("RGB", ink.size, CARD)
+        drawing.paste(INK, mask=ink)
+        top = (height - SKETCH - (LABEL if caption else 0)) // 2
+        draw_card(page, (MARGIN, top), SKETCH, drawing)
+        draw_text(page, (MARGIN + SKETCH // 2, top + SKETCH + 17), caption, 16, anchor="mm")
         for index, row in enumerate(rows):
-            self._row(page, sketch, _MARGIN + index * (_BAND + _BETWEEN), row)
-        return np.array(page.reduce(_FINE))
+            self._row(page, sketch, MARGIN + index * (BAND + BETWEEN), row)
+        return np.array(page.reduce(FINE))
 
     def _row(self, page: Image.Image, sketch: int, top: int, row: Row) -> None:
         heading, ranking, rank = row
-        x = float(_LEFT)
+        x = float(LEFT)
         for text, colour in heading:
-            x += _text(page, (x, top + 11), text, 20, colour=colour)
-        photos = top + _HEADING
+            x += draw_text(page, (x, top + 11), text, 20, colour=colour)
+        photos = top + HEADING
         if ranking is None:
-            _text(page, (_LEFT, photos + _PHOTO // 2), _HINT, 16)
+            draw_text(page, (LEFT, photos + PHOTO // 2), _HINT, 16)
             return
         for index, (photo, label, true) in enumerate(self._places(sketch, ranking, rank)):
-            left = _LEFT + index * (_PHOTO + _GAP) + (_APART - _GAP) * (index == TOP)
-            edge, width, colour = (_TRUE, 4, _TRUE) if true else (_EDGE, 1, _GREY)
+            left = LEFT + index * (PHOTO + GAP) + (APART - GAP) * (index == TOP)
+            edge, width, colour = (TRUE, 4, TRUE) if true else (EDGE, 1, GREY)
             caption = f"{label} · true photo" if true else label
-            _card(page, (left, photos), _PHOTO, self._thumbnail(photo), edge=edge, width=width)
-            _text(page, (left + _PHOTO // 2, photos + _PHOTO + 18), caption, 15, colour=colour, anchor="mm")
+            draw_card(page, (left, photos), PHOTO, self._thumbnail(photo), edge=edge, width=width)
+            draw_text(page, (left + PHOTO // 2, photos + PHOTO + 18), caption, 15, colour=colour, anchor="mm")

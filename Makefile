@@ -1,0 +1,24 @@
+# Six verbs, for a checkout with `pip install -e ".[test]"`.
+.PHONY: test lint types docs bench release
+ROOMS = datasets encoders envs agents benchmarks
+
+test:  ## all tests that need no network, GPU, browser or data set; minutes
+	pytest
+
+lint:  ## style
+	ruff check .
+	ruff format --check .
+
+types:
+	mypy $(ROOMS:%=-p sketchless.%)
+
+docs:  ## the pages: their programs run, their links lead somewhere, their tables and words are those of the code
+	python tests/test_architecture.py
+	pytest tests/test_pages.py tests/test_readme.py tests/test_glossary.py tests/test_your_own_data.py tests/datasets/test_page.py
+
+bench:  ## a few readings of each speed, in seconds; `sketchless bench` measures in earnest
+	sketchless bench env --quick
+	sketchless bench kernels --quick
+
+release: lint types test  ## a wheel in dist/, after all checks
+	pip wheel --quiet --no-deps --wheel-dir dist .
