@@ -45,12 +45,12 @@ def core_of(env: Any) -> Core:
     if not isinstance(shell, _SHELLS):
         raise ConfigError(f"{type(env).__name__} is no sketchless environment: make one with sketchless/OnTheFly-v0")
     for layer in layers:
-        if not (_is_conversion(layer) or _plays_as(layer, _HARMLESS)):
+        if not (_is_conversion(layer) or plays_as(layer, _HARMLESS)):
             raise _ignored(layer, "around the environment")
         limit = getattr(layer, "_max_episode_steps", None) if isinstance(layer, wrappers.TimeLimit) else None
         if limit is not None and limit < shell.core.n_steps:
             raise _ignored(layer, f"to {limit} of {shell.core.n_steps} frames")
-    if not _plays_as(shell, _SHELLS):
+    if not plays_as(shell, _SHELLS):
         raise _ignored(shell, "with a step or reset of its own")
     return shell.core
 
@@ -63,8 +63,8 @@ def _layers(env: Any) -> Iterator[Any]:
     yield env
 
 
-def _plays_as(layer: Any, known: tuple[type[Any], ...]) -> bool:
-    """Whether `step` and `reset` are those of known classes, not of a subclass that overrides them."""
+def plays_as(layer: Any, known: tuple[type[Any], ...]) -> bool:
+    """Whether `step` and `reset` of an environment or wrapper are those of known classes, not a subclass's own."""
     return all(
         _method(type(layer), name) in {_method(one, name) for one in known}
         for name in ("step", "step_async", "step_wait", "reset")

@@ -32,6 +32,7 @@ from stable_baselines3.common.vec_env import (
 )
 from torch import Tensor
 
+from sketchless.agents.core_of import plays_as
 from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core, State, Transition
@@ -71,6 +72,8 @@ _WATCHING: frozenset[type] = frozenset(
 )
 
 
+# A subclass of these plays as they do, if its `step` and `reset` are theirs.
+_SHELLS = (SketchVecEnv, OnTheFlyVectorEnv, DummyVecEnv, SubprocVecEnv, SyncVectorEnv, AsyncVectorEnv)
 _DEFAULTS = {"mode": "residual", "observation": "feature", "scale": 1.0}
 _ROWS = 32  # drawings played side by side through wrappers
 
@@ -170,6 +173,8 @@ def _find(env: Any) -> _Trained:
         if type(base) not in _WATCHING and not isinstance(base, VectorRewardWrapper):
             raise _unplayable(type(base).__name__, "around a gymnasium vector environment")
         base = base.env
+    if isinstance(base, _SHELLS) and not plays_as(base, _SHELLS):
+        raise _unplayable(type(base).__name__, "with a step or reset of its own")
     if isinstance(base, (SketchVecEnv, OnTheFlyVectorEnv)):
         return _Trained(base.core.settings, base.core.reward, base.num_envs, None, layers)
     if isinstance(base, (SubprocVecEnv, AsyncVectorEnv)):
@@ -186,8 +191,8 @@ def _in_sequence(envs: list[gym.Env[Any, Any]], layers: list[VecEnvWrapper]) -> 
     if not all(isinstance(one, OnTheFlyEnv) for one in inner):
         raise _not_ours(envs[0])
     settings = [one.core_settings for one in inner if isinstance(one, OnTheFlyEnv)]
-    _check_alike(settings)
     changing = [type(wrapper) for wrapper in _wrappers(envs[0]) if not _watches(wrapper)]
+    _check_alike([{**one, "wrappers": _layers_of(env)} for one, env in zip(settings, envs, strict=True)])
     plain = not changing and type(inner[0]) is OnTheFlyEnv
     if len(envs) > 1 and wrappers.NormalizeObservation in changing:
         raise ConfigError(
@@ -207,7 +212,7 @@ def _in_processes(env: SubprocVecEnv | AsyncVectorEnv, layers: list[VecEnvWrappe
     _check_alike(settings)
     watching = {kind.__name__ for kind in _WATCHING}
     for text in texts:
-        around, found, _ = str(text).partition(f"<{OnTheFlyEnv.__name__}")
+        around, *found = re.split(rf"<{OnTheFlyEnv.__name__}\b", str(text), maxsplit=1)
         changing = [name for name in re.findall(r"<(\w+)", around) if name not in watching]
         if changing or not found:
             raise _unplayable(changing[0] if changing else str(text), f"in the processes of {type(env).__name__}")
@@ -235,6 +240,12 @@ def _wrappers(env: Any) -> Iterator[gym.Wrapper[Any, Any, Any, Any]]:
     while isinstance(env, gym.Wrapper):
         yield env
         env = env.env
+
+
+def _layers_of(env: gym.Env[Any, Any]) -> str:
+    """What changes an environment, and the spaces that come of it."""
+    names = [type(wrapper).__name__ for wrapper in _wrappers(env) if not _watches(wrapper)]
+    return f"{', '.join([*names, type(env.unwrapped).__name__])}: {env.observation_space}, {env.action_space}"
 
 
 def _watches(wrapper: gym.Wrapper[Any, Any, Any, Any]) -> bool:

@@ -258,6 +258,53 @@ def test_environments_in_processes(train: EpisodeBank, test: EpisodeBank, refuse
         other.close()
 
 
+def _opposite(kind: Any) -> Any:
+    """A subclass whose actions are turned round, and that says nothing of it."""
+
+    class Opposite(kind):  # type: ignore[misc]
+        def step(self, action: Any) -> Any:
+            return super().step(-np.asarray(action))
+
+    class OppositeVec(kind):  # type: ignore[misc]
+        def step_async(self, actions: Any) -> None:
+            super().step_async(-np.asarray(actions))
+
+    found = OppositeVec if issubclass(kind, VecEnv) else Opposite
+    found.__name__ = f"{kind.__name__}Opposite"
+    return found
+
+
+@pytest.mark.parametrize("kind", [DummyVecEnv, SketchVecEnv, OnTheFlyVectorEnv], ids=lambda kind: kind.__name__)
+def test_a_vector_env_with_steps_of_its_own_is_refused(
+    kind: Any, train: EpisodeBank, test: EpisodeBank, refuses: Refuses
+) -> None:
+    opposite = _opposite(kind)
+    env = opposite([lambda: OnTheFlyEnv(train)] * 2) if kind is DummyVecEnv else opposite(2, train, device="cpu")
+    with refuses(ConfigError, f"cannot play through {kind.__name__}Opposite with a step or reset of its own"):
+        evaluate(Linear(env) if kind is OnTheFlyVectorEnv else model_in(env), test)
+
+
+def test_an_env_of_another_class_in_processes_is_refused_whatever_its_name(
+    train: EpisodeBank, test: EpisodeBank, refuses: Refuses
+) -> None:
+    opposite = _opposite(OnTheFlyEnv)
+    env = SubprocVecEnv([lambda: opposite(train), lambda: opposite(train)], start_method="fork")
+    try:
+        with refuses(ConfigError, "cannot play through OnTheFlyEnvOpposite in the processes of SubprocVecEnv"):
+            evaluate(model_in(env), test)
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_environments_of_one_model_with_other_wrappers_are_refused(
+    order: int, train: EpisodeBank, test: EpisodeBank, refuses: Refuses
+) -> None:
+    makers: list[Callable[[], Any]] = [lambda: OnTheFlyEnv(train), lambda: zoom(OnTheFlyEnv(train))][::order]
+    with refuses(ConfigError, "the model's environments differ in wrappers"):
+        evaluate(model_in(DummyVecEnv(makers)), test)
+
+
 # Models of other libraries ---------------------------------------------------------------------------------
 
 
