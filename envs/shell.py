@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from sketchless.datasets.dataset import SketchDataset
-from sketchless.datasets.errors import unknown_name
+from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
 from .core import Core, Terms
@@ -38,11 +38,16 @@ class EnvKeywords(TypedDict, total=False):
     stroke_cost: float
 
 
+class UnknownKeywordError(ConfigError, TypeError):
+    """A keyword that no environment has: Python's own kind of error too, by which others (TorchRL) try keywords."""
+
+
 def open_core(bank: EpisodeBank | str | os.PathLike[str], **keywords: Unpack[EnvKeywords]) -> Core:
-    """The core that an environment's keywords ask for. Raises ConfigError for an unknown one, and as `Core`."""
+    """The core that an environment's keywords ask for. Raises UnknownKeywordError, and as `Core`."""
     for name in keywords:
         if name not in EnvKeywords.__annotations__:
-            raise unknown_name("keyword", name, EnvKeywords.__annotations__)
+            fault = unknown_name("keyword", name, EnvKeywords.__annotations__)
+            raise UnknownKeywordError(str(fault).replace("unknown keyword", "unexpected keyword argument", 1))
     own: dict[str, Any] = {name: keywords[name] for name in ("decay", "stroke_cost") if name in keywords}
     return make_core(
         keywords.get("task", "on-the-fly"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -97,8 +98,35 @@ def test_torchrl_env_plays_the_episodes_of_the_single_environment(kind: str) -> 
 def test_off_policy_models_begin_as_the_baseline(algorithm: str) -> None:
     example = runpy.run_path(str(EXAMPLES / "off_policy.py"))
     test = EpisodeBank.load("procedural", "test", "cpu")
-    model = example["make"](example["Args"](algorithm=algorithm, num_envs=2, device="cpu"))
+    model = example["make"](example["Args"](algorithm=algorithm, num_envs=2, device="cpu"), 0.05)
     assert np.array_equal(evaluate(model, test).rank, evaluate(None, test).rank)
+
+
+def test_off_policy_settings_are_chosen_before_the_test_drawings_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = runpy.run_path(str(EXAMPLES / "off_policy.py"))
+    played: list[tuple[str, float | None]] = []
+    score = {("validation", 0.5): 3.0, ("validation", 0.25): 4.0, ("validation", 0.125): 2.0}
+
+    class Model:
+        def __init__(self, scale: float) -> None:
+            self.core = SimpleNamespace(scale=scale)
+
+        def learn(self, steps: int) -> None:
+            assert steps == 10_000
+
+        def get_env(self) -> Any:
+            return self
+
+    def play(model: Any, bank: EpisodeBank) -> Any:
+        found = bank.split, None if model is None else model.core.scale
+        played.append(found)
+        return SimpleNamespace(m_at_b=score.get(found, 1.0), summary=dict)
+
+    monkeypatch.setitem(example["train"].__globals__, "evaluate", play)
+    monkeypatch.setitem(example["train"].__globals__, "make", lambda args, scale: Model(scale))
+    example["train"](example["Args"](scales=(0.5, 0.25, 0.125), device="cpu"))
+    chosen = [("validation", None), ("validation", 0.5), ("validation", 0.25), ("validation", 0.125)]
+    assert played == [*chosen, ("test", None), ("test", 0.25)]
 
 
 @pytest.mark.slow
