@@ -232,7 +232,7 @@ def test_what_a_task_does_not_know_is_refused(
 def test_an_unknown_keyword_is_pythons_own_error_too(kind: Any, bank: EpisodeBank) -> None:
     # TorchRL's GymEnv gives every environment a `frameskip`, and takes it back where this is raised
     more = {"num_envs": 2} if kind is OnTheFlyVectorEnv else {}
-    with pytest.raises(TypeError, match="^unexpected keyword argument 'frameskip': choose one of"):
+    with pytest.raises(TypeError, match=r"^unexpected keyword argument 'frameskip': choose one of"):
         kind(bank=bank, frameskip=1, **more)
     with pytest.raises(ConfigError, match=r"^unexpected keyword argument 'decai': did you mean 'decay'\?$"):
         kind(bank=bank, decai=0.5, **more)
