@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..metrics import METRICS
 from .published import Score, published, published_set
-from .results import FloatArray, Grid
+from .results import Cell, FloatArray, Grid
 from .statistics import (
     ENOUGH_SEEDS,
     Estimate,
@@ -24,6 +26,7 @@ from .statistics import (
     stratified,
     tolerance,
 )
+from .strokes import curve_saved, share_that_saves, strokes_saved
 
 HEADLINE = ("m@A", "m@B")
 ACCURACY = ("A@1", "A@5", "A@10")
@@ -311,6 +314,62 @@ def _tests(found: Comparison) -> list[str]:
             if arms
         ]
     return sentences
+
+
+@dataclass(frozen=True)
+class Saved:
+    """How many strokes fewer than B1 an arm needs, percent (`strokes`): by sketch, for q of 1, 5 and 10, and by curve.
+
+    Attributes:
+        first, staying: of the first entry into the first q, and of the one after which it stays there.
+        share: percent of sketches that save 30 % or more until the first entry into the first 10.
+        curve: of A@10, until the arm has B1's score on complete sketches.
+    """
+
+    first: dict[int, Estimate]
+    staying: dict[int, Estimate]
+    share: Estimate
+    curve: Estimate
+
+
+def strokes(grid: Grid) -> dict[str, Saved]:
+    """Arm -> strokes saved, for the arms of which the ranks of B1 on the same encoders are known."""
+    found = {}
+    for name, cells in grid.cells.items():
+        beside = [_b1(grid, cell) for cell in cells.values()]
+        b1 = [one for one in beside if one is not None]
+        if not cells or len(b1) < len(cells) or grid.published_as.get(name, name) == "B1":
+            continue
+        ours = np.stack([cell.evaluation.rank for cell in cells.values()])
+        if ours.shape[1:] != b1[0].shape:
+            continue  # an arm whose drawings have other frames
+        given: dict[str, Any] = {
+            "lengths": next(iter(cells.values())).evaluation.lengths,
+            "photos": grid.photo_of_sketch,
+        }
+        other = np.stack(b1)
+        found[name] = Saved(
+            {q: strokes_saved(ours, other, q=q, **given) for q in (1, 5, 10)},
+            {q: strokes_saved(ours, other, q=q, staying=True, **given) for q in (1, 5, 10)},
+            share_that_saves(ours, other, q=10, **given),
+            curve_saved(ours, other, gallery=grid.photos, score="A@10", **given),
+        )
+    return found
+
+
+def _b1(grid: Grid, cell: Cell) -> npt.NDArray[np.int64] | None:
+    """Ranks of B1 on the encoder of a cell: kept with it, or an arm of the grid."""
+    if cell.b1 is not None:
+        return cell.b1.rank
+    bank = cell.settings.get("bank_sha256")
+    arms = [arm for arm, line in grid.published_as.items() if line == "B1"]
+    same = [
+        one.evaluation.rank
+        for arm in arms
+        for one in grid.cells.get(arm, {}).values()
+        if bank and one.settings.get("bank_sha256") == bank
+    ]
+    return same[0] if same else None
 
 
 def detectable(found: Comparison) -> dict[str, float]:

@@ -12,7 +12,7 @@ import jinja2
 from .compare import ACCURACY, VERDICTS, Comparison, Row, reading
 from .figures import Picture
 from .results import Grid
-from .tables import ACCURACY_HEADER, HEADER, accuracy, body, notes, text
+from .tables import ACCURACY_HEADER, HEADER, STROKES, STROKES_HEADER, accuracy, body, notes, strokes_table, text
 
 
 def page(found: Comparison, figures: Sequence[tuple[Picture, bytes]]) -> str:
@@ -32,6 +32,9 @@ def page(found: Comparison, figures: Sequence[tuple[Picture, bytes]]) -> str:
         notes=notes(found),
         accuracy_header=ACCURACY_HEADER,
         accuracy=accuracy(found),
+        strokes=strokes_table(found),
+        strokes_header=STROKES_HEADER,
+        strokes_about=STROKES,
         figures=[(picture, base64.b64encode(png).decode("ascii")) for picture, png in figures],
         orders={metric: rows for metric in ("m@B", "m@A") if (rows := _orders(found, metric))},
         robust_header=("arm", "IQM of m@B", "one run's m@B", *versus, f"run > run of {reference}", "p over seeds"),

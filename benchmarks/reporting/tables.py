@@ -11,7 +11,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from .compare import Comparison, Row, detectable
+from .compare import Comparison, Row, detectable, reading, strokes
 from .published import Score
 from .results import Grid
 from .statistics import Estimate
@@ -20,6 +20,11 @@ HEADER = (
     "arm", "m@A", "m@B", "A@1", "A@5", "A@10", "difference in m@A", "p (Holm) of m@A", "difference in m@B",
     "p (Holm) of m@B", "published m@A", "published m@B", "seeds", "seconds",
 )  # fmt: skip
+STROKES = (
+    "Strokes saved, percent of those that B1 needs: until the photo is first among the first q, until it stays there "
+    "(the paper speaks of about 30 %); sketches that save 30 % or more until the first 10; and until A@10 is that of "
+    "B1 on complete sketches."
+)
 _B1 = "B1 (no refinement)"
 _FIRST = ("arm", "m@A", "m@B", "difference in m@B", "p (Holm) of m@B", "seeds")
 _WIDE = 150
@@ -51,6 +56,19 @@ def accuracy(found: Comparison) -> list[list[str]]:
     ]
 
 
+STROKES_HEADER = (
+    "arm", "first in top 1", "top 5", "top 10", "staying in top 10", "sketches that save 30 %", "A@10 of B1's end",
+)  # fmt: skip
+
+
+def strokes_table(found: Comparison) -> list[list[str]]:
+    """Strokes saved against B1 in percent, a row per arm of which the ranks of B1 are known."""
+    return [
+        [found.grid.arms[arm], *map(text, (*saved.first.values(), saved.staying[10], saved.share, saved.curve))]
+        for arm, saved in strokes(found.grid).items()
+    ]
+
+
 def _or_dash(score: Score | None, name: str) -> str:
     value = getattr(score, name, None)
     return "-" if value is None else f"{value:.2f}"
@@ -59,11 +77,12 @@ def _or_dash(score: Score | None, name: str) -> str:
 def notes(found: Comparison) -> list[str]:
     """What has to stand under the table, in sentences."""
     grid = found.grid
+    family = grid.family.removesuffix(", in m@B")
     sentences = [
         f"{grid.sketches} {grid.split} sketches, {grid.photos} photos, {grid.dataset}. Brackets: 95 % intervals, "
         f"drawing anew {_random(grid)}. Differences to {grid.arms[grid.reference]}, paired by seed and sketch.",
         f"p: of a difference as large were the truth none, with all of these drawn anew; adjusted by Holm over the "
-        f"family ({grid.family}), for m@A and m@B each.",
+        f"family ({family}), for m@A and m@B each.",
     ]
     if smallest := detectable(found):
         listed = ", ".join(f"{value:.1f} in {metric}" for metric, value in smallest.items())
@@ -169,7 +188,7 @@ def _score(score: Score | None) -> tuple[list[float | str], list[float | str]]:
 
 
 def markdown(found: Comparison) -> str:
-    """A GitHub table under its title."""
+    """A GitHub table under its title, what has to stand under it, and what the numbers say."""
     lines = [
         f"**{_md(found.heading)}**",
         "",
@@ -180,7 +199,11 @@ def markdown(found: Comparison) -> str:
     if more := accuracy(found):
         lines += ["", _md_row(ACCURACY_HEADER), _md_row(["---", *["---:"] * (len(ACCURACY_HEADER) - 1)], raw=True)]
         lines += [_md_row(row) for row in more]
-    return "\n".join([*lines, "", *map(_md, notes(found))]) + "\n"
+    if saved := strokes_table(found):
+        lines += ["", _md(STROKES), "", _md_row(STROKES_HEADER)]
+        lines += [_md_row(["---", *["---:"] * (len(STROKES_HEADER) - 1)], raw=True), *map(_md_row, saved)]
+    lines += ["", *map(_md, notes(found)), "", *(f"- {_md(sentence)}" for sentence in reading(found))]
+    return "\n".join(lines) + "\n"
 
 
 def tex(found: Comparison) -> str:

@@ -1,0 +1,116 @@
+"""The numbers of the README are those of the committed results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+METRICS = ("m@A", "m@B", "A@1", "A@5", "A@10")
+
+
+def table(marker: str) -> dict[str, list[str]]:
+    """Rows of the README's table below a marker, by their first cell."""
+    lines = README.partition(f"<!-- {marker} -->\n")[2].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if line.startswith("|")]
+    length = next(i for i, line in enumerate(lines) if not line.startswith("|")) - 2
+    return {re.sub(r"[*]|\(K = .*", "", row[0]).strip(): row[1:] for row in rows[:length]}
+
+
+def report(grid: str) -> dict[str, dict[str, str]]:
+    """Rows of a committed report, by their label."""
+    with (RESULTS / "chair-v2" / grid / "report" / "table.csv").open(encoding="utf-8") as file:
+        return {row["label"]: row for row in csv.DictReader(file)}
+
+
+def change(row: dict[str, str], metric: str, sign: int = 1) -> str:
+    """A difference as the README writes it; `sign=-1`: of the reference to the row."""
+    value, *ends = (sign * float(row[f"difference {metric}{end}"]) for end in ("", " low", " high"))
+    low, high = sorted(ends)
+    return f"{value:+.2f} ({low:+.2f} .. {high:+.2f})"
+
+
+def test_the_change_over_b1_is_that_of_the_baselines() -> None:
+    found, rows = table("baselines: change of refined over b1"), report("baselines")
+    b1, refined = rows["B1: complete sketches"], rows["refined: PPO-A-Clipping on B1"]
+    assert list(found) == list(METRICS)
+    for metric, cells in found.items():
+        assert cells[2:] == [f"{float(b1[metric]):.2f}", f"{float(refined[metric]):.2f}", change(b1, metric, -1)]
+
+
+def test_the_methods_are_those_of_the_grid() -> None:
+    found, rows = table("methods: difference to ppo-a-clip"), report("methods")
+    assert set(found) == set(rows) - {"B1 (no refinement)"}
+    for label, cells in found.items():
+        row = rows[label]
+        mine = label == "PPO-A-Clipping"
+        expected = [
+            part
+            for metric in ("m@A", "m@B")
+            for part in (f"{float(row[metric]):.2f}", "" if mine else change(row, metric))
+        ]
+        assert [cells[1], cells[2], cells[4], cells[5]] == expected
+        published = [f"{float(row[f'published {m}']):.2f}" if row[f"published {m}"] else "-" for m in ("m@A", "m@B")]
+        assert [cells[0], cells[3]] == published
+
+
+def test_what_is_said_of_methods_holds_for_the_family() -> None:
+    rows = report("methods")
+    five = ("TRPO", "VPG", "PPO-AC-KL", "PPO-A-KL", "PPO-AC-Clipping")
+    for label in (*five, "GRPO", "rank-softmax (no RL)"):
+        above = float(rows[label]["difference m@A"]) > 0
+        assert above == (label not in five)
+        assert float(rows[label]["p (Holm) m@A"]) <= 0.05
+        assert float(rows[label]["p (Holm) m@B"]) > 0.05
+
+
+def test_strokes_saved_are_those_of_the_report() -> None:
+    line = next(
+        line
+        for line in (RESULTS / "chair-v2/baselines/report/table.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| refined: PPO-A-Clipping on B1 |") and line.count("|") == 8
+    )
+    first, five, ten, staying = (float(cell.split()[0]) for cell in line.split("|")[2:6])
+    assert (round(ten), round(five), round(first), round(staying)) == (30, 21, 7, 8)
+    low, high = re.findall(r"\d+\.\d+", line.split("|")[4])[1:]
+    assert (round(float(low)), round(float(high))) == (25, 35)
+    assert "30 % fewer strokes (25 to 35)" in README
+
+
+def test_looks_at_the_test_drawings_are_counted() -> None:
+    looks = 0
+    for file in sorted((RESULTS / "chair-v2").rglob("grid.json")):
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"].values()
+        looks += sum(cell["settings"].get("split") == "test" for cell in cells)
+    said = re.search(r"looked at by more than (\d+) cells", README)
+    assert said is not None
+    assert int(said[1]) <= looks < int(said[1]) + 100
+
+
+@pytest.mark.parametrize(
+    ("grid", "label", "numbers"),
+    [
+        ("random-192", "B1 (no refinement)", "m@A 90.74 and m@B 43.35"),
+        ("random-192", "GRPO", "91.15 and 44.07"),
+    ],
+)
+def test_scores_in_the_text_are_those_of_a_report(grid: str, label: str, numbers: str) -> None:
+    row = report(grid)[label]
+    assert [f"{float(row[m]):.2f}" for m in ("m@A", "m@B")] == re.findall(r"\d+\.\d+", numbers)
+    assert numbers in README.replace("\n", " ")
+
+
+@pytest.mark.parametrize("page", ["chair-v2", "procedural"])
+def test_tables_in_pages_of_results_are_those_of_the_reports(page: str) -> None:
+    text = (RESULTS / page / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"<!-- report: (\S+) -->\n(.*?)\n<!-- end of report -->", text, flags=re.DOTALL)
+    assert len(blocks) >= 2
+    for grid, block in blocks:
+        assert block == (RESULTS / page / grid / "report" / "table.md").read_text(encoding="utf-8").rstrip(), grid
+    assert text.count("<!-- report: ") == len(blocks)
