@@ -57,6 +57,7 @@ class Agent(Actor):
 
     presets: ClassVar[dict[str, AgentConfig]] = {"default": AgentConfig()}
     modes: ClassVar[dict[str, str]] = {}  # of the presets made for another mode than "residual"
+    varies_with_threads: ClassVar[bool] = False  # whether training on a CPU gives other last digits with more threads
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class Agent(Actor):
         self.config = replace(config or self.presets["default"], **overrides)
         self.env = env
         self.core = core_of(env)
+        self.check_task(type(self.core))
         if device != "auto" and resolve_device(device).type != self.core.device.type:
             raise ConfigError(f"device {device!r}: the environment computes on {self.core.device}; make both agree")
         self.device = self.core.device
@@ -98,6 +100,10 @@ class Agent(Actor):
         self.setup()
 
     # What a subclass says --------------------------------------------------------------------------------
+
+    @classmethod
+    def check_task(cls, task: type[Core]) -> None:
+        """Raise ConfigError for a task that the algorithm cannot learn. Here: it can learn every one."""
 
     def setup(self) -> None:
         """Make what the algorithm needs besides the policy. Here: one Adam for the policy."""

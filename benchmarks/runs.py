@@ -153,11 +153,13 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
 
 
 @contextlib.contextmanager
-def begin_run(out: str | None, command: str, config: Mapping[str, Any]) -> Iterator[RunFolder]:
+def begin_run(
+    out: str | None, command: str, config: Mapping[str, Any], varying: str | None = None
+) -> Iterator[RunFolder]:
     """Open `out`, or a new `runs/<command>-<date>`, for one run alone.
 
     A folder that holds an interrupted run of the same command and settings is taken up again; if the number of
-    threads is another one, which changes the last digits of some methods, that is said.
+    threads is another one, and `varying` names what it changes the last digits of, that is said.
 
     Raises:
         ConfigError: the folder holds a finished run or one of other settings, another process writes to
@@ -168,16 +170,16 @@ def begin_run(out: str | None, command: str, config: Mapping[str, Any]) -> Itera
         if run.finished:
             raise ConfigError(f"{run.path}: holds a finished run; choose another --out or remove it")
         earlier = run.claim({"command": command, "config": dict(config)})
-        if earlier and (warning := other_threads(earlier)):
+        if earlier and (warning := other_threads(earlier, varying)):
             print(f"{run.path}: {warning}", file=sys.stderr)
         yield run
         run.check()
 
 
 @contextlib.contextmanager
-def run_folder(out: str | None, command: str, config: Mapping[str, Any]) -> Iterator[Path]:
+def run_folder(out: str | None, command: str, config: Mapping[str, Any], varying: str | None = None) -> Iterator[Path]:
     """The path of `begin_run`. Raises as that."""
-    with begin_run(out, command, config) as run:
+    with begin_run(out, command, config, varying) as run:
         yield run.path
 
 
@@ -200,12 +202,12 @@ def new_folder(name: str) -> Path:
         raise ConfigError(f"{first}: cannot be written ({error.strerror}); choose another --out") from error
 
 
-def other_threads(manifest: Mapping[str, Any]) -> str | None:
-    """What to say where a run goes on with another number of threads than it began with."""
+def other_threads(manifest: Mapping[str, Any], varying: str | None) -> str | None:
+    """What to say where a run goes on with another number of threads than it began with, if `varying` varies so."""
     before, now = manifest.get("threads"), torch.get_num_threads()
-    if before == now or not isinstance(before, int):
+    if varying is None or before == now or not isinstance(before, int):
         return None
-    return f"was begun with {before} threads and goes on with {now}: the last digits of trpo and ppo-ac-* may be others"
+    return f"was begun with {before} threads and goes on with {now}: the last digits of {varying} may be others"
 
 
 def machine() -> dict[str, Any]:

@@ -117,6 +117,7 @@ class ActorCritic(Agent):
     """
 
     Config = CriticConfig
+    varies_with_threads = True
     presets: ClassVar[dict[str, AgentConfig]] = {"default": CriticConfig()}
 
     def algorithm_with(self, common: dict[str, Any]) -> OnPolicyAlgorithm:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize
 
 from sketchless.datasets.errors import ConfigError
+from sketchless.envs.core import Core
 
 from ..agent import Agent
 from ..batch import Batch, average
@@ -30,12 +31,10 @@ class SupervisedConfig(AgentConfig):
 class Supervised(Agent):
     """Goes down a loss of the mean action's embedding; subclasses say `loss`. See `Agent` for the arguments."""
 
-    def setup(self) -> None:
-        if not self.core.bandit:
-            raise ConfigError(
-                f"{self.name} learns frame by frame, the task {self.core.task!r} does not: choose ppo-a-clip"
-            )
-        super().setup()
+    @classmethod
+    def check_task(cls, task: type[Core]) -> None:
+        if not task.bandit:
+            raise ConfigError(f"{cls.name} learns frame by frame, the task {task.task!r} does not: choose ppo-a-clip")
 
     def update(self, batch: Batch) -> Numbers:
         return self.descend(average(self.loss(batch), batch.valid))

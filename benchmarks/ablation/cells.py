@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sketchless.agents import agent_class
 from sketchless.datasets.errors import ConfigError, ResourceError, SketchlessError, out_of_memory
 from sketchless.datasets.files import replacing, write_json
 
@@ -106,7 +107,7 @@ def perform(cell: Cell, folder: Path, progress: Progress) -> Outcome:
             earlier = run.claim(begun_with(cell), may_differ(cell))
             output = stack.enter_context(open(home / "output.txt", "a", encoding="utf-8", errors="replace"))
             with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-                if earlier and (warning := other_threads(earlier)):
+                if earlier and (warning := other_threads(earlier, _varying(cell))):
                     print(warning)
                 result = experiment(cell)(json.loads(json.dumps(dict(cell.settings))), home, progress)
             run.check()
@@ -117,6 +118,12 @@ def perform(cell: Cell, folder: Path, progress: Progress) -> Outcome:
         except BaseException as error:  # SystemExit too: a cell must not end its worker
             out_of_resources = isinstance(error, ResourceError) or out_of_memory(error)
             return _failed(home, f"{type(error).__name__}: {error}", traceback.format_exc(), out_of_resources)
+
+
+def _varying(cell: Cell) -> str | None:
+    """The cell's agent, if the number of threads changes its last digits."""
+    name = cell.settings.get("agent")
+    return name if name is not None and agent_class(name).varies_with_threads else None
 
 
 def _failed(home: Path, line: str, text: str, out_of_resources: bool) -> Outcome:

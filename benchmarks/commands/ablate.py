@@ -17,7 +17,8 @@ from sketchless.agents import AGENTS, agent_class
 from sketchless.agents.settings import SYNONYMS
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import write_json
-from sketchless.envs.core import MODES, OBSERVATIONS
+from sketchless.envs.core import MODES, OBSERVATIONS, Core
+from sketchless.envs.tasks import TASKS
 
 from ..ablation.experiment import DEFAULT_ENV, OF_ENV, reward_of, spec
 from ..ablation.runner import check_options, run_cells
@@ -136,9 +137,12 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         raise ConfigError(f"arms={', '.join(config.arms)}: none is left; give what they need")
     every = cells(config.what, common, seed_list, _overrides(config, sweep, arms), banks, sweep)
     grid = [cell for cell in every if _arm(cell.id) in arms]
+    task = TASKS[environment.kwargs.get("task", Core.task)]
     for cell in grid:
         try:
-            agent_class(cell.settings["agent"]).Config(**cell.settings["set"])  # refuses values out of range
+            agent = agent_class(cell.settings["agent"])
+            agent.Config(**cell.settings["set"])  # refuses values out of range
+            agent.check_task(task)
             reward_of(cell.settings)
         except ConfigError as error:
             raise ConfigError(f"arm {_arm(cell.id)}: {error} (--arms names the arms to run)") from error

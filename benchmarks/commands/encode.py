@@ -252,7 +252,7 @@ def _report(path: Path, banks: dict[str, EpisodeBank], about: dict[str, Any], co
 def _folder(config: EncodeConfig) -> AbstractContextManager[Path]:
     if rank():
         return nullcontext(Path(str(config.out)))
-    return run_folder(config.out, "encode", _used(config))
+    return run_folder(config.out, "encode", _used(config), varying="the encoder")
 
 
 def _used(config: EncodeConfig) -> dict[str, Any]:

@@ -114,8 +114,9 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     samples = make(core, validation, settings, **given).config.samples  # checks the settings before any work is done
     steps = max(round(config.passes * int(core.bank.lengths.sum()) * samples), 1)
     log = log_format(config.logger)
+    varying = config.agent if make.varies_with_threads else None
 
-    with begin_run(config.out, "train", _identity(config, file)) as folder, StopSignal() as stop:
+    with begin_run(config.out, "train", _identity(config, file), varying) as folder, StopSignal() as stop:
         baseline = evaluate(None, test)
         console.print(f"B1 on {len(baseline.rank)} test sketches  {_line(baseline)}")
         agents, seconds = {}, {}

@@ -78,16 +78,20 @@ def test_a_folder_removed_while_it_is_written_is_an_error(tmp_path: Path, refuse
         out.mkdir()  # another one of the same name
 
 
-def test_another_number_of_threads_is_said(tmp_path: Path, capsys) -> None:
+def test_another_number_of_threads_is_said_of_what_varies_with_it(tmp_path: Path, capsys) -> None:
     with run_folder(str(tmp_path), "train", {"a": 1}):
         pass
     assert capsys.readouterr().err == ""
     manifest, threads = read_json(tmp_path / "manifest.json"), torch.get_num_threads()
     assert manifest["threads"] == threads
     write_json(tmp_path / "manifest.json", {**manifest, "threads": threads + 1})
-    with run_folder(str(tmp_path), "train", {"a": 1}):
+    with run_folder(str(tmp_path), "train", {"a": 1}):  # of what does not vary with them
         pass
-    assert f"was begun with {threads + 1} threads and goes on with {threads}" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""
+    with run_folder(str(tmp_path), "train", {"a": 1}, varying="trpo"):
+        pass
+    said = f"was begun with {threads + 1} threads and goes on with {threads}: the last digits of trpo may be others"
+    assert said in capsys.readouterr().err
 
 
 def test_a_finished_run_is_never_overwritten(tmp_path: Path, refuses) -> None:
