@@ -69,6 +69,7 @@ def _main(arguments: list[str]) -> int:
         print(f"sketchless {version('sketchless')}")
         return 0
     with _leaving_at_once():
+        from sketchless.datasets.checks import shown
         from sketchless.datasets.errors import ResourceError, SketchlessError, out_of_memory
     debug = "--debug" in arguments
     try:
@@ -84,6 +85,10 @@ def _main(arguments: list[str]) -> int:
         if debug or not isinstance(error, SketchlessError):
             raise
         return _fail(str(error), error.exit_code)
+    except OSError as error:  # a path that cannot even be looked at: too long, or in a folder of somebody else
+        if debug or error.filename is None:
+            raise
+        return _fail(f"{shown(str(error.filename))}: {error.strerror}", 2)
     return 0
 
 

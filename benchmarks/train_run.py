@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from sketchless.datasets.schema import conform
 from sketchless.encoders.bank import EpisodeBank, bank_path
 from sketchless.envs.core import Core
 
-from .runs import read_json
+from .metrics import METRICS
+from .runs import MAX_SEED, read_json
 
 
 class RecordedBank(TypedDict):
@@ -73,18 +75,22 @@ class TrainRun:
         file = self.folder / "results.json"
         saved = read_json(file)
         conform(_Results, saved, file, error=CheckpointError, cure="train it again")
-        for seed in saved["refined"]:
-            if not seed.isdecimal():
+        if not saved["refined"]:
+            raise CheckpointError(f"{file}: names no seed; train it again")
+        for seed, metrics in saved["refined"].items():
+            if not (seed.isascii() and seed.isdecimal() and len(seed) <= len(str(MAX_SEED))):
                 raise CheckpointError(f"{file}: {seed[:80]!r} is no seed; train it again")
+            if missing := set(METRICS) - set(metrics):
+                raise CheckpointError(f"{file}: seed {seed} has no {min(missing)}; train it again")
         return saved
 
     def bank(self, given: str | None = None) -> Path:
         """The bank, where the manifest says or where it is `given` to be. Raises CheckpointError: none, or another."""
         recorded = self.settings["bank"]
         path = bank_path(given or recorded["path"])
-        if not given and not path.is_file():
+        if not given and not os.path.isfile(path):  # unlike `Path.is_file`, raises for no path
             path = self.folder / recorded["path"]
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise CheckpointError(f"{path}: no such file; say where the run's bank is with --bank")
         if sha256(path) != recorded["sha256"]:
             raise CheckpointError(

@@ -236,6 +236,6 @@ def bank_path(path: str | os.PathLike[str]) -> Path:
     if str(path) in shipped:
         return shipped[str(path)]
     where = Path(path)
-    if not where.exists() and where.suffix == "" and len(where.parts) == 1:
+    if not os.path.exists(where) and where.suffix == "" and len(where.parts) == 1:
         raise unknown_name("bank", str(path), [*shipped, "<path of a bank file>"])
     return where

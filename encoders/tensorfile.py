@@ -106,8 +106,8 @@ def _checksum(tensor: torch.Tensor) -> int:
 
 def _open(path: str | os.PathLike[str], kind: str) -> tuple[Any, dict[str, Any]]:
     where = Path(path)
-    if not where.is_file():
-        fault = "is a folder, not a file" if where.is_dir() else "no such file"
+    if not os.path.isfile(where):  # unlike `Path.is_file`, raises for no path
+        fault = "is a folder, not a file" if os.path.isdir(where) else "no such file"
         raise CheckpointError(f"{where}: {fault}; expected a sketchless {kind} file")
     try:
         file = safe_open(where, framework="pt")

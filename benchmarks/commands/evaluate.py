@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,8 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
     if config.dataset or config.json or config.first or config.score != "ret":
         raise ConfigError("--dataset, --score, --first and --json belong to a --task: inter, intra or cross")
     folder = Path(config.target)
-    if not folder.is_dir():
-        if not bank_path(config.target).exists():
+    if not os.path.isdir(folder):
+        if not os.path.exists(bank_path(config.target)):
             raise CheckpointError(f"{config.target}: no such run folder or bank file")
         splits = bank_splits(config.target)
         rows = {f"B1, {s}": evaluate(None, EpisodeBank.load(config.target, s, config.device)) for s in splits}

@@ -26,7 +26,7 @@ from sketchless.agents import AGENTS, PPOAClip
 from sketchless.benchmarks.ablation.sweep import SWEEPS
 from sketchless.benchmarks.cli import COMMANDS, main
 from sketchless.benchmarks.commands.encode import COMMON, RECIPES, EncodeConfig, _stage1
-from sketchless.benchmarks.metrics import evaluate
+from sketchless.benchmarks.metrics import METRICS, evaluate
 from sketchless.benchmarks.reporting.results import read_grid
 from sketchless.datasets.files import sha256
 from sketchless.encoders import EpisodeBank, save_banks
@@ -379,7 +379,10 @@ class TestBadInput:
             ("results.json", {}),
             ("results.json", {"baseline": {}, "refined": []}),
             ("results.json", {"baseline": {}, "refined": {"../../x": {}}}),
+            ("results.json", {"baseline": {}, "refined": {}}),
             ("results.json", {"baseline": {}, "refined": {"9": {"m@A": 1.0}}}),
+            ("results.json", {"baseline": {}, "refined": {"1" * 400: dict.fromkeys(METRICS, 1.0)}}),
+            ("results.json", {"baseline": {}, "refined": {"\u0663": dict.fromkeys(METRICS, 1.0)}}),
         ],
     )
     def test_evaluate_refuses_a_damaged_run_in_one_line(
@@ -396,6 +399,16 @@ class TestBadInput:
         assert len(capsys.readouterr().err.splitlines()) == 1
         (run / name).write_text("[" * 100_000)
         assert main(["evaluate", str(run)]) == 2
+
+    @pytest.mark.parametrize(
+        "arguments", [["train", "--bank"], ["evaluate"], ["encode", "--load"], ["draw", "--photos"]]
+    )
+    def test_a_path_that_cannot_be_looked_at_is_one_line(self, arguments: list[str], tmp_path: Path, capsys) -> None:
+        name = str(tmp_path / ("a" * 300))  # no file system of ours takes more than 255
+        assert main([*arguments, name]) == 2
+        error = capsys.readouterr().err.strip()
+        assert name in error
+        assert len(error.splitlines()) == 1
 
     @pytest.mark.parametrize(
         "config",
