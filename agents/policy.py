@@ -200,7 +200,7 @@ def make_policy(kind: str, core: Core, init_log_std: float, mean_norm: float | N
 def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """log N(action; mean, diag(exp(2 log_std))): [...] of actions and means [..., d], log_std [d]."""
     if action.dim() == mean.dim() + 1 and action.shape[1:] == mean.shape and not action.requires_grad:
-        found: Tensor = _LogProb.apply(action, mean, log_std)
+        found: Tensor = _LogProb.apply(action, mean, log_std)  # type: ignore[no-untyped-call]
         return found
     return _log_prob((action - mean) * torch.exp(-log_std), log_std)[0]
 

@@ -48,7 +48,8 @@ def stopping(rank: IntArray, lengths: IntArray, shown: IntArray, stroke_cost: fl
 
 def at_share(lengths: IntArray, share: float) -> IntArray:
     """The rival that always shows after the same share of a drawing, 0..1, rounded up to a step."""
-    return np.clip(np.ceil(share * lengths - 1e-9).astype(np.int64), 1, lengths)
+    steps: IntArray = np.clip(np.ceil(share * lengths - 1e-9).astype(np.int64), 1, lengths)
+    return steps
 
 
 @torch.no_grad()
@@ -69,12 +70,13 @@ def at_margin(margin: FloatArray, lengths: IntArray, threshold: float) -> IntArr
     """The rival that shows in the first step whose margin [N, T] is at least this; never: the complete drawing."""
     sure = margin >= threshold
     first = np.where(sure.any(axis=1), sure.argmax(axis=1) + 1, margin.shape[1])
-    return np.minimum(first, lengths)
+    steps: IntArray = np.minimum(first, lengths)
+    return steps
 
 
 def best_threshold(margin: FloatArray, rank: IntArray, lengths: IntArray, stroke_cost: float) -> float:
     """The threshold of `at_margin` with the highest value; to be chosen on validation drawings."""
-    candidates = [0.0, *np.quantile(margin, np.linspace(0, 1, 101)), math.inf]
+    candidates: list[float] = [0.0, *np.quantile(margin, np.linspace(0, 1, 101)).tolist(), math.inf]
     return max(candidates, key=lambda t: stopping(rank, lengths, at_margin(margin, lengths, t), stroke_cost).value)
 
 

@@ -42,7 +42,8 @@ def birth_map(sketch: Drawing, knots: npt.ArrayLike, size: int = CANVAS, paper_e
     if isinstance(sketch, RasterSketch):
         if size != CANVAS:
             raise ConfigError(f"sketch {sketch.id!r} is a picture of {CANVAS} px; it cannot be drawn at {size}")
-        return np.where(sketch.ink, np.uint8(0), np.uint8(NEVER))
+        born: ByteArray = np.where(sketch.ink, np.uint8(0), np.uint8(NEVER))
+        return born
     birth = np.full((size, size), NEVER, dtype=np.uint8)
     points = np.rint(sketch.points).astype(np.int64)
     _draw(points, sketch.pen_up, steps, 1 if paper_exact else 0, birth)

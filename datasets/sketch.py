@@ -228,14 +228,14 @@ def reveal(sketch: Drawing, schedule: str = "points", steps: int = 20) -> IntArr
         ends = np.round(np.linspace(0, total, steps + 1))[1:].astype(np.int64)
         return np.minimum(ends + 1, total)
     if schedule == "strokes":
-        knots = (np.flatnonzero(sketch.pen_up) + 1)[:MAX_STEPS].astype(np.int64)
-        knots[-1] = total
-        return knots
+        ends = (np.flatnonzero(sketch.pen_up) + 1)[:MAX_STEPS].astype(np.int64)
+        ends[-1] = total
+        return ends
     # Travel counts the pen on paper only: the move to a new stroke draws nothing.
     moves = np.linalg.norm(np.diff(sketch.points.astype(np.float64), axis=0), axis=1)
     travel = np.concatenate([[0.0], np.cumsum(np.where(sketch.pen_up[:-1], 0.0, moves))])
     shares = travel[-1] * np.arange(1, steps + 1) / steps
-    knots = np.searchsorted(travel, shares, side="right").astype(np.int64)
+    knots: npt.NDArray[np.int64] = np.searchsorted(travel, shares, side="right").astype(np.int64)
     knots[-1] = total
     return knots
 

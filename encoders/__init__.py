@@ -13,9 +13,10 @@ from .networks.vit import Tokens
 from .networks.zse import ZSE
 from .registry import ENCODERS, load_encoder, make_encoder
 from .training.completion import Completion, CompletionConfig, train_completion
+from .training.config import Stage1Config
 from .training.frames import Frames
 from .training.precision import average_precision, precision
-from .training.stage1 import Progress, Stage1Config, train_stage1
+from .training.stage1 import Progress, train_stage1
 
 __all__ = [
     "BACKBONES",

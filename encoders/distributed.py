@@ -24,7 +24,7 @@ def gather(part: Tensor) -> Tensor:
     """Rows of all processes, in the order of their ranks: [B, ...] of each to [W B, ...]; alone: as it is."""
     if world() == 1:
         return part
-    whole: Tensor = _Gather.apply(part)
+    whole: Tensor = _Gather.apply(part)  # type: ignore[no-untyped-call]
     return whole
 
 

@@ -74,7 +74,8 @@ def as_action(action: Any, shape: tuple[int, ...], device: torch.device) -> Tens
         action = torch.from_numpy(action.astype(np.float64))
     if action.device.type == "cpu" != device.type and not torch.isfinite(action).all():
         raise not_finite(action)
-    return action.detach().to(device, torch.float64)
+    checked: Tensor = action.detach().to(device, torch.float64)
+    return checked
 
 
 def as_render_mode(mode: str | None, known: Sequence[str]) -> str | None:

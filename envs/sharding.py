@@ -63,7 +63,7 @@ class ShardedGallery:
         shapes = [x.tolist() for x in self._gather(torch.tensor(self._rows.shape, device=self.device))]
         if len({width for _, width in shapes}) > 1:
             raise DataError(f"gallery parts of shapes {shapes} by process: want one width ([0, 0]: see its own error)")
-        self._size = sum(size for size, _ in shapes)
+        self._size: int = sum(size for size, _ in shapes)
         if not self._size:
             raise DataError("the gallery holds no photo")
         self._first = sum(size for size, _ in shapes[: 0 if group is None else dist.get_rank(group)])

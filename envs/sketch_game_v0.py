@@ -41,7 +41,7 @@ Told = dict[str, Any]
 SELECTOR, REFINER = "selector_0", "refiner_0"  # numbered, as PettingZoo recommends
 
 
-class SketchGame(ParallelEnv[str, Array, Any]):
+class SketchGame(ParallelEnv[str, Array, Any]):  # type: ignore[misc]  # pettingzoo has no types
     """Two agents on one drawing: the selector keeps or drops each new stroke, the refiner refines what is kept.
 
     A drawn stroke may hurt retrieval; one that is dropped is as if it had never been drawn. Of the papers this

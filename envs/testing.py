@@ -396,7 +396,7 @@ def _itself(x: Tensor) -> Tensor:
 def _paid(where: str, part: Callable[..., Any], *asked: Tensor, flat: bool = False) -> Tensor:
     """What a part of a reward pays: float64, once it has shown that it is a function of each number (row)."""
     given = [x.clone() for x in asked]
-    paid = part(*given)
+    paid: Tensor = part(*given)
     real = isinstance(paid, Tensor) and not paid.is_complex() and paid.shape == asked[0].shape[:1]
     _require(real and torch.isfinite(paid).all(), "reward numbers", f"{where}, it gives {paid!r}")
     _require(all(map(torch.equal, given, asked)), "reward inputs", f"{where}, they are overwritten")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -24,6 +24,8 @@ from .inputs import as_action, as_autoreset_mode, as_render_mode
 from .rendering.camera import Camera
 from .shell import EnvKeywords, cleared, open_core, told, untold, with_length
 from .wrappers import to_numpy
+
+Result = TypeVar("Result", bound=tuple[Any, ...])
 
 
 class OnTheFlyVectorEnv(VectorEnv):
@@ -156,8 +158,9 @@ class OnTheFlyVectorEnv(VectorEnv):
         observation = self.core.observe(self._state)
         return self._given((observation, outcome.reward, outcome.terminated, truncated, info))
 
-    def _given(self, result: tuple[Any, ...]) -> Any:
-        return result if self.tensors else to_numpy(result)
+    def _given(self, result: Result) -> Result:
+        converted: Result = result if self.tensors else to_numpy(result)
+        return converted
 
     def render(self) -> tuple[Any, ...] | None:
         """One picture or text per environment. Raises ConfigError before the first reset."""

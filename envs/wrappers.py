@@ -37,10 +37,12 @@ class ToNumpy(VectorWrapper):
     """
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        return to_numpy(self.env.reset(seed=seed, options=options))
+        arrays: tuple[Any, dict[str, Any]] = to_numpy(self.env.reset(seed=seed, options=options))
+        return arrays
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        return to_numpy(self.env.step(actions))
+        arrays: tuple[Any, Any, Any, Any, dict[str, Any]] = to_numpy(self.env.step(actions))
+        return arrays
 
 
 def to_numpy(value: Any) -> Any:

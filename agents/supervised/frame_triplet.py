@@ -42,4 +42,5 @@ class FrameTriplet(Supervised):
         positive = distance.gather(-1, own)
         # 1/(G-1) sum_{g != own} max(0, m + d(e_t, p+) - d(e_t, p_g))
         hinge = (self.config.margin + positive - distance).clamp_min(0).scatter(-1, own, 0.0)
-        return hinge.sum(dim=-1) / (hinge.shape[-1] - 1)
+        loss: Tensor = hinge.sum(dim=-1) / (hinge.shape[-1] - 1)
+        return loss

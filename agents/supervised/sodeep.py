@@ -82,11 +82,13 @@ class SoDeep(Supervised):
             return sigmoid_ranks(similarity, own, self.config.steepness)
         lists, place = self._drawn(similarity, own[:, 0])  # [B, T, n] and [B]
         ranks = self.sorter(lists.flatten(0, 1)).view(lists.shape)
-        return ranks.gather(-1, place.view(-1, 1, 1).expand(-1, lists.shape[1], 1)).squeeze(-1)
+        rank: Tensor = ranks.gather(-1, place.view(-1, 1, 1).expand(-1, lists.shape[1], 1)).squeeze(-1)
+        return rank
 
     @property
     def _length(self) -> int:
-        return min(self.config.photos, len(self.core.gallery))
+        photos: int = min(self.config.photos, len(self.core.gallery))
+        return photos
 
     def _drawn(self, similarity: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
         """Similarities [B, T, n] of n photos of each drawing in random order, and the place [B] of its own one."""

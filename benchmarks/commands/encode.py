@@ -24,8 +24,9 @@ from sketchless.encoders.ensemble import ensemble
 from sketchless.encoders.networks.encoder import Encoder, EncoderConfig
 from sketchless.encoders.registry import load_encoder, make_encoder
 from sketchless.encoders.training.completion import Completion, CompletionConfig, train_completion
+from sketchless.encoders.training.config import Stage1Config
 from sketchless.encoders.training.stage1 import Progress as Stage1Progress
-from sketchless.encoders.training.stage1 import Stage1Config, check_stage1, train_stage1
+from sketchless.encoders.training.stage1 import check_stage1, train_stage1
 from sketchless.envs.game.noise import plant_noise
 
 from ..display.tables import scores

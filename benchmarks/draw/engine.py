@@ -182,7 +182,8 @@ class Engine:
 def frame(strokes: Sequence[Stroke]) -> npt.NDArray[np.bool_]:
     """Where strokes have ink: bool [256, 256], drawn as the last frame of an episode is."""
     sketch = Sketch.from_strokes(strokes, "drawing")
-    return birth_map(sketch, [max(len(sketch), 1)]) == 0
+    ink: npt.NDArray[np.bool_] = birth_map(sketch, [max(len(sketch), 1)]) == 0
+    return ink
 
 
 def _order(similarities: Tensor) -> list[int]:

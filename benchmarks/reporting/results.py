@@ -160,7 +160,8 @@ class Grid:
 
     def runs(self, arm: str, seeds: list[int] | None = None) -> FloatArray:
         """m@B of each seed, percent: [S, 1], a score matrix with one task."""
-        return self.per_sketch(arm, "m@B", seeds).mean(axis=1, keepdims=True)
+        means: FloatArray = self.per_sketch(arm, "m@B", seeds).mean(axis=1, keepdims=True)
+        return means
 
 
 def read_grid(folder: Path) -> Grid:

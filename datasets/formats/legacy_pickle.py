@@ -283,7 +283,8 @@ class _Reader:
         kind = np.dtype(dtype.order + dtype.code)
         if max(shape, default=0) > self.size or math.prod(shape) * kind.itemsize != len(raw):
             raise self.unsafe(f"has an array that claims shape {shape} of {kind} but holds {len(raw):,} bytes")
-        return np.ndarray(shape, kind, buffer=raw, order="F" if fortran else "C")
+        array: NumberArray = np.ndarray(shape, kind, buffer=raw, order="F" if fortran else "C")
+        return array
 
 
 _Action = Callable[[_Reader, Any], None]

@@ -214,7 +214,8 @@ def _function(name: str, text: str, view: Viewport) -> Matrix:
         case "rotate", [turn, across, down]:
             cos, sin = math.cos(angle(turn)), math.sin(angle(turn))
             turned = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
-            return _moved(x(across), y(down)) @ turned @ _moved(-x(across), -y(down))
+            matrix: Matrix = _moved(x(across), y(down)) @ turned @ _moved(-x(across), -y(down))
+            return matrix
         case "skew", [across, down]:
             return np.array([[1, math.tan(angle(across)), 0], [math.tan(angle(down)), 1, 0], [0, 0, 1]])
     raise FormatError(f"transform {name[:20]!r} of {len(words)} numbers is none of a plane")

@@ -50,7 +50,8 @@ def lengths(path: Array) -> Array:
 def sample(path: Array, at: Array) -> Array:
     """A polyline [n, k] between its points: `at` counts from 0 to n - 1, [m] -> [m, k]."""
     first = np.minimum(at.astype(np.int64), len(path) - 2)
-    return path[first] + (at - first)[:, None] * (path[first + 1] - path[first])
+    points: Array = path[first] + (at - first)[:, None] * (path[first + 1] - path[first])
+    return points
 
 
 def even(path: Array, step: float) -> Array:

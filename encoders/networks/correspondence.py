@@ -101,7 +101,8 @@ class MapTokens:
         """Maps [B, C, h, w] whose position (y, x) is about the part (row, column) of the cell (y, x)."""
         if self.sequence:
             maps = self.encoder.maps(images)[:, :, -self.height * self.width :, 0]  # of [B, C, L, 1]
-            return maps.unflatten(2, (self.height, self.width))
+            grid: Tensor = maps.unflatten(2, (self.height, self.width))
+            return grid
         down, right = (
             round(seen - (part + 0.5) / self.parts * stride)
             for seen, part, stride in zip(self.middle, (row, column), self.stride, strict=True)

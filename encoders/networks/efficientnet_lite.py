@@ -64,7 +64,8 @@ class Block(nn.Module):
         y = self.bn0(self.expand_conv(x)).clamp(0, 6) if self.expands else x
         y = self.bn1(self.depthwise_conv(y)).clamp(0, 6)
         y = self.bn2(self.project_conv(y))
-        return x + y if self.adds else y
+        out: Tensor = x + y if self.adds else y
+        return out
 
 
 class Network(nn.Module):

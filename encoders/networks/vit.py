@@ -103,7 +103,8 @@ class Tokens:
         n, _, width = self.values.shape
         flat = self.values.new_zeros(n, self.grid[0] * self.grid[1], width)
         flat = flat.scatter(1, self.places.unsqueeze(2).expand(-1, -1, width), self.values)
-        return flat.transpose(1, 2).unflatten(2, self.grid)
+        grid: Tensor = flat.transpose(1, 2).unflatten(2, self.grid)
+        return grid
 
 
 class Tokenizer(nn.Module):

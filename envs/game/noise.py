@@ -81,7 +81,8 @@ def _noise(split: Split, row: int, kind: str, rng: np.random.Generator) -> Float
     stroke = _scribble(rng) if kind == "scribble" else _foreign(split, row, rng)
     low, high = stroke.min(axis=0), stroke.max(axis=0)
     corner = rng.uniform(0, np.maximum(CANVAS - 1 - (high - low), 1))
-    return (stroke - low + corner).astype(np.float32)
+    noise: FloatArray = (stroke - low + corner).astype(np.float32)
+    return noise
 
 
 def _scribble(rng: np.random.Generator) -> FloatArray:

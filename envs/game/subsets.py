@@ -49,7 +49,8 @@ def subsketch(sketch: Drawing, kept: int) -> Sketch:
 def ink(sketch: Drawing, kept: int) -> ByteArray:
     """The page with the strokes of a set: uint8 [256, 256], ink 1 on 0. Raises as `subsketch`."""
     part = subsketch(sketch, kept)
-    return (birth_map(part, [len(part)]) == 0).astype(np.uint8)
+    ink: ByteArray = (birth_map(part, [len(part)]) == 0).astype(np.uint8)
+    return ink
 
 
 class SubsetEncoder:

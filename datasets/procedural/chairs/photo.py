@@ -68,7 +68,8 @@ def _backdrop(rng: np.random.Generator, size: int) -> Array:
     base = 1.0 if look < 0.55 else rng.uniform(0.86, 0.97)
     fall = 0.0 if look < 0.55 else rng.uniform(0.02, 0.12)
     ramp = base - fall * np.linspace(0, 1, size)[:, None, None] ** 2
-    return np.broadcast_to(ramp * tint, (size, size, 3)).copy()
+    image: Array = np.broadcast_to(ramp * tint, (size, size, 3)).copy()
+    return image
 
 
 def _floor_shadow(parts: list[Part], camera: Camera, lamp: Array, size: int) -> Array:

@@ -48,13 +48,15 @@ class Part:
 
 def unit(vectors: Array) -> Array:
     """[..., 3] scaled to length 1; a zero vector stays zero."""
-    return vectors / np.maximum(np.sqrt((vectors * vectors).sum(-1, keepdims=True)), 1e-9)
+    unit: Array = vectors / np.maximum(np.sqrt((vectors * vectors).sum(-1, keepdims=True)), 1e-9)
+    return unit
 
 
 def cross(a: Array, b: Array) -> Array:
     """Cross product of [..., 3] by [..., 3]; numpy's own takes five times as long on small arrays."""
     (ax, ay, az), (bx, by, bz) = a.T, b.T
-    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx]).T
+    product: Array = np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx]).T
+    return product
 
 
 def bar(

@@ -64,7 +64,8 @@ def backdrop(rng: np.random.Generator) -> Floats:
         wave = across * np.float32(pitch * np.cos(turn)) + down * np.float32(pitch * np.sin(turn))
         share = (wave % 1 < 0.5) * np.float32(rng.uniform(0.2, 0.7))
     fade = 1 - np.float32(rng.uniform(0.0, 0.35)) * ((across - 0.5) ** 2 + (down - 0.5) ** 2)
-    return (near + share[..., None] * (far - near)) * fade[..., None]
+    image: Floats = (near + share[..., None] * (far - near)) * fade[..., None]
+    return image
 
 
 def _shadow(rng: np.random.Generator, mask: npt.NDArray[np.bool_], lamp: Floats) -> Floats:

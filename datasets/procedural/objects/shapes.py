@@ -131,7 +131,8 @@ def flipped(path: Array) -> Array:
 
 def shifted(path: Array, x: float, y: float) -> Array:
     """Moved to the right and down."""
-    return path + np.array([x, y])
+    moved: Array = path + np.array([x, y])
+    return moved
 
 
 def half_width(path: Array, y: float) -> float:
