@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,19 @@ def compiled(function: Compiled) -> Compiled:
     """`function` compiled by numba without holding the GIL, by the types of its arguments at their first use.
 
     Machine code is kept in numba's cache: beside the source, or in the user's cache folder. Where neither can be
-    written (a read-only installation without a home), each process compiles again.
+    written (a read-only installation without a home, a full disk), each process compiles again.
     """
     try:
-        compiled_function: Compiled = numba.njit(cache=True, nogil=True)(function)
+        cached: Any = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # numba: "no locator available"
-        compiled_function = numba.njit(nogil=True)(function)
-    return compiled_function
+        uncached: Compiled = numba.njit(nogil=True)(function)
+        return uncached
+    save = cached._cache.save_overload
+
+    def save_if_possible(*arguments: Any) -> None:
+        with contextlib.suppress(OSError):  # a full disk shows only here, at the first call
+            save(*arguments)
+
+    cached._cache.save_overload = save_if_possible
+    kept: Compiled = cached
+    return kept

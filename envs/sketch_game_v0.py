@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class SketchGame(ParallelEnv[str, Array, Any]):  # type: ignore[misc]  # petting
         bank: an `EpisodeBank`, the path of a bank file, or the name of one that ships.
         encoder: the one that made the bank, or the path of its file; by default `<bank>-encoder.safetensors`.
         dataset: has the strokes; by default what the bank was made from.
+        trust: each `module:attribute` that may be imported where the encoder's file names it as its backbone.
         split: of the bank file: `"train"` (default), `"validation"` or `"test"`; an `EpisodeBank` has its own.
         reward, scale, capacity: see `Game`.
         max_cycles: steps after which a game is cut short; None: none.
@@ -80,7 +81,7 @@ class SketchGame(ParallelEnv[str, Array, Any]):  # type: ignore[misc]  # petting
             `"ansi"`: the kept ones in text; `"human"`: the text, printed after every step.
 
     Raises:
-        ConfigError, DataError, CheckpointError: see `EpisodeBank.load`, `load_encoder` and `Game`.
+        ConfigError, DataError, CheckpointError, UnsafeFileError: see `EpisodeBank.load`, `load_encoder` and `Game`.
 
     >>> from sketchless.envs import sketch_game_v0
     >>> game = sketch_game_v0.parallel_env()
@@ -105,6 +106,7 @@ class SketchGame(ParallelEnv[str, Array, Any]):  # type: ignore[misc]  # petting
         *,
         encoder: Encoder | str | os.PathLike[str] | None = None,
         dataset: SketchDataset | None = None,
+        trust: Collection[str] = (),
         split: str | None = None,
         reward: str | Local | RewardScheme = "inv-rank",
         scale: float = 1.0,
@@ -118,7 +120,7 @@ class SketchGame(ParallelEnv[str, Array, Any]):  # type: ignore[misc]  # petting
         self.max_cycles = None if max_cycles is None else as_count("max_cycles", max_cycles, 1)
         opened = open_bank(bank, split, device)
         self._dataset = dataset or dataset_of(opened)
-        self.game = Game(opened, _open_encoder(encoder, bank, device), self._dataset, reward, scale, capacity)
+        self.game = Game(opened, _open_encoder(encoder, bank, device, trust), self._dataset, reward, scale, capacity)
         self.render_mode = render_mode
         self.possible_agents = [SELECTOR, REFINER]
         self.agents: list[str] = []
@@ -274,6 +276,7 @@ def _open_encoder(
     encoder: Encoder | str | os.PathLike[str] | None,
     bank: EpisodeBank | str | os.PathLike[str],
     device: str | torch.device,
+    trust: Collection[str],
 ) -> Encoder:
     if isinstance(encoder, Encoder):
         return encoder
@@ -286,4 +289,4 @@ def _open_encoder(
         encoder = file.with_name(f"{file.stem}-encoder.safetensors")
         if not encoder.exists():
             raise ConfigError(f"no encoder of {file.name} at {encoder}: give the one that made it as encoder=")
-    return load_encoder(Path(encoder), device)
+    return load_encoder(Path(encoder), device, trust)

@@ -26,7 +26,7 @@ from ..photos import read_photo
 from ..sketch import Sketch
 from .folders import PICTURES, files_below, lines, some
 from .holdout import TEST, at_most_a_share
-from .twins import groups, listed, normal, same_content
+from .twins import groups, listed, normal, plain, same_content
 
 PHOTOS, SKETCHES = "photos", "sketches"
 DRAWINGS = (".svg", ".ndjson")
@@ -82,7 +82,8 @@ def folder(
 ) -> SketchDataset:
     """Read a set of one's own: `photos/`, `sketches/` and, if names do not pair them, `pairs.csv` or `pairs.jsonl`.
 
-    All drawings are read at once. Photos of equal bytes are one photo. Splits are as the set states them; what it does
+    All drawings are read at once. Photos of equal bytes are one photo, and category names that
+    differ in case, spaces, `_`, `-` or the form of accents are one. Splits are as the set states them; what it does
     not state is split by photo. `report` says what was found, paired and left out, and why.
 
     Args:
@@ -121,7 +122,10 @@ def folder(
             _state(stated, id, split, sketch.id)
     used = sorted(set(photos.values()) - set(merged))
     of, how, notes = _divide(used, {id for id in targets if id}, stated, seed, validation, test)
-    category = {id: _category(id) for id in used}
+    spelled: dict[str, dict[str, None]] = {}  # spellings of a category, in order
+    for spelling in map(_category, used):
+        spelled.setdefault(plain(spelling), {})[spelling] = None
+    category = {id: next(iter(spelled[plain(_category(id))])) for id in used}
     many = all(category.values())
     kept, dropped = _without_test_copies(found.sketches, targets, of)
     parts = {
@@ -149,6 +153,7 @@ def folder(
         "categories": len(set(category.values())) if many else 0,
         "photos_without_drawing": listed(sorted(set(used) - set(targets))),
         "merged_photos": listed([list(pair) for pair in merged.items()]),
+        "merged_categories": listed([list(all) for all in spelled.values() if len(all) > 1]),
         "left_out": {
             **{why: listed(ids) for why, ids in found.left_out.items()},
             **({"drawings whose photo is not there": listed(missing)} if missing else {}),

@@ -53,6 +53,19 @@ def test_without_a_place_for_the_cache_each_process_compiles_again(tmp_path: Pat
     assert np.array_equal(np.frombuffer(done.stdout, dtype=np.uint8).reshape(256, 256), here)
 
 
+def test_a_full_disk_stops_no_first_call(tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"  # every write to a file fails
+    call = f"birth_map(Sketch.from_rows({ROWS}), [1, 3], size=256).tobytes()"
+    names = "from sketchless.datasets.raster import birth_map\nfrom sketchless.datasets.sketch import Sketch"
+    program = f"import sys\n{names}\n{limit}\nsys.stdout.buffer.write({call})"
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert not list((tmp_path / "cache").rglob("*.nbi"))
+    here = birth_map(Sketch.from_rows(ROWS), [1, 3], size=256)
+    assert np.array_equal(np.frombuffer(done.stdout, dtype=np.uint8).reshape(256, 256), here)
+
+
 def test_elsewhere_machine_code_is_kept() -> None:
     assert compiled(_twice)(21) == 42
     assert compiled(_twice).stats.cache_path  # type: ignore[attr-defined]

@@ -28,7 +28,7 @@ from pettingzoo.test import (
 )
 
 from sketchless.datasets import SketchDataset, procedural
-from sketchless.datasets.errors import CheckpointError, ConfigError, DataError
+from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, UnsafeFileError
 from sketchless.encoders import Encoder, EncoderConfig, EpisodeBank, encode_banks, save_banks
 from sketchless.envs import OnTheFlyEnv, sketch_game_v0
 from sketchless.envs.sketch_game_v0 import SketchGame
@@ -337,6 +337,21 @@ def test_arguments_that_make_no_sense(
         make(**parts | {"encoder": tmp_path / "missing.safetensors"})
     with refuses(ConfigError, "no encoder of bank.safetensors"):
         make(bank=dataset_file, dataset=parts["dataset"])
+
+
+def test_code_that_an_encoders_file_names_runs_only_if_it_is_trusted(
+    parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: Refuses
+) -> None:
+    (tmp_path / "net_of_mine.py").write_text("from sketchless.encoders.networks.backbones import SmallCNN as net\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    encoder = Encoder(EncoderConfig("net_of_mine:net", 32, DIM))
+    bank = encode_banks(encoder, parts["dataset"], schedule="strokes", splits=["train"])["train"]
+    encoder.save(tmp_path / "encoder")
+    given = {"bank": bank, "encoder": tmp_path / "encoder", "dataset": parts["dataset"], "device": "cpu"}
+    with refuses(UnsafeFileError, "its backbone 'net_of_mine:net'"):
+        sketch_game_v0.parallel_env(**given)
+    game = sketch_game_v0.parallel_env(**given, trust=["net_of_mine:net"])
+    assert game.reset(seed=0)[0]["refiner_0"].shape == (2 * WIDTH,)
 
 
 @pytest.fixture

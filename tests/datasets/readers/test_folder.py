@@ -115,6 +115,20 @@ def test_folders_are_categories(build: Build) -> None:
     assert pairs(data)["c3_1.svg"] == "cow/c3.png"
 
 
+def test_a_category_spelt_in_several_ways_is_one(tmp_path: Path) -> None:
+    folders = ["Caf\u00e9 bar", "cafe\u0301_bar", "lamp"]
+    for row, category in enumerate(folders * 3):
+        photo(tmp_path / f"photos/{category}/p{row}", row)
+        (tmp_path / f"sketches/{category}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"sketches/{category}/p{row}.ndjson").write_text(line(row))
+    data = folder(tmp_path)
+    assert {name for part in data.splits.values() for name in part.photo_categories} == {folders[0], "lamp"}
+    assert {name for part in data.splits.values() for name in part.sketch_categories} == {folders[0], "lamp"}
+    assert data.report["categories"] == 2
+    assert data.report["merged_categories"] == {"count": 1, "first": [folders[:2]]}
+    assert data.report["paired"] == 9
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_a_list_of_pairs(form: str, build: Build) -> None:
     root = build()
