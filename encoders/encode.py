@@ -11,10 +11,12 @@ from torch import Tensor
 
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, DataError
+from sketchless.datasets.sketch import MAX_STEPS
 
 from .bank import EpisodeBank
 from .gallery import Gallery
 from .networks.encoder import Encoder, inference
+from .networks.layers import images_at_once
 from .training.augment import random_affine, warp
 from .training.frames import Frames
 
@@ -129,10 +131,13 @@ def frame_features(encoder: Encoder, ink: Tensor, affine: Tensor | None = None, 
         affine: change of viewpoint [1, 2, 3] of all frames, see `random_affine`.
         mirror: flip the frames left to right.
     """
-    images = encoder.sketch_inputs(ink)
-    if mirror:
-        images = images.flip(-1)
-    if affine is not None:
-        images = warp(images, affine.expand(len(images), -1, -1))
-    with inference(encoder):
-        return encoder.features(images.to(encoder.device)).float().cpu()
+    features = []
+    for part in ink.split(images_at_once(encoder.config.size, MAX_STEPS)):
+        images = encoder.sketch_inputs(part)
+        if mirror:
+            images = images.flip(-1)
+        if affine is not None:
+            images = warp(images, affine.expand(len(images), -1, -1))
+        with inference(encoder):
+            features.append(encoder.features(images.to(encoder.device)).float().cpu())
+    return torch.cat(features)

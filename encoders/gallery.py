@@ -12,6 +12,7 @@ from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, DataError
 
 from .networks.encoder import Encoder, inference
+from .networks.layers import images_at_once
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,9 @@ class Gallery:
         batch: int = 64,
         mirror: bool = False,
     ) -> Gallery:
-        """Embed photos of a data set, flipped left to right if told to, on the encoder's device."""
-        rows = []
+        """Embed photos of a data set, `batch` at once or fewer large ones, flipped left to right if told to, on the
+        encoder's device."""
+        rows, batch = [], images_at_once(encoder.config.size, batch)
         with inference(encoder):
             for start in range(0, len(photo_ids), batch):
                 photos = [dataset.photo(i) for i in photo_ids[start : start + batch]]

@@ -75,6 +75,11 @@ def scaled(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     return images * (1 / deviation) - mean / deviation
 
 
+def images_at_once(size: int, at_most: int) -> int:
+    """How many images of `size` pixels a side to encode together: no more pixels than `at_most` images of 256 have."""
+    return max(min(at_most, at_most * 256**2 // size**2), 1)
+
+
 def sketch_images(frames: Tensor, size: int) -> Tensor:
     """Binary frames uint8 or bool [B, H, W] (ink is non-zero) to network input [B, 3, S, S] in 0..1.
 

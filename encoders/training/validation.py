@@ -8,6 +8,7 @@ from sketchless.datasets.dataset import SketchDataset, Split
 from sketchless.datasets.errors import DataError
 
 from ..networks.encoder import Encoder
+from ..networks.layers import images_at_once
 from .frames import Frames
 from .pairs import PhotoInputs, pair_labels
 from .precision import average_precision
@@ -51,7 +52,7 @@ class Validation:
         if not len(self.frames):
             return 0.0
         self.encoder.eval()
-        batch, n = 128, len(self.frames)
+        batch, n = images_at_once(self.encoder.config.size, 128), len(self.frames)
         gallery = torch.arange(len(self.photo_labels))
         photos = torch.cat(
             [self.encoder.embed_photos(self.photos[rows].to(self.encoder.device)) for rows in gallery.split(batch)]

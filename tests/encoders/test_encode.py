@@ -30,6 +30,7 @@ from sketchless.encoders import (
     encode_banks,
     train_stage1,
 )
+from sketchless.encoders.encode import frame_features
 from sketchless.encoders.networks.encoder import inference
 from sketchless.encoders.training import frames as frames_module
 
@@ -205,3 +206,23 @@ def test_pairs_of_a_category_need_photos_of_it(encoder: Encoder, polygons: Sketc
         train_stage1(encoder, dataset, Stage1Config(pairs="category"))
     with refuses(DataError, "has no categories; pair by instance"):
         train_stage1(encoder, polygons, Stage1Config(pairs="category"))
+
+
+def test_large_images_are_encoded_fewer_at_once(polygons: SketchDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 1024 px a sixteenth of 64 photos and of 254 frames; up to 256 px as many as before, so to the same bits."""
+    sizes: list[int] = []
+
+    def record(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        return torch.nn.functional.normalize(torch.ones(len(images), 8), dim=-1)
+
+    for size, photos, drawn in ((1024, [4] * 4, [15, 5]), (256, [16], [20])):
+        encoder = Encoder(EncoderConfig(size=size, dim=8))
+        monkeypatch.setattr(encoder, "embed_photos", record)
+        monkeypatch.setattr(encoder, "features", record)
+        sizes.clear()
+        Gallery.encode(encoder, polygons, polygons.split("train").photos)
+        assert sizes == photos
+        sizes.clear()
+        assert frame_features(encoder, torch.zeros(20, 256, 256, dtype=torch.bool)).shape == (20, 8)
+        assert sizes == drawn
