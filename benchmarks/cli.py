@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = _Output(sys.stdout or io.StringIO())  # closed by `>&-`
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(sys.stderr or io.StringIO()):
         code = _main(list(sys.argv[1:] if argv is None else argv))
+        if argv is None:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while Python tidies up ends it without a traceback
         output.flush()
-    if argv is None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while Python tidies up ends it without a traceback
     if output.fault and not isinstance(output.fault, BrokenPipeError):  # that is `sketchless info | head`
         return _fail(f"standard output: cannot be written ({output.fault.strerror})", code or 3)
     return code

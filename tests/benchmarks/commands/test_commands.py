@@ -676,6 +676,19 @@ def test_ctrl_c_at_start_up_is_one_line(after: float, tmp_path: Path) -> None:
     assert len(told.splitlines()) <= 1
 
 
+def test_ctrl_c_at_exit_is_no_traceback() -> None:
+    code = """
+import atexit, os, signal, sys
+from sketchless.benchmarks.cli import main
+
+atexit.register(os.kill, os.getpid(), signal.SIGINT)  # as Python tidies up
+sys.argv = ["sketchless", "--version"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
 def test_the_home_folder_stands_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shells leave `~` as it is in `--sheet=~/x` and within quotes."""
     monkeypatch.setenv("HOME", str(tmp_path))
