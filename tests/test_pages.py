@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 
@@ -41,3 +42,23 @@ def test_the_makefile_has_the_verbs_that_the_page_names() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert sorted(rules) == sorted(VERBS)
     assert [verb for verb in VERBS if f"`make {verb}`" not in page] == []
+
+
+def test_one_version_everywhere() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    citation = re.search(
+        r"^version: (.+)\ndate-released: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    released = re.search(r"^## (\d.*) - (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert citation is not None
+    assert released is not None
+    assert citation.groups() == released.groups() == (setup["metadata"]["version"], released[2])
+
+
+def test_changes_are_grouped_as_keep_a_changelog_says() -> None:
+    groups = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    for section in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1:]:
+        found = re.findall(r"^### (.+)$", section, re.MULTILINE)
+        assert set(found) <= groups
+        assert len(set(found)) == len(found), found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import importlib
+import importlib.metadata
 import json
 import os
 import shlex
@@ -570,7 +570,7 @@ def test_info_of_what_is_not_there_is_one_line(words: str, match: str, capsys) -
 
 def test_version(capsys) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("sketchless 0.1.0")
+    assert capsys.readouterr().out.startswith(f"sketchless {importlib.metadata.version('sketchless')}")
 
 
 def test_joined_banks_are_a_bank(bank: Path, tmp_path: Path, capsys) -> None:
