@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 import os
 import re
@@ -60,12 +61,12 @@ def load_dataset(name: str, **options: Any) -> SketchDataset:
             raise unknown_name("data set", name, [*DATASETS, "<folder of a data set>"])
         root = user_path(name)
         name, options = _layout(root), {"root": str(root), **options}
-    known = get_type_hints(DATASETS[name])
-    known.pop("return", None)  # a loader of someone else need not say it
+    known, types = inspect.signature(DATASETS[name]).parameters, get_type_hints(DATASETS[name])
     for option, value in options.items():
         if option not in known:
             raise unknown_name(f"option of data set {name!r}:", option, known)
-        options[option] = _typed(option, value, known[option])
+        if option in types:  # a loader of someone else need not say them
+            options[option] = _typed(option, value, types[option])
     if "root" in known and "root" not in options:
         raise ConfigError(f"data set {name!r} lies in files; give its folder, {name}?root=<folder> or the folder alone")
     return DATASETS[name](**options)
