@@ -68,6 +68,7 @@ def unknown_name(
     names = sorted(known)
     meant = [other for other in (synonyms or {}).get(str(name).lower(), ()) if other in names]
     near = meant or difflib.get_close_matches(str(name), names, n=1)
+    near = near or [other for other in names if len(str(name)) > 2 and other.startswith(str(name))]
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names[:LISTED])}{more}"
     return ConfigError(f"unknown {kind} {name!r}: {hint}")

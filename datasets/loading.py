@@ -34,9 +34,9 @@ DATASETS: dict[str, Callable[..., SketchDataset]] = {
     "folder": folder,
 }
 LAYOUTS: dict[str, Callable[[Path], bool]] = {
-    "folder": is_folder,
     "qmul": is_qmul,
     "sketchy": is_sketchy,
+    "folder": is_folder,
     "quickdraw": is_quickdraw,
     "tu-berlin": is_tu_berlin,
 }
