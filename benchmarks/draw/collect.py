@@ -12,6 +12,7 @@ import random
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,9 +27,9 @@ from sketchless.datasets.photos import read_photo
 from sketchless.datasets.sketch import CANVAS
 
 from .folder_gallery import list_photos
-from .session import MAX_POINTS, MAX_STROKES, InkStroke, Job, stroke_of, whole
+from .session import LIMITS, MAX_NUMBER, MAX_POINTS, MAX_STROKES, InkStroke, Job, OutOfStep, stroke_of, whole
 
-MAX_UNDONE = 1000  # strokes taken back that are kept with a drawing
+MAX_UNDONE, MAX_UNDONE_POINTS = 1000, 50_000  # strokes taken back that are kept with a drawing, and their points
 
 
 class Collector:
@@ -66,7 +67,8 @@ class Collector:
                 self.bad[name] = str(error).removeprefix(f"{photos / name}: ")
                 names.remove(name)
         stems = [Path(name).with_suffix("").as_posix().lower() for name in names]
-        if twice := next((n for n, s in zip(names, stems, strict=True) if stems.count(s) > 1), None):
+        many = Counter(stems)
+        if twice := next((n for n, s in zip(names, stems, strict=True) if many[s] > 1), None):
             raise DataError(f"{photos / twice}: another photo has its name but for the suffix; rename one")
         if not names:
             raise DataError(f"{photos}: no readable photo ({len(self.bad)} left out); give a folder of PNG or JPEG")
@@ -91,7 +93,8 @@ class Collector:
     def about(self) -> dict[str, Any]:
         """What the page says of the whole."""
         progress = {"done": self.done(), "total": self.total()}
-        return {"about": f"{len(self.names)} photos", "seconds": self.seconds, **progress}
+        limits = {**LIMITS, "undone": MAX_UNDONE, "undone_points": MAX_UNDONE_POINTS}
+        return {"about": f"{len(self.names)} photos", "seconds": self.seconds, "limits": limits, **progress}
 
     def total(self) -> int:
         """Drawings wanted."""
@@ -117,10 +120,20 @@ class Collector:
         """For one more connection."""
         return CollectDesk(self)
 
-    def claim(self, skipped: set[int]) -> int | None:
-        """The next photo that nobody draws: unfinished ones first, those skipped last; None: all are drawn."""
+    def claim(self, skipped: set[int], wanted: str | None = None) -> int | None:
+        """The next photo that nobody draws: the one wanted, then unfinished ones, those skipped last.
+
+        None: all are drawn.
+        """
         free = [row for row in self._order if row not in self._taken and len(self.files(row)) < self.drawings]
-        free.sort(key=lambda row: (row in skipped, len(self.files(row)), not self.partial(row).exists()))
+        free.sort(
+            key=lambda row: (
+                self.names[row] != wanted,
+                row in skipped,
+                len(self.files(row)),
+                not self.partial(row).exists(),
+            )
+        )
         if not free:
             return None
         self._taken.add(free[0])
@@ -142,18 +155,21 @@ class CollectDesk:
         self._all = collector
         self._row: int | None = None
         self._skipped: set[int] = set()
+        self._undone: list[dict[str, Any]] = []  # strokes taken back, and when
         self._gone, self._lock = False, threading.Lock()  # answers are made on another thread
 
     def take(self, message: Mapping[str, Any]) -> tuple[str, Job]:
         """Answer a message: `next`, `record` a drawing so far, `finish` it, or `skip` the photo.
 
         Raises:
-            FormatError, ResourceError: a message that makes no sense, or a drawing beyond the limits.
+            FormatError, ResourceError: a message that makes no sense, or a drawing beyond the limits. OutOfStep:
+                strokes that were taken back are missing here.
         """
         kind = message.get("type")
         whole(message, "seq", 0, 1_000_000_000)
         if kind == "next":
-            return "task", self._task
+            wanted = message.get("name")  # of a page whose connection was lost
+            return "task", lambda: self._task(wanted=wanted)
         if self._row is None:
             raise FormatError("no photo is being drawn here: reload the page")
         if kind == "skip":
@@ -161,11 +177,12 @@ class CollectDesk:
             return "task", lambda: self._task(leave=True)
         if kind not in ("record", "finish"):
             raise FormatError(f"message type {str(kind)[:40]!r} is unknown; reload the page")
-        drawing, row = _drawing(message), self._row
+        drawing, row = _drawing(message, self._undone), self._row
         if kind == "finish" and not drawing["drawing"]:
             raise FormatError("nothing is drawn yet: draw, or skip the photo")
         # kept at once and in order: the newest alone would not do
         self._keep(row, drawing)
+        self._undone = drawing["undone"]
         if kind == "record":
             kept = {"type": "kept", "seq": message["seq"], "strokes": len(drawing["drawing"])}
             return "kept", lambda: kept
@@ -183,23 +200,25 @@ class CollectDesk:
             self._all.release(self._row)
             self._row = None
 
-    def _task(self, leave: bool = False) -> dict[str, Any]:
+    def _task(self, leave: bool = False, wanted: Any = None) -> dict[str, Any]:
         with self._lock:
             if leave:
                 self._leave()
             if self._row is None and not self._gone:
-                self._row = self._all.claim(self._skipped)
+                self._row = self._all.claim(self._skipped, wanted)
         progress = {"done": self._all.done(), "total": self._all.total()}
         if self._row is None:
             return {"type": "finished", **progress}
         begun = _read(self._all.partial(self._row))
+        begun = {name: begun.get(name, []) for name in ("strokes", "undone", "redone")}
+        self._undone = [{"stroke": np.array(u["rows"]).T.tolist(), "at": u["at"]} for u in begun["undone"]]
         task = {"type": "task", "photo": self._row, "name": self._all.names[self._row], "seconds": self._all.seconds}
-        return {**task, **progress, "strokes": begun.get("strokes", []), "undone": begun.get("undone", [])}
+        return {**task, **progress, **begun}
 
     def _keep(self, row: int, drawing: dict[str, Any]) -> None:
         strokes = [np.array(axes).T.tolist() for axes in drawing["drawing"]]
         undone = [{"rows": np.array(u["stroke"]).T.tolist(), "at": u["at"]} for u in drawing["undone"]]
-        write_json(self._all.partial(row), {"strokes": strokes, "undone": undone})
+        write_json(self._all.partial(row), {"strokes": strokes, "undone": undone, "redone": drawing["redone"]})
 
     def _finish(self, row: int, drawing: dict[str, Any]) -> None:
         number = len(self._all.files(row)) + 1
@@ -217,22 +236,33 @@ class CollectDesk:
         self._all.partial(row).unlink(missing_ok=True)
 
 
-def _drawing(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Strokes [[x ..], [y ..], [t ..]] and those undone, with the time at which they were."""
-    strokes, undone = message.get("strokes"), message.get("undone", [])
-    if not isinstance(strokes, list) or not isinstance(undone, list):
-        raise FormatError("a drawing needs its list of strokes; reload the page")
-    if len(strokes) > MAX_STROKES or len(undone) > MAX_UNDONE:
+def _drawing(message: Mapping[str, Any], before: list[dict[str, Any]]) -> dict[str, Any]:
+    """Strokes [[x ..], [y ..], [t ..]], those undone and when, and when the last of those was put back.
+
+    Of the undone strokes the first `past` are those of `before`, so that a message holds only what is new.
+    """
+    strokes, undone, redone = message.get("strokes"), message.get("undone", []), message.get("redone", [])
+    if not all(isinstance(found, list) for found in (strokes, undone, redone)):
+        raise FormatError("a drawing needs its lists of strokes; reload the page")
+    past = whole({"past": 0, **message}, "past", 0, MAX_UNDONE)
+    if past > len(before):
+        raise OutOfStep(f"undone stroke {past} is unknown here; the page sends all again")
+    if len(strokes) > MAX_STROKES:
         raise ResourceError(f"more than {MAX_STROKES} strokes: finish the drawing")
     ink = [stroke_of(rows) for rows in strokes]
     if sum(len(stroke.rows) for stroke in ink) > MAX_POINTS:
         raise ResourceError(f"more than {MAX_POINTS:,} points: finish the drawing")
-    gone = []
+    gone = before[:past]
+    if max(past + len(undone), len(redone)) > MAX_UNDONE:
+        raise ResourceError(f"more than {MAX_UNDONE} strokes were taken back: finish the drawing")
     for entry in undone:
         if not isinstance(entry, dict):
             raise FormatError("an undone stroke is an object of rows and at; reload the page")
-        gone.append({"stroke": _axes(stroke_of(entry.get("rows"))), "at": whole(entry, "at", 0, 1_000_000_000)})
-    return {"drawing": [_axes(stroke) for stroke in ink], "undone": gone}
+        gone.append({"stroke": _axes(stroke_of(entry.get("rows"))), "at": whole(entry, "at", 0, MAX_NUMBER)})
+    if sum(len(entry["stroke"][0]) for entry in gone) > MAX_UNDONE_POINTS:
+        raise ResourceError(f"more than {MAX_UNDONE_POINTS:,} points were taken back: finish the drawing")
+    times = [whole({"redone": time}, "redone", 0, MAX_NUMBER) for time in redone]
+    return {"drawing": [_axes(stroke) for stroke in ink], "undone": gone, "redone": times}
 
 
 def _axes(stroke: InkStroke) -> list[list[float]]:

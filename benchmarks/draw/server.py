@@ -35,7 +35,7 @@ from sketchless.datasets.errors import ResourceError, SketchlessError
 from .collect import Collector
 from .engine import Engine, Example, Photo
 from .guard import Guard
-from .session import MAX_MESSAGE, Job, OutOfStep, Session, parse
+from .session import LIMITS, MAX_MESSAGE, Job, OutOfStep, Session, parse
 
 PAGE = Path(__file__).parent / "page"
 FILES = {
@@ -143,6 +143,7 @@ class _Hall:
                 "names": self.engine.names,
                 "refined": None if self.engine.agent is None else self.engine.agent.name,
                 "explains": self.engine.tokens is not None,
+                "limits": LIMITS,
             }
         )
 

@@ -20,6 +20,7 @@ MAX_MESSAGE = 1 << 19  # characters
 MAX_STROKES = MAX_STEPS  # as many as an episode by strokes has frames
 MAX_POINTS = 10_000  # of a drawing
 MAX_NUMBER = 1_000_000_000  # of sequence numbers and milliseconds
+LIMITS = {"strokes": MAX_STROKES, "points": MAX_POINTS}  # told to the page, so that it stops before
 
 Job = Callable[[], Any]
 

@@ -13,7 +13,9 @@ const state = {
   world: null,
   strokes: [], // each [[x, y, ms, pressure], ...]
   redo: [],
-  undone: [], // while collecting: {rows, at}
+  undone: [], // while collecting: {rows, at} of each stroke that was taken back
+  redone: [], // while collecting: when the last of those was put back, ms
+  undoneSent: 0, // of the undone, how many the server is known to have
   drawing: null, // the stroke under the pen
   began: null, // when the first point came, by performance.now()
   at: null, // strokes on show while replaying; null: all
@@ -26,7 +28,9 @@ const state = {
   lastSend: 0,
   timer: null,
   play: null,
+  filming: false, // whether a film is being recorded
   task: null, // the photo to draw, while collecting
+  finishing: false, // whether the server was told that the drawing is done
   showing: false, // whether it is on show
   pen: { x: 128, y: 128, down: false, used: false },
 };
@@ -44,8 +48,7 @@ function connect() {
     say("");
     state.sent.clear();
     if (state.world.mode === "collect") {
-      if (state.task) sendRecord("record");
-      else send({ type: "next" });
+      send({ type: "next", name: state.finishing ? null : state.task?.name ?? null });
     } else {
       sendWhole();
     }
@@ -97,7 +100,9 @@ function sendWhole() {
 }
 
 function resend() {
-  sendWhole();
+  if (!collecting()) return sendWhole();
+  state.undoneSent = 0;
+  sendRecord("record");
 }
 
 // Answers ------------------------------------------------------------------------------------------------
@@ -121,6 +126,7 @@ function ranked(answer) {
 }
 
 function error(answer) {
+  state.finishing = false;
   say(answer.message);
 }
 
@@ -327,7 +333,15 @@ function explained(answer) {
 const canvas = $("canvas");
 const context = canvas.getContext("2d");
 
+let painting = null;
+
+// Once before the screen is next drawn, however many points come until then.
 function paint() {
+  painting ??= requestAnimationFrame(paintInk);
+}
+
+function paintInk() {
+  painting = null;
   const side = Math.max(1, Math.round(canvas.clientWidth * devicePixelRatio));
   if (canvas.width !== side) canvas.width = canvas.height = side;
   const scale = side / CANVAS;
@@ -401,8 +415,20 @@ for (const name of ["pointerup", "pointercancel"]) {
   });
 }
 
+const count = (strokes) => strokes.reduce((sum, stroke) => sum + stroke.length, 0);
+
+// Points that the server still takes in this drawing.
+function room() {
+  const { strokes, points } = state.world.limits;
+  const left = points - count(state.strokes) - (state.drawing?.length ?? 0);
+  const full = state.drawing === null && state.strokes.length >= strokes ? `${strokes} strokes` : left <= 0 ? `${points} points` : "";
+  if (full) say(`A drawing has at most ${full}: undo some${collecting() ? ", or finish it" : " or clear it"}.`);
+  return full ? 0 : left;
+}
+
 function beginStroke(point) {
   stopReplay();
+  if (!room()) return;
   state.at = null;
   state.drawing = [point];
   state.redo = [];
@@ -414,7 +440,7 @@ function beginStroke(point) {
 
 function goOn(points) {
   if (!state.drawing) return;
-  for (const point of points) {
+  for (const point of points.slice(0, room())) {
     const last = state.drawing.at(-1);
     if (point[0] !== last[0] || point[1] !== last[1]) state.drawing.push(point);
   }
@@ -450,33 +476,35 @@ function changed(keep) {
 
 // Tools --------------------------------------------------------------------------------------------------
 
-function undo() {
+const undo = () => takeBack(state.strokes.length - 1);
+const clear = () => takeBack(0);
+
+function takeBack(keep) {
   stopReplay();
-  if (state.drawing || !state.strokes.length) return;
-  const stroke = state.strokes.pop();
-  state.redo.push(stroke);
-  if (collecting()) state.undone.push({ rows: rows(stroke), at: Math.max(0, Math.round(elapsed(performance.now()))) });
-  changed(state.strokes.length);
+  if (state.drawing || state.showing || !state.strokes.length) return;
+  const at = Math.max(0, Math.round(elapsed(performance.now())));
+  const gone = state.strokes.slice(keep).reverse();
+  if (collecting()) {
+    const { undone, undone_points: most } = state.world.limits;
+    const now = [...state.undone, ...gone.map((stroke) => ({ rows: rows(stroke), at }))];
+    if (now.length > undone || count(now.map((each) => each.rows)) > most) {
+      return say("So much was taken back that no more can be recorded: finish the drawing, or skip the photo.");
+    }
+    state.undone = now;
+  } else if (!keep) {
+    state.began = null;
+  }
+  state.redo.push(...gone);
+  state.strokes = state.strokes.slice(0, keep);
+  changed(keep);
 }
 
 function redo() {
   stopReplay();
-  if (state.drawing || !state.redo.length) return;
+  if (state.drawing || state.showing || !state.redo.length) return;
+  if (collecting()) state.redone.push(Math.max(0, Math.round(elapsed(performance.now()))));
   state.strokes.push(state.redo.pop());
   changed(state.strokes.length - 1);
-}
-
-function clear() {
-  stopReplay();
-  if (state.drawing || !state.strokes.length) return;
-  if (collecting()) {
-    while (state.strokes.length) undo();
-    return;
-  }
-  state.redo = state.strokes.reverse();
-  state.strokes = [];
-  state.began = null;
-  changed(0);
 }
 
 function show(count) {
@@ -509,7 +537,7 @@ function stopReplay() {
 
 function controls() {
   const count = state.strokes.length;
-  $("undo").disabled = $("clear").disabled = $("save-drawing").disabled = $("save-gif").disabled = !count || state.showing;
+  for (const name of ["undo", "clear", "save-drawing", "save-gif", "save-webm"]) $(name).disabled = !count || state.showing;
   $("replay").disabled = $("slider").disabled = !count;
   $("redo").disabled = !state.redo.length;
   $("replay").textContent = state.play ? "Stop" : "Replay";
@@ -577,7 +605,100 @@ $("slider").oninput = (event) => {
 };
 $("save-drawing").onclick = saveDrawing;
 $("save-gif").onclick = () => send({ type: "gif" });
+$("save-webm").onclick = film;
 $("no-target").onclick = () => setTarget(null);
+
+// A film: the page paints what it shows onto a canvas while it replays, and the browser records that ------------
+
+const FILM = ["video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"].find((kind) => window.MediaRecorder?.isTypeSupported(kind));
+$("save-webm").hidden = !FILM;
+
+async function film() {
+  if (state.filming) return;
+  state.filming = true;
+  const rest = (ms) => new Promise((done) => setTimeout(done, ms));
+  const boxes = ["paper", "lists", "curve-box"].map((id) => $(id).getBoundingClientRect());
+  const reel = document.createElement("canvas");
+  reel.width = 2 * Math.ceil((Math.max(...boxes.map((b) => b.right)) - Math.min(...boxes.map((b) => b.left))) / 2 + 12);
+  reel.height = 2 * Math.ceil((Math.max(...boxes.map((b) => b.bottom)) - Math.min(...boxes.map((b) => b.top))) / 2 + 12);
+  const recorder = new MediaRecorder(reel.captureStream(), { mimeType: FILM, videoBitsPerSecond: 4e6 });
+  const parts = [];
+  recorder.ondataavailable = (event) => parts.push(event.data);
+  recorder.onstop = () => download(new Blob(parts, { type: "video/webm" }), "drawing.webm");
+  const frame = () => {
+    if (!state.filming) return;
+    paintPage(reel);
+    requestAnimationFrame(frame);
+  };
+  stopReplay();
+  replay();
+  frame();
+  recorder.start();
+  say("Recording what is replayed.");
+  while (state.play) await rest(STEP);
+  await rest(3 * STEP); // the last photos are on their way
+  state.filming = false;
+  recorder.stop();
+}
+
+function paintPage(reel) {
+  const to = reel.getContext("2d");
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(`--${name}`);
+  const [paper, lists] = [$("paper").getBoundingClientRect(), $("lists").getBoundingClientRect()];
+  const [left, top] = [Math.min(paper.left, lists.left) - 12, Math.min(paper.top, lists.top) - 12];
+  const place = (element) => {
+    const box = element.getBoundingClientRect();
+    return [box.x - left, box.y - top, box.width, box.height];
+  };
+  const fill = (name, ...box) => {
+    to.fillStyle = colour(name);
+    to.fillRect(...box);
+  };
+  to.setTransform(1, 0, 0, 1, 0, 0);
+  fill("page", 0, 0, reel.width, reel.height);
+  fill("paper", ...place($("paper")));
+  to.drawImage(canvas, ...place(canvas));
+  to.font = "16px system-ui, sans-serif";
+  for (const title of document.querySelectorAll("#lists h2, #figures span")) {
+    const [x, y] = place(title);
+    to.fillStyle = getComputedStyle(title).color;
+    to.fillText(title.innerText.replace(/\s+/g, " "), x, y + 17);
+  }
+  for (const item of document.querySelectorAll("#lists li[data-row]")) {
+    const [image, [x, y, width, height]] = [item.querySelector("img"), place(item)];
+    fill(item.classList.contains("target") ? "accent" : "line", x - 2, y - 2, width + 4, height + 4);
+    to.fillStyle = "#fff";
+    to.fillRect(x, y, width, height);
+    if (!image.naturalWidth) continue;
+    const scale = Math.min(width / image.naturalWidth, height / image.naturalHeight);
+    const [w, h] = [image.naturalWidth * scale, image.naturalHeight * scale];
+    to.drawImage(image, x + (width - w) / 2, y + (height - h) / 2, w, h);
+  }
+  for (const mark of $("curve").children) {
+    const { a, d, e, f } = mark.getScreenCTM();
+    to.setTransform(a, 0, 0, d, e - left, f - top);
+    const look = getComputedStyle(mark);
+    to.strokeStyle = look.stroke;
+    to.fillStyle = look.fill;
+    to.lineWidth = parseFloat(look.strokeWidth);
+    to.beginPath();
+    const number = (name) => Number(mark.getAttribute(name));
+    if (mark.tagName === "text") {
+      to.font = "11px system-ui, sans-serif";
+      to.textAlign = { middle: "center", end: "right" }[mark.getAttribute("text-anchor")] ?? "left";
+      to.fillText(mark.textContent, number("x"), number("y"));
+      to.textAlign = "left";
+    } else if (mark.tagName === "circle") {
+      to.arc(number("cx"), number("cy"), number("r"), 0, 7);
+      to.fill();
+    } else {
+      const ends = mark.points ? [...mark.points].map(({ x, y }) => [x, y]) : [[number("x1"), number("y1")], [number("x2"), number("y2")]];
+      for (const end of ends) to.lineTo(...end);
+      to.stroke();
+    }
+  }
+}
 
 // By keys: a pen that arrows move -------------------------------------------------------------------------
 
@@ -657,14 +778,27 @@ $("gallery-box").addEventListener("toggle", () => listed || more());
 const collecting = () => state.world?.mode === "collect";
 
 function sendRecord(type) {
-  return send({ type, strokes: state.strokes.map(rows), undone: state.undone });
+  const { undone, redone, undoneSent: past } = state;
+  if (!send({ type, strokes: state.strokes.map(rows), past, undone: undone.slice(past), redone })) return;
+  state.undoneSent = undone.length;
+  state.finishing = type === "finish";
 }
 
 function task(answer) {
+  const before = state.finishing ? null : state.task; // of a connection that was lost
+  if (before?.name === answer.name && answer.undone.length <= state.undone.length) {
+    state.undoneSent = answer.undone.length;
+    progress(answer);
+    if (state.strokes.length || state.undone.length) sendRecord("record");
+    return;
+  }
+  state.finishing = false;
   state.task = answer;
   canvas.dataset.photo = answer.name;
   state.strokes = answer.strokes.map((stroke) => stroke.map(([x, y, ms]) => [x, y, ms, 0.5]));
   state.undone = answer.undone;
+  state.redone = answer.redone;
+  state.undoneSent = state.undone.length;
   state.redo = [];
   state.began = null;
   state.pen = { x: 128, y: 128, down: false, used: false };
@@ -673,7 +807,7 @@ function task(answer) {
     say("This drawing was begun earlier: go on with it.");
     return hideModel();
   }
-  say("");
+  say(before ? `Somebody else draws ${before.name} by now.` : "");
   state.showing = true;
   $("model").src = `photo/${answer.photo}`;
   $("model").alt = "The photo to remember";
@@ -717,7 +851,8 @@ function progress(answer) {
 
 function finished(answer) {
   state.task = null;
-  state.strokes = [];
+  state.finishing = false;
+  state.strokes = state.redo = [];
   progress(answer);
   hideModel();
   $("about").textContent = "All photos are drawn. Thank you.";
@@ -725,7 +860,9 @@ function finished(answer) {
 }
 
 $("finish").onclick = () => sendRecord("finish");
-$("skip").onclick = () => send({ type: "skip" });
+$("skip").onclick = () => {
+  if (send({ type: "skip" })) state.task = null;
+};
 
 // Start ---------------------------------------------------------------------------------------------------
 

@@ -289,6 +289,13 @@ def test_drawing_and_animation_can_be_saved(
     with Image.open(found.value.path()) as picture:
         assert picture.format == "GIF"
         assert picture.n_frames > 1
+    with tab.page.expect_download(timeout=60_000) as found:
+        tab.page.click("#save-webm")
+    content = Path(found.value.path()).read_bytes()
+    assert content[:4] == bytes([0x1A, 0x45, 0xDF, 0xA3])  # EBML, as WebM is
+    assert b"webm" in content[:64]
+    assert len(content) > 10_000
+    tab.until("document.querySelector('#count').textContent === '5'")
 
 
 def test_names_of_files_are_text(engine: Engine, browse: Callable[..., Page]) -> None:
@@ -350,6 +357,78 @@ def photos(tmp_path: Path) -> Path:
     for name in dataset.split("test").photos:
         Image.fromarray(dataset.photo(name)).save(folder / f"{name}.png")
     return folder
+
+
+def test_what_is_taken_back_is_collected_and_a_lost_server_loses_nothing(
+    browse: Callable[..., Page], photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "my-set"
+    ready = "document.querySelector('#model').hidden && !document.querySelector('#skip').disabled"
+    collector = Collector(photos, out, seconds=0.2)
+    with serving(create_app(None, collector)) as served:
+        port = served.port
+        tab = browse(served.url, offline=True)
+        tab.until(ready)
+        name = tab.page.get_attribute("#canvas", "data-photo")
+        tab.draw(CHAIR[:3])
+        tab.until("document.body.dataset.kept === '3'")
+        tab.page.keyboard.press("u")
+        tab.until("document.body.dataset.kept === '2'")
+        tab.page.keyboard.press("r")
+        tab.until("document.body.dataset.kept === '3'")
+        tab.page.keyboard.press("c")
+        tab.until("document.body.dataset.kept === '0'")
+    collector.close()
+    tab.until("document.body.dataset.online === 'no'")
+    tab.draw(CHAIR[3:])  # nobody listens
+    collector = Collector(photos, out, seconds=0.2, seed=9)
+    with serving(create_app(None, collector), port):
+        tab.until("document.body.dataset.kept === '2'")
+        assert tab.page.get_attribute("#canvas", "data-photo") == name
+        tab.page.click("#finish")
+        tab.until("document.querySelector('#drawn').textContent === '1 of 12'")
+        tab.context.close()
+    collector.close()
+    (file,) = (out / "sketches").rglob("*.ndjson")
+    record = json.loads(file.read_text())
+    assert record["photo"] == name
+    assert [[round(axis[0]) for axis in stroke[:2]] for stroke in record["drawing"]] == [[104, 164], [176, 156]]
+    gone = [tuple(round(axis[0]) for axis in entry["stroke"][:2]) for entry in record["undone"]]
+    assert gone == [(86, 140), (86, 140), (80, 40), (80, 40)]  # one undone, then all cleared, the last first
+    times = [entry["at"] for entry in record["undone"]]
+    assert times == sorted(times)
+    assert all(at >= entry["stroke"][2][-1] for at, entry in zip(times, record["undone"], strict=True))
+    (back,) = record["redone"]
+    assert times[0] <= back <= times[1]
+    assert record["drawing"][0][2][0] >= times[-1]
+
+
+def test_a_drawing_stops_at_its_limits_and_can_be_finished(
+    browse: Callable[..., Page], photos: Path, tmp_path: Path
+) -> None:
+    collector = Collector(photos, tmp_path / "my-set", seconds=0.1)
+    with serving(create_app(None, collector)) as served:
+        tab = browse(served.url)
+        tab.until("document.querySelector('#model').hidden && !document.querySelector('#skip').disabled")
+        scribble = """() => {
+            const canvas = document.querySelector('#canvas'), box = canvas.getBoundingClientRect();
+            const send = (kind, n) => canvas.dispatchEvent(new PointerEvent(kind, {
+                pointerId: 7, clientX: box.x + 20 + n % 97, clientY: box.y + 20 + n % 89, bubbles: true }));
+            send('pointerdown', 0);
+            for (let n = 1; n < 12000; n++) send('pointermove', n);
+            send('pointerup', 0);
+        }"""
+        for _ in range(6):  # six times what a drawing may hold; five times 10,000 can be taken back
+            tab.page.evaluate(scribble)
+            tab.until("document.body.dataset.kept === '1'")
+            assert "10000 points" in tab.page.inner_text("#message")
+            tab.page.click("#clear")
+            tab.page.wait_for_timeout(50)
+        assert "taken back" in tab.page.inner_text("#message")
+        tab.page.click("#finish")
+        tab.until("document.querySelector('#drawn').textContent === '1 of 12'")
+        tab.close()
+    collector.close()
 
 
 def test_a_collected_set_is_encoded_and_trained_on(browse: Callable[..., Page], photos: Path, tmp_path: Path) -> None:

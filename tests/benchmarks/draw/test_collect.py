@@ -13,6 +13,7 @@ from PIL import Image
 
 from sketchless.benchmarks.draw.collect import CollectDesk, Collector
 from sketchless.benchmarks.draw.server import create_app
+from sketchless.benchmarks.draw.session import OutOfStep
 from sketchless.datasets.errors import ConfigError, DataError, FormatError
 from sketchless.datasets.formats.ndjson import parse
 
@@ -61,6 +62,36 @@ def test_a_drawing_is_one_file_with_times_and_undone_strokes(collector: Collecto
     assert record["undone"] == [{"stroke": [[1], [2], [50]], "at": 70}]
     assert [len(stroke) for stroke in parse(content).strokes] == [3, 1]  # QuickDraw's form
     assert (tmp_path / "set" / "photos" / task["name"]).is_file()
+
+
+def test_what_was_taken_back_is_sent_once(collector: Collector, tmp_path: Path) -> None:
+    desk = collector.desk()
+    task = say(desk, "next")
+    say(desk, "record", strokes=[STROKE], past=0, undone=[{"rows": [[1, 2, 50]], "at": 70}], redone=[80])
+    say(desk, "record", strokes=[STROKE], past=1, undone=[{"rows": [[3, 4, 90]], "at": 95}], redone=[80])
+    with pytest.raises(OutOfStep):
+        desk.take({"type": "record", "seq": 1, "strokes": [STROKE], "past": 3})
+    desk.close()
+    again = collector.desk()
+    begun = say(again, "next", name=task["name"])
+    assert begun["undone"] == [{"rows": [[1, 2, 50]], "at": 70}, {"rows": [[3, 4, 90]], "at": 95}]
+    assert begun["redone"] == [80]
+    say(again, "finish", strokes=[STROKE], past=2, redone=[80, 99])
+    record = json.loads(collector.file(task["photo"], 1).read_text())
+    assert record["undone"] == [{"stroke": [[1], [2], [50]], "at": 70}, {"stroke": [[3], [4], [90]], "at": 95}]
+    assert record["redone"] == [80, 99]
+
+
+def test_a_page_whose_connection_was_lost_gets_its_photo_again(collector: Collector) -> None:
+    desk = collector.desk()
+    say(desk, "next")
+    wanted = say(desk, "skip")["name"]
+    desk.close()
+    other = collector.desk()
+    assert say(other, "next", name=wanted)["name"] == wanted
+    third = collector.desk()
+    assert say(third, "next", name=wanted)["name"] != wanted  # somebody draws it by now
+    assert say(collector.desk(), "next", name=["junk"])["type"] == "task"
 
 
 def test_what_is_unfinished_survives_and_is_gone_on_with(photos: Path, tmp_path: Path) -> None:
@@ -128,6 +159,9 @@ def test_a_skipped_photo_comes_last(collector: Collector) -> None:
         {"type": "record", "strokes": [[]]},
         {"type": "record", "strokes": [STROKE], "undone": [3]},
         {"type": "record", "strokes": [STROKE], "undone": [{"rows": STROKE, "at": -1}]},
+        {"type": "record", "strokes": [STROKE], "redone": [-1]},
+        {"type": "record", "strokes": [STROKE], "redone": 5},
+        {"type": "record", "strokes": [STROKE], "past": "1"},
         {"type": "draw", "strokes": [STROKE]},
     ],
 )
