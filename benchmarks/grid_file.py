@@ -169,13 +169,19 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
     conform(PackedGrid, about, folder / "grid.json", error=CheckpointError, cure="pack it again")
     cells = {}
     for name, cell in about["cells"].items():
-        try:
-            lengths = tensors[f"lengths/{cell['lengths']}"]
-            rank = tensors[name]
-            b1 = None if cell["b1"] is None else tensors[f"b1/{cell['b1']}"]
-            manifest = {key: cell.get(key) for key in _OF_THE_CELL if key in cell} | about["machines"][cell["machine"]]
-        except (KeyError, IndexError) as error:
-            raise CheckpointError(f"{file}: lacks {error} of the cell {name!r}; pack the grid again") from error
+        kept = {"rank": name, "lengths": f"lengths/{cell['lengths']}"}
+        if cell["b1"] is not None:
+            kept["b1"] = f"b1/{cell['b1']}"
+        if lost := [record for record in kept.values() if record not in tensors]:
+            raise CheckpointError(f"{file}: lacks {lost[0]!r} of the cell {name!r}; pack the grid again")
+        if not 0 <= cell["machine"] < len(about["machines"]):
+            raise CheckpointError(
+                f"{folder / 'grid.json'}: cells.{name}.machine is {cell['machine']}, where {len(about['machines'])} "
+                "machines are listed from 0 on; pack the grid again"
+            )
+        rank, lengths = (tensors[kept[part]] for part in ("rank", "lengths"))
+        b1 = tensors[kept["b1"]] if "b1" in kept else None
+        manifest = {key: cell.get(key) for key in _OF_THE_CELL if key in cell} | about["machines"][cell["machine"]]
         refined = _evaluation(file, rank, lengths, drawings)
         baseline = None if b1 is None else _evaluation(file, b1, lengths, drawings)
         cells[name] = CellRecord(manifest, {"settings": cell["settings"], **cell["result"]}, split, refined, baseline)
