@@ -132,6 +132,9 @@ class _Picture:
         style = self._styles.style(element, task.style)
         if hidden(style):
             return
+        if not _applies(element.attrib):
+            self.left_out["parts for other languages or viewers"] += 1
+            return
         matrix = task.matrix
         if "transform" in style:
             own = transform(style["transform"], task.view)
@@ -191,13 +194,17 @@ class _Picture:
             aspect = attributes.get("preserveAspectRatio", "")
             matrix, view = matrix @ fitted(box, (x, y, width, height), aspect), Viewport(*box[2:])
         children = list(task.element)
-        if task.element.tag == "switch":  # the first that needs nothing special, as viewers do
-            plain = (
-                child for child in children if child.tag != "foreignObject" and "requiredExtensions" not in child.attrib
-            )
-            children = [child for child in plain if child.tag not in NO_INK][:1]
+        if task.element.tag == "switch":  # the first that applies, as viewers do; if none does, it is told of
+            drawn = [child for child in children if child.tag not in NO_INK and child.tag != "foreignObject"]
+            children = ([child for child in drawn if _applies(child.attrib)] or drawn)[:1]
         for child in children:
             yield _Task(child, matrix, view, task.style, task.depth + 1)
+
+
+def _applies(attributes: Mapping[str, str]) -> bool:
+    """Whether an English viewer without extensions draws an element; of features it has all, as SVG 2 says."""
+    languages = [language.strip().casefold() for language in attributes.get("systemLanguage", "en").split(",")]
+    return "requiredExtensions" not in attributes and any(one == "en" or one.startswith("en-") for one in languages)
 
 
 def _root_box(attributes: Mapping[str, str]) -> Box | None:

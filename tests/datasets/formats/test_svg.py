@@ -461,6 +461,11 @@ def test_hidden_ink_is_not_drawn(body: str, read: Read) -> None:
         '<path fill="none" stroke="currentColor" d="M10 20h90"/>',
         '<path style="stroke:var(--x);fill:none" d="M10 20h90"/>',
         '<switch><foreignObject requiredExtensions="urn:ai"/><g><path d="M10 20h90"/></g><path d="M0 0h1"/></switch>',
+        '<switch><path systemLanguage="de" d="M0 0h1"/><path systemLanguage="fr, en-GB" d="M10 20h90"/></switch>',
+        '<switch><path systemLanguage="english" d="M0 0h1"/><path d="M10 20h90"/><path d="M0 0h1"/></switch>',
+        '<switch><path systemLanguage="" d="M0 0h1"/><path systemLanguage="EN" d="M10 20h90"/></switch>',
+        '<switch><path requiredFeatures="http://www.w3.org/TR/SVG11/feature#Shape" d="M10 20h90"/></switch>',
+        '<switch><g requiredExtensions="urn:x"><path d="M0 0h1"/></g><path d="M10 20h90"/></switch>',
     ],
 )
 def test_what_is_seen_is_drawn(path: str, read: Read) -> None:
@@ -483,6 +488,10 @@ def test_what_is_seen_is_drawn(path: str, read: Read) -> None:
         ("<style>g > path{display:none}</style>", {"CSS selectors": 1}),
         ("<style>path{d:none}</style>", {"CSS d": 1}),
         ("<metadata><x:y xmlns:x='u'/></metadata><title>t</title>", {}),
+        (
+            '<g systemLanguage="de"><path d="M0 0h9"/></g><switch><path systemLanguage="de" d="M0 0h9"/></switch>',
+            {"parts for other languages or viewers": 2},
+        ),
     ],
 )
 def test_what_is_left_out_is_told(body: str, left_out: dict[str, int], read: Read, tmp_path: Path, caplog: Any) -> None:
