@@ -34,8 +34,9 @@ def assemble(
     """Split and number what was found; no photo and no category stands in two splits.
 
     Photos of equal bytes are one photo where they are of one category; where they are of two, one of them, first
-    from the test, then from validation, is kept with its sketches. Spellings of a category that differ by case,
-    spaces, `_`, `-` or the form of accents are one. `report` says what was merged.
+    from the test, then from validation, is kept with its sketches. Sketches whose files have equal bytes stay in the
+    last such split alone. Spellings of a category that differ by case, spaces, `_`, `-` or the form of accents are one.
+    `report` says what was merged.
 
     Args:
         spec: name, root and options of the loader, but for those of `holdout`.
@@ -65,7 +66,7 @@ def assemble(
         for sketch in sketches
     ]
     parts, notes = holdout.divide(root, sketches, photos, {merged.get(id, id) for id in test}, merged)
-    dropped = _keep_apart(parts, copies)
+    dropped, equal = _keep_apart(root, parts, copies)
     splits = {name: _split(part, read) for name, part in parts.items()}
     shown = {photo for split in splits.values() for photo in split.photos}
     full = {
@@ -78,6 +79,7 @@ def assemble(
         "merged_photos": listed([list(pair) for pair in merged.items()]),
         "merged_categories": listed([list(all) for all in spelled.values() if len(all) > 1]),
         "photos_left_out_as_copies_in_another_split": listed(dropped),
+        "sketches_left_out_as_copies_in_another_split": listed(equal),
         **report,
         "notes": notes,
     }
@@ -97,21 +99,28 @@ def _merged(copies: Sequence[Sequence[str]], category: Mapping[str, str]) -> dic
     }
 
 
-def _keep_apart(parts: dict[str, Part], copies: Sequence[Sequence[str]]) -> list[str]:
-    """Take photos, and sketches of them, out of splits before the last one that has a copy; gives their ids."""
-    content = {id: number for number, ids in enumerate(copies) for id in ids}
-    taken: set[int] = set()
-    dropped: list[str] = []
+def _keep_apart(root: Path, parts: dict[str, Part], copies: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    """Take photos with their sketches, and sketches, out of splits before the last one that has a copy; their ids.
+
+    Sketches that are records of a file are not compared.
+    """
+    of_photo = {id: number for number, ids in enumerate(copies) for id in ids}
+    drawn = [sketch.item.id for sketches, _ in parts.values() for sketch in sketches if not sketch.item.offset]
+    of_sketch = {id: number for number, ids in enumerate(same_content({id: root / id for id in drawn})) for id in ids}
+    photos_taken, sketches_taken = set[int](), set[int]()
+    photos_out, sketches_out = list[str](), list[str]()
     for name in ("test", "validation", "train"):
         sketches, photos = parts[name]
-        out = {photo.id for photo in photos if content.get(photo.id) in taken}
-        parts[name] = (
-            [sketch for sketch in sketches if sketch.photo not in out],
-            [photo for photo in photos if photo.id not in out],
-        )
-        taken |= {content[photo.id] for photo in photos if photo.id in content}
-        dropped += sorted(out)
-    return dropped
+        out = {photo.id for photo in photos if of_photo.get(photo.id) in photos_taken}
+        sketches = [sketch for sketch in sketches if sketch.photo not in out]
+        equal = {sketch.item.id for sketch in sketches if of_sketch.get(sketch.item.id) in sketches_taken}
+        sketches = [sketch for sketch in sketches if sketch.item.id not in equal]
+        parts[name] = sketches, [photo for photo in photos if photo.id not in out]
+        photos_taken |= {of_photo[photo.id] for photo in photos if photo.id in of_photo}
+        sketches_taken |= {of_sketch[sketch.item.id] for sketch in sketches if sketch.item.id in of_sketch}
+        photos_out += sorted(out)
+        sketches_out += sorted(equal)
+    return photos_out, sketches_out
 
 
 def read_file(root: Path, stretch: bool, invert: bool, item: Item) -> Drawing:

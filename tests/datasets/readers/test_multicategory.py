@@ -295,6 +295,19 @@ def test_a_photo_of_two_categories_is_not_learnt_from_and_tested_on(build_sketch
     assert all(lost not in part.photos for part in data.splits.values())
 
 
+def test_an_equal_sketch_is_not_learnt_from_and_tested_on(build_sketchy: Build) -> None:
+    root = build_sketchy(kinds=["png"])
+    folder = root / "256x256/sketch/tx_000000000000"
+    shutil.copy(folder / "zebra/n03_1-1.png", folder / "cow/n00_2-2.png")
+    shutil.copy(folder / "zebra/n03_1-1.png", folder / "zebra/n03_2-1.png")  # within the test: both stay
+    data = sketchy(root, unseen="zebra", validation=3)
+    lost = "256x256/sketch/tx_000000000000/cow/n00_2-2.png"
+    assert data.report["sketches_left_out_as_copies_in_another_split"] == {"count": 1, "first": [lost]}
+    assert sizes(data)["test"] == (10, 5)
+    assert sum(size for size, _ in sizes(data).values()) == 39
+    assert all(lost not in part.sketch_ids for part in data.splits.values())
+
+
 def test_lists_that_name_a_photo_twice(build_sketchy: Build) -> None:
     """The released lists name photos of the set again below EXTEND_image_sketchy, where they lie resized."""
     root = build_sketchy()
@@ -616,7 +629,7 @@ def test_missing_file_lists(build_sketchy: Build, refuses: Any) -> None:
 def test_no_sketch_is_read_before_it_is_asked_for(build_sketchy: Build, refuses: Any) -> None:
     root = build_sketchy()
     for path in (root / "sketches").rglob("*.svg"):
-        path.write_text("damaged")
+        path.write_text(f"damaged {path.name}")
     data = sketchy(root)
     sketches = data.split("train").sketches
     assert isinstance(sketches, LazySketches)
