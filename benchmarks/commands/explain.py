@@ -52,9 +52,12 @@ class ExplainConfig:
     """Explain a retrieval: sketchless explain SKETCH PHOTO, or sketchless explain SKETCH --gallery."""
 
     sketch: Positional[str | None] = None
-    """Id of a sketch of the split, or a picture file (dark on light); by default the split's first one."""
+    """Id of a sketch of the split, or a picture file (dark on light, see `--invert`); by default the split's first
+    one."""
     photo: Positional[str | None] = None
     """Id of a photo of the split, or a picture file; by default the one that the sketch depicts."""
+    invert: bool = False
+    """The sketch is a picture file of light ink on a dark ground."""
     gallery: bool = False
     """Search the split's photos, explain the best ones and the true one."""
     top: int = 1
@@ -157,6 +160,8 @@ def _check(config: ExplainConfig) -> None:
         raise ConfigError("give a photo or --gallery, not both")
     if config.top < 1:
         raise ConfigError(f"top={config.top}: explain 1 photo or more")
+    if config.invert and not (config.sketch and Path(config.sketch).is_file()):
+        raise ConfigError("invert turns a picture file: give one as the sketch, or leave it out")
     if config.agent and not (config.gallery or config.gif):
         raise ConfigError("an agent changes ranks, not patches: add --gallery or --gif to see them")
 
@@ -185,7 +190,7 @@ def _sketch(config: ExplainConfig, name: str, split: Split) -> tuple[Drawing, in
     if not len(split.sketches):
         raise ConfigError(f"{name} ({config.split}) has no sketches; choose another split")
     if config.sketch is not None and Path(config.sketch).is_file():
-        return RasterSketch.from_picture(read_photo(config.sketch), Path(config.sketch).name), None
+        return RasterSketch.from_picture(read_photo(config.sketch), Path(config.sketch).name, config.invert), None
     found = 0
     if config.sketch is not None:
         ids = [sketch.id for sketch in split.sketches]

@@ -281,6 +281,15 @@ class TestCommand:
         assert main(["explain", "mine.png", "yours.jpg", *few]) == 0
         assert main(["explain", "mine.png", *few]) == 0
         assert "not known" in capsys.readouterr().out
+        Image.fromarray(np.where(ink, np.uint8(255), np.uint8(0))).save("night.png")
+        assert main(["explain", "night.png", "yours.jpg", *few, "--out", "refused.png"]) == 2
+        assert "invert=true" in capsys.readouterr().err
+        assert main(["explain", "mine.png", "yours.jpg", *few, "--arrays", "day.npz"]) == 0
+        assert main(["explain", "night.png", "yours.jpg", *few, "--invert", "--arrays", "night.npz"]) == 0
+        with np.load("day.npz") as day, np.load("night.npz") as night:
+            assert all(np.array_equal(day[name], night[name]) for name in day)
+        assert main(["explain", *few, "--invert", "--out", "refused.png"]) == 2
+        assert "give one as the sketch" in capsys.readouterr().err
         assert main(["explain", "mine.png", "yours.jpg", *few, "--gif", "f.gif", "--out", "refused.png"]) == 2
         assert "without strokes: it has no episode; leave out --gif" in capsys.readouterr().err
         assert not Path("refused.png").exists()
