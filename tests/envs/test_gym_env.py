@@ -190,6 +190,28 @@ def test_everything_returned_is_of_a_plain_type(env: OnTheFlyEnv) -> None:
         assert {type(value) for value in info.get("reward_terms", {}).values()} <= {float}
 
 
+def test_minari_writes_a_data_set_with_infos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    minari = pytest.importorskip("minari")
+    pytest.importorskip("jax")  # of minari[create]
+    pytest.importorskip("h5py")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    env = minari.DataCollector(gym.make(ID), record_infos=True)
+    env.action_space.seed(0)
+    ranks = []
+    for seed in range(2):
+        ranks.append([env.reset(seed=seed)[1]["rank"]])
+        for _ in range(20):
+            *_, terminated, truncated, info = env.step(env.action_space.sample())
+            ranks[-1].append(info["rank"])
+        assert terminated
+        assert not truncated
+    written = env.create_dataset("sketchless/test-v0", algorithm_name="random")
+    episodes = list(written.iterate_episodes())
+    assert [len(one) for one in episodes] == [20, 20]
+    assert [one.infos["rank"].tolist() for one in episodes] == ranks
+    assert [one.infos["reward_terms"]["local"].shape for one in episodes] == [(21,), (21,)]
+
+
 def test_what_was_returned_never_changes_later(env: OnTheFlyEnv) -> None:
     got = episode(env, seed=0, options={"sketch_id": "sketch-4"})
     kept = copy.deepcopy(got)
