@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..metrics import METRICS
 from .published import Score, published, published_set
-from .results import Cell, FloatArray, Grid
+from .results import FloatArray, Grid
 from .statistics import (
     ENOUGH_SEEDS,
     Estimate,
@@ -26,7 +24,6 @@ from .statistics import (
     stratified,
     tolerance,
 )
-from .strokes import curve_saved, share_that_saves, strokes_saved
 
 HEADLINE = ("m@A", "m@B")
 ACCURACY = ("A@1", "A@5", "A@10")
@@ -215,7 +212,7 @@ def _measured(grid: Grid, name: str) -> Measured | None:
     if not cells:
         return None
     seconds = [cell.seconds for cell in cells if cell.seconds is not None]
-    alone = {metric: _percent(_nested(grid, name, grid.per_sketch(name, metric)).estimate) for metric in METRICS}
+    alone = {metric: _percent(nested(grid, name, grid.per_sketch(name, metric)).estimate) for metric in METRICS}
     return Measured(
         {metric: alone[metric] for metric in HEADLINE},
         tuple(alone[metric] for metric in ACCURACY),
@@ -225,7 +222,7 @@ def _measured(grid: Grid, name: str) -> Measured | None:
     )
 
 
-def _nested(grid: Grid, arm: str, values: FloatArray, seeds: Sequence[int] = ()) -> Inference:
+def nested(grid: Grid, arm: str, values: FloatArray, seeds: Sequence[int] = ()) -> Inference:
     """Mean of values [S, N] of an arm's seeds (all, if none are named), with what is random in them."""
     cells = grid.cells[arm]
     encoders = [str(cells[seed].settings.get("bank_sha256", "")) for seed in seeds or cells]
@@ -268,7 +265,7 @@ def _over_seeds(grid: Grid, name: str, seeds: list[int]) -> float | None:
 
 
 def _difference(grid: Grid, one: str, other: str, metric: str, seeds: list[int]) -> Inference:
-    return _nested(grid, one, grid.per_sketch(one, metric, seeds) - grid.per_sketch(other, metric, seeds), seeds)
+    return nested(grid, one, grid.per_sketch(one, metric, seeds) - grid.per_sketch(other, metric, seeds), seeds)
 
 
 def _shared(grid: Grid, one: str, other: str) -> list[int]:
@@ -314,62 +311,6 @@ def _tests(found: Comparison) -> list[str]:
             if arms
         ]
     return sentences
-
-
-@dataclass(frozen=True)
-class Saved:
-    """How many strokes fewer than B1 an arm needs, percent (`strokes`): by sketch, for q of 1, 5 and 10, and by curve.
-
-    Attributes:
-        first, staying: of the first entry into the first q, and of the one after which it stays there.
-        share: percent of sketches that save 30 % or more until the first entry into the first 10.
-        curve: of A@10, until the arm has B1's score on complete sketches.
-    """
-
-    first: dict[int, Estimate]
-    staying: dict[int, Estimate]
-    share: Estimate
-    curve: Estimate
-
-
-def strokes(grid: Grid) -> dict[str, Saved]:
-    """Arm -> strokes saved, for the arms of which the ranks of B1 on the same encoders are known."""
-    found = {}
-    for name, cells in grid.cells.items():
-        beside = [_b1(grid, cell) for cell in cells.values()]
-        b1 = [one for one in beside if one is not None]
-        if not cells or len(b1) < len(cells) or grid.published_as.get(name, name) == "B1":
-            continue
-        ours = np.stack([cell.evaluation.rank for cell in cells.values()])
-        if ours.shape[1:] != b1[0].shape:
-            continue  # an arm whose drawings have other frames
-        given: dict[str, Any] = {
-            "lengths": next(iter(cells.values())).evaluation.lengths,
-            "photos": grid.photo_of_sketch,
-        }
-        other = np.stack(b1)
-        found[name] = Saved(
-            {q: strokes_saved(ours, other, q=q, **given) for q in (1, 5, 10)},
-            {q: strokes_saved(ours, other, q=q, staying=True, **given) for q in (1, 5, 10)},
-            share_that_saves(ours, other, q=10, **given),
-            curve_saved(ours, other, gallery=grid.photos, score="A@10", **given),
-        )
-    return found
-
-
-def _b1(grid: Grid, cell: Cell) -> npt.NDArray[np.int64] | None:
-    """Ranks of B1 on the encoder of a cell: kept with it, or an arm of the grid."""
-    if cell.b1 is not None:
-        return cell.b1.rank
-    bank = cell.settings.get("bank_sha256")
-    arms = [arm for arm, line in grid.published_as.items() if line == "B1"]
-    same = [
-        one.evaluation.rank
-        for arm in arms
-        for one in grid.cells.get(arm, {}).values()
-        if bank and one.settings.get("bank_sha256") == bank
-    ]
-    return same[0] if same else None
 
 
 def detectable(found: Comparison) -> dict[str, float]:

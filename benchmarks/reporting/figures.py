@@ -19,6 +19,7 @@ from ..metrics import POINTS
 from .compare import HEADLINE, Comparison, Row
 from .published import published_set
 from .statistics import Estimate, bootstrap_band, preliminary, profile
+from .tables import p_value, text
 
 FloatArray = npt.NDArray[np.float64]
 _FAINT = "#7a828f"
@@ -102,9 +103,8 @@ def forest(found: Comparison) -> Figure:
                 continue
             estimate = row.contrast.difference[metric].estimate
             _dot(axes, index, estimate, place)
-            text = f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]".replace("-", "−")
-            text += f"\nHolm p = {row.contrast.adjusted[metric]:.3f}"
-            _beside(axes, place, text)
+            p = p_value(row.contrast.adjusted[metric])
+            _beside(axes, place, f"{text(estimate, '+')}\nHolm p {p if p[0] == '<' else f'= {p}'}")
         axes.axvline(0, color=TEXT, linewidth=1)
         axes.set(xlabel=f"{metric} minus that of {reference}")
         _rows(axes, [row.label for _, row in rows])
@@ -297,10 +297,10 @@ def _dot(axes: Axes, index: int, estimate: Estimate, place: float) -> None:
     axes.plot(estimate.value, place, "o", color=colour, markersize=7)
 
 
-def _beside(axes: Axes, place: float, text: str) -> None:
+def _beside(axes: Axes, place: float, words: str) -> None:
     """Write at the right of a row."""
     axes.annotate(
-        text, (1.02, place), xycoords=("axes fraction", "data"), fontsize=8, color=TEXT, va="center",
+        words, (1.02, place), xycoords=("axes fraction", "data"), fontsize=8, color=TEXT, va="center",
         annotation_clip=False,
     )  # fmt: skip
 

@@ -12,7 +12,18 @@ import jinja2
 from .compare import ACCURACY, VERDICTS, Comparison, Row, reading
 from .figures import Picture
 from .results import Grid
-from .tables import ACCURACY_HEADER, HEADER, STROKES, STROKES_HEADER, accuracy, body, notes, strokes_table, text
+from .tables import (
+    ACCURACY_HEADER,
+    HEADER,
+    STROKES,
+    STROKES_HEADER,
+    accuracy,
+    body,
+    notes,
+    p_value,
+    strokes_table,
+    text,
+)
 
 
 def page(found: Comparison, figures: Sequence[tuple[Picture, bytes]]) -> str:
@@ -51,7 +62,7 @@ def _orders(found: Comparison, metric: str) -> list[list[str]]:
             f"{label[order.better]} > {label[order.worse]}",
             f"{order.published:+.2f}",
             text(order.measured, "+") if order.measured else "-",
-            f"{order.adjusted:.3f}" if order.measured else "-",
+            p_value(order.adjusted) if order.measured else "-",
             order.verdict,
         ]
         for verdict in VERDICTS

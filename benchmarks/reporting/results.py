@@ -270,17 +270,19 @@ def _checked(folder: Path, id: str, record: CellRecord, photos: int, sketches: i
     where = folder / id
     result = conform(Result, record.result, f"{where}: result", error=CheckpointError, cure="run it again")
     evaluation = _ranks(where, record.refined, photos, sketches)
-    for name in METRICS:
-        found = evaluation.per_sketch(name).mean() - result["metrics"][name]  # type: ignore[literal-required]
-        if abs(found) > _TOLERANCE:
-            raise CheckpointError(f"{where}: its {name} is {-found:+.2f} from that of the ranks; run it again")
+    b1 = None if record.baseline is None else _ranks(where, record.baseline, photos, sketches)
+    for ranks, said, of in ((evaluation, result["metrics"], ""), (b1, result["baseline"], " of B1")):
+        for name in METRICS if ranks else ():
+            found = said[name] - ranks.per_sketch(name).mean()  # type: ignore[literal-required, union-attr]
+            if abs(found) > _TOLERANCE:
+                raise CheckpointError(f"{where}: its {name}{of} is {found:+.2f} from that of the ranks; run it again")
     tau = np.array(result["tau_by_step"], dtype=np.float64)
     if len(tau) != evaluation.rank.shape[1] - 1:
         raise CheckpointError(f"{where}: tau_by_step has {len(tau)} values; want one less than steps; run it again")
     rows = [(row["timesteps"], row["val_m_at_b"]) for row in result["history"] if row.get("val_m_at_b") is not None]
     return Cell(
         evaluation,
-        None if record.baseline is None else _ranks(where, record.baseline, photos, sketches),
+        b1,
         record.split,
         np.array(rows, dtype=np.float64).reshape(-1, 2),
         tau,

@@ -7,18 +7,20 @@ import io
 import re
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from .compare import Comparison, Row, detectable, reading, strokes
+from .b1 import gains, saved
+from .compare import HEADLINE, Comparison, Row, detectable, reading
 from .published import Score
 from .results import Grid
 from .statistics import Estimate
 
 HEADER = (
-    "arm", "m@A", "m@B", "A@1", "A@5", "A@10", "difference in m@A", "p (Holm) of m@A", "difference in m@B",
-    "p (Holm) of m@B", "published m@A", "published m@B", "seeds", "seconds",
+    "arm", "m@A", "m@B", "A@1", "A@5", "A@10", "m@A against B1", "m@B against B1", "difference in m@A",
+    "p (Holm) of m@A", "difference in m@B", "p (Holm) of m@B", "published m@A", "published m@B", "seeds", "seconds",
 )  # fmt: skip
 STROKES = (
     "Strokes saved, percent of those that B1 needs: until the photo is first among the first q, until it stays there "
@@ -26,8 +28,8 @@ STROKES = (
     "B1 on complete sketches."
 )
 _B1 = "B1 (no refinement)"
-_FIRST = ("arm", "m@A", "m@B", "difference in m@B", "p (Holm) of m@B", "seeds")
-_WIDE = 150
+_FIRST = ("arm", "m@B", "m@B against B1", "difference in m@B", "p (Holm) of m@B", "m@A", "m@A against B1")
+_NARROWEST_ARM = 14
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "±": r"$\pm$"}
 _TEX |= {"≤": r"$\leq$", "≥": r"$\geq$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 _TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
@@ -35,10 +37,11 @@ _TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 def body(found: Comparison) -> list[list[str]]:
     """Cells as text, a row per arm under B1; "-" where there is nothing."""
-    baseline, rows = found.grid.baseline, [_cells(found, row) for row in found.rows]
+    baseline, gained = found.grid.baseline, gains(found.grid)
+    rows = [_cells(found, row, gained.get(row.name)) for row in found.rows]
     if baseline is None:
         return rows
-    first = [_B1, *(f"{value:.2f}" for value in baseline.values()), "-", "-", "-", "-"]
+    first = [_B1, *(f"{value:.2f}" for value in baseline.values()), *["-"] * 6]
     return [[*first, *_published(found.baseline), "-", "-"], *rows]
 
 
@@ -64,8 +67,8 @@ STROKES_HEADER = (
 def strokes_table(found: Comparison) -> list[list[str]]:
     """Strokes saved against B1 in percent, a row per arm of which the ranks of B1 are known."""
     return [
-        [found.grid.arms[arm], *map(text, (*saved.first.values(), saved.staying[10], saved.share, saved.curve))]
-        for arm, saved in strokes(found.grid).items()
+        [found.grid.arms[arm], *map(text, (*one.first.values(), one.staying[10], one.share, one.curve))]
+        for arm, one in saved(found.grid).items()
     ]
 
 
@@ -84,6 +87,12 @@ def notes(found: Comparison) -> list[str]:
         f"p: of a difference as large were the truth none, with all of these drawn anew; adjusted by Holm over the "
         f"family ({family}), for m@A and m@B each.",
     ]
+    if gained := gains(grid):
+        told = "Against B1: less the arm's own encoder without refinement, on the same drawings"
+        if unknown := [grid.arms[arm] for arm, of_arm in gained.items() if np.isnan(of_arm["m@B"].low)]:
+            told += "; no interval where the grid holds B1's scores, but not its ranks"
+            told += f" ({', '.join(unknown)})" if len(unknown) < len(gained) else ""
+        sentences.append(f"{told}.")
     if smallest := detectable(found):
         listed = ", ".join(f"{value:.1f} in {metric}" for metric, value in smallest.items())
         sentences.append(f"Smallest difference that was likely (80 %) to be seen: {listed}.")
@@ -108,24 +117,45 @@ def _random(grid: Grid) -> str:
 
 
 def text(estimate: Estimate, sign: str = "") -> str:
-    """`"36.87 [36.10, 37.60]"`; with `sign="+"` a plus before what is above zero."""
+    """`"36.87 [36.10, 37.60]"`; with `sign="+"` a plus before what is above zero; without ends that are not known."""
     value, low, high = (f"{number:{sign}.2f}".replace("-", "−") for number in estimate)
-    return f"{value} [{low}, {high}]"
+    return value if np.isnan(estimate.low) else f"{value} [{low}, {high}]"
+
+
+def p_value(p: float) -> str:
+    """`"0.012"`; no p is zero: `"<0.001"`."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def terminal(found: Comparison, width: int) -> Table:
     """For a terminal of so many characters; a narrow one gets the columns that matter most."""
-    table = Table(title=Text(found.heading), caption=Text(" ".join(notes(found))), box=SIMPLE, pad_edge=False)
+    table = Table(
+        title=Text(found.heading), caption=Text(" ".join(notes(found))), box=SIMPLE, pad_edge=False,
+        collapse_padding=True,
+    )  # fmt: skip
     table.caption_justify = "left"
-    kept = [i for i, column in enumerate(HEADER) if width >= _WIDE or column in _FIRST]
+    headings = [name.replace(" ", "\n") for name in HEADER]
+    # intervals stand under their estimates
+    rows = [[cell if i == 0 else cell.replace(" [", "\n[") for i, cell in enumerate(row)] for row in body(found)]
+    columns = [[line for cell in column for line in cell.split("\n")] for column in zip(headings, *rows, strict=True)]
+    kept = _fitting([max(map(len, column)) for column in columns], width)
     for i in kept:
-        table.add_column(
-            Text(HEADER[i].replace(" ", "\n")), justify="right" if i else "left", no_wrap=i > 0, overflow="fold"
-        )
-    for row in body(found):
-        # intervals stand under their estimates
-        table.add_row(*(Text(row[i] if i == 0 else row[i].replace(" [", "\n[")) for i in kept))
+        table.add_column(Text(headings[i]), justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(row[i]) for i in kept))
     return table
+
+
+def _fitting(widths: list[int], width: int) -> list[int]:
+    """Places of the columns that fit beside each other: the first ones of `_FIRST`, then the others in their order."""
+    gap = 2
+    kept, room = [0], width - min(widths[0], _NARROWEST_ARM)
+    for i in sorted(range(1, len(HEADER)), key=lambda i: (_FIRST.index(HEADER[i]) if HEADER[i] in _FIRST else 99, i)):
+        room -= widths[i] + gap
+        if room < 0:
+            break
+        kept.append(i)
+    return sorted(kept)
 
 
 def spreadsheet(cell: Any) -> Any:
@@ -145,18 +175,21 @@ def comma_separated(found: Comparison) -> str:
     names += ["published A@5", "published A@10"]
     names += [f"difference {m}{end}" for m in ("A@1", "A@5", "A@10") for end in ends]
     names += ["one run m@B low", "one run m@B high"]
+    names += [f"{m} against B1{end}" for m in HEADLINE for end in ends]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
 
     def write(*values: float | str) -> None:
-        writer.writerow([round(value, 6) if isinstance(value, float) else spreadsheet(value) for value in values])
+        numbers = ["" if isinstance(value, float) and np.isnan(value) else value for value in values]  # not known
+        writer.writerow([round(value, 6) if isinstance(value, float) else spreadsheet(value) for value in numbers])
 
+    gained = gains(found.grid)
     if found.grid.baseline:
         base = list(found.grid.baseline.values())
         paper, of_accuracy = _score(found.baseline)
         start: list[float | str] = ["B1", _B1, base[0], "", "", base[1], "", "", *base[2:], *[""] * 15]
-        write(*start, *paper, "", "", found.warning, *[""] * 6, *of_accuracy, *[""] * 11)
+        write(*start, *paper, "", "", found.warning, *[""] * 6, *of_accuracy, *[""] * 17)
     for row in found.rows:
         one, two = row.measured, row.contrast
         hits = [estimate.value for estimate in one.accuracy] if one else []
@@ -177,7 +210,8 @@ def comma_separated(found: Comparison) -> str:
         seconds = one.seconds if one and one.seconds is not None else ""
         ends_of_hits = [end for estimate in one.accuracy for end in estimate[1:]] if one else [""] * 6
         first = [row.name, row.label, *alone, *versus, *paper, row.seeds, seconds]
-        write(*first, found.warning, *ends_of_hits, *of_accuracy, *hits_versus, *one_run)
+        above = [n for m in HEADLINE for n in gained[row.name][m]] if row.name in gained else [""] * 6
+        write(*first, found.warning, *ends_of_hits, *of_accuracy, *hits_versus, *one_run, *above)
     return file.getvalue()
 
 
@@ -228,22 +262,23 @@ def tex(found: Comparison) -> str:
     )
 
 
-def _cells(found: Comparison, row: Row) -> list[str]:
+def _cells(found: Comparison, row: Row, gained: dict[str, Estimate] | None) -> list[str]:
     one, two = row.measured, row.contrast
     planned = len(found.grid.planned(row.name))
     seeds = f"{row.seeds}" if row.seeds == planned else f"{row.seeds} of {planned}"
     if one is None:
-        return [row.label, "not measured", *["-"] * 8, *_published(row.published), seeds, "-"]
+        return [row.label, "not measured", *["-"] * 10, *_published(row.published), seeds, "-"]
     versus = ["-"] * 4
     if two:
         versus = [
-            part for m in ("m@A", "m@B") for part in (text(two.difference[m].estimate, "+"), f"{two.adjusted[m]:.3f}")
+            part for m in ("m@A", "m@B") for part in (text(two.difference[m].estimate, "+"), p_value(two.adjusted[m]))
         ]
     if row.name == found.grid.reference:
         versus[0] = versus[2] = "reference"
     hits = [f"{estimate.value:.2f}" for estimate in one.accuracy]
-    return [row.label, text(one.score["m@A"]), text(one.score["m@B"]), *hits, *versus, *_published(row.published),
-            seeds, "-" if one.seconds is None else f"{one.seconds:.1f}"]  # fmt: skip
+    above = [text(gained[metric], "+") if gained else "-" for metric in HEADLINE]
+    return [row.label, text(one.score["m@A"]), text(one.score["m@B"]), *hits, *above, *versus,
+            *_published(row.published), seeds, "-" if one.seconds is None else f"{one.seconds:.1f}"]  # fmt: skip
 
 
 def _published(score: tuple[float | None, ...] | None) -> list[str]:

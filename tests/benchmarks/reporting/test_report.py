@@ -22,18 +22,20 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from PIL import Image
 from rich.console import Console
+from scipy import stats
 
 from sketchless.benchmarks.commands.report import ReportConfig, run
 from sketchless.benchmarks.grid_file import CellRecord, read_cell
 from sketchless.benchmarks.grid_file import write_grid as pack_grid
 from sketchless.benchmarks.metrics import Evaluation
+from sketchless.benchmarks.reporting.b1 import gains
 from sketchless.benchmarks.reporting.compare import Comparison, Ordering, compare, reading
 from sketchless.benchmarks.reporting.figures import learning_curves, pictures
 from sketchless.benchmarks.reporting.page import page
 from sketchless.benchmarks.reporting.published import BASELINES, TABLES, published
 from sketchless.benchmarks.reporting.results import read_grid, read_records
 from sketchless.benchmarks.reporting.statistics import Estimate
-from sketchless.benchmarks.reporting.tables import HEADER, body, comma_separated, markdown, terminal, tex
+from sketchless.benchmarks.reporting.tables import HEADER, body, comma_separated, markdown, p_value, terminal, tex
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.encoders.tensorfile import load_tensors, save_tensors
 
@@ -196,12 +198,69 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     # on 2 degrees of freedom has p = 1 - t/sqrt(2 + t^2) = 0.3914
     assert difference.p == pytest.approx(0.3914, abs=0.02)
     assert vpg.contrast.adjusted["m@B"] == difference.p  # a family of one
-    assert rows[0][:10] == ["B1 (no refinement)", "78.00", "33.50", "50.00", "80.00", "90.00", "-", "-", "-", "-"]
+    assert rows[0][:12] == ["B1 (no refinement)", "78.00", "33.50", "50.00", "80.00", "90.00", *["-"] * 6]
+    # of B1 there are the scores 78 and 33.5 alone: 81.25 - 78 and 71.875 - 33.5, and no interval
     assert rows[1][2:] == [
-        "71.88 [0.00, 100.00]", "75.00", "100.00", "100.00", rows[1][6], rows[1][7], "−28.12 [−134.85, +59.19]",
-        f"{difference.p:.3f}", "80.36", "32.34", "2", "13.0",
+        "71.88 [0.00, 100.00]", "75.00", "100.00", "100.00", "+3.25", "+38.38", rows[1][8], rows[1][9],
+        "−28.12 [−134.85, +59.19]", f"{difference.p:.3f}", "80.36", "32.34", "2", "13.0",
     ]  # fmt: skip
-    assert rows[2][6:] == ["reference", "-", "reference", "-", "85.44", "35.09", "2", "13.0"]
+    assert rows[2][6:] == ["+22.00", "+66.50", "reference", "-", "reference", "-", "85.44", "35.09", "2", "13.0"]
+
+
+def test_an_arm_beside_b1_by_hand(tmp_path: Path) -> None:
+    # B1 has the ranks 2 2 and 4 4 among 5 photos: percentiles .75 and .25, m@A 50; 1/r .5 and .25, m@B 37.5
+    folder = tiny(tmp_path)
+    scores = {"m@A": 50.0, "m@B": 37.5, "A@1": 0.0, "A@5": 100.0, "A@10": 100.0}
+    for seed in (0, 1):
+        cell = folder / "methods" / "vpg" / f"seed-{seed}"
+        tensors, _ = load_tensors(cell / "ranks.safetensors", "ranks")
+        b1 = torch.tensor([[2, 2], [4, 4]], dtype=torch.int32)
+        save_tensors(cell / "ranks.safetensors", "ranks", {**tensors, "baseline": b1}, {})
+        change(cell / "result.json", baseline=scores)
+    grid = read_grid(folder)
+    found = gains(grid)
+    # vpg less B1, 1/r: .5 1 | .25 .5 and 1 1 | .5 1 less .5 .5 | .25 .25: per seed and sketch 25 12.5 | 50 50
+    assert found["vpg"]["m@B"].value == 71.875 - 37.5
+    # means of seeds 18.75 and 50, of sketches 37.5 and 31.25, in all 34.375; drawn anew at worst the first seed and
+    # its second sketch alone, 12.5, at best the second, 50. v of seeds 31.25^2/4, of sketches 6.25^2/4, so that
+    # df = (31.25^2 + 6.25^2)^2/(31.25^4 + 6.25^4) = 1.0799
+    wide = 2**0.5 * stats.t.ppf(0.975, (31.25**2 + 6.25**2) ** 2 / (31.25**4 + 6.25**4)) / stats.norm.ppf(0.975)
+    ends = [34.375 + wide * (end - 34.375) for end in (12.5, 50)]
+    assert found["vpg"]["m@B"][1:] == pytest.approx(ends, rel=1e-6)
+    assert found["ppo-a-clip"]["m@A"].value == 22  # 100 less the 78 that it is said to have
+    assert np.isnan(found["ppo-a-clip"]["m@A"].low)
+    assert "no interval where the grid holds B1's scores, but not its ranks (ours)." in markdown(compare(grid))
+    rows = {row["arm"]: row for row in csv.DictReader(comma_separated(compare(grid)).splitlines())}
+    assert float(rows["vpg"]["m@B against B1 low"]) == pytest.approx(ends[0], abs=1e-5)
+    assert (rows["ppo-a-clip"]["m@A against B1"], rows["ppo-a-clip"]["m@A against B1 low"]) == ("22.0", "")
+    assert rows["B1"]["m@B against B1"] == ""
+
+
+def test_ranks_of_b1_that_are_not_its_scores_are_refused(tmp_path: Path, refuses: Refuses) -> None:
+    cell = tiny(tmp_path) / "methods" / "vpg" / "seed-0"
+    tensors, _ = load_tensors(cell / "ranks.safetensors", "ranks")
+    tensors["baseline"] = torch.ones(2, 2, dtype=torch.int32)
+    save_tensors(cell / "ranks.safetensors", "ranks", tensors, {})
+    with refuses(CheckpointError, "its m@A of B1 is -22.00 from that of the ranks"):
+        read_grid(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("p", "written"), [(0.0, "<0.001"), (0.00099, "<0.001"), (0.001, "0.001"), (0.0396, "0.040"), (1.0, "1.000")]
+)
+def test_no_p_is_zero(p: float, written: str) -> None:
+    assert p_value(p) == written
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 240])
+def test_a_terminal_shows_whole_cells_of_the_columns_that_fit(grid: Path, width: int) -> None:
+    found = compare(read_grid(grid))
+    printed = shown(found, width)
+    assert "Vanilla" in printed
+    cells = re.findall(r"[+−]?\d+\.\d\d(?= )|\[\S+ \S+\]", printed.partition("\n\n")[0])
+    assert cells
+    known = {part for row in body(found) for cell in row for part in cell.replace(" [", "|[").split("|")}
+    assert set(cells) <= known
 
 
 def test_every_table_has_the_same_numbers(grid: Path, report: dict[str, bytes]) -> None:
@@ -345,6 +404,19 @@ def test_a_damaged_packed_grid_is_one_line(tmp_path: Path, how: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("machine", [-1, 1])
+def test_a_cell_of_a_machine_that_is_not_listed_is_named(tmp_path: Path, machine: int, refuses: Refuses) -> None:
+    run(ReportConfig(str(tiny(tmp_path)), str(tmp_path / "report"), pack=True), Console(quiet=True))
+    grid = json.loads((tmp_path / "grid.json").read_text())
+    grid["machines"] = grid["machines"][:1]
+    for cell in grid["cells"].values():
+        cell["machine"] = 0
+    grid["cells"]["methods/vpg/seed-1"]["machine"] = machine
+    (tmp_path / "grid.json").write_text(json.dumps(grid))
+    with refuses(CheckpointError, f"cells.methods/vpg/seed-1.machine is {machine}, where 1 machines are listed"):
+        read_grid(tmp_path)
+
+
 def test_differences_are_paired(tmp_path: Path) -> None:
     # both arms vary with sketch and seed alike: one is one place behind the other everywhere
     write_grid(tmp_path, {"vpg": "a", "trpo": "b"}, range(10), sketches=20)
@@ -480,7 +552,7 @@ def test_without_the_reference_there_are_no_differences(tmp_path: Path) -> None:
 def test_one_arm_one_seed_nothing_published(tmp_path: Path) -> None:
     write_grid(tmp_path, {"mine": "mine"}, seeds=(4,), published=None)
     found = run(ReportConfig(str(tmp_path), str(tmp_path / "elsewhere")), Console(quiet=True))
-    assert body(found)[1][6:12] == ["reference", "-", "reference", "-", "-", "-"]
+    assert body(found)[1][8:14] == ["reference", "-", "reference", "-", "-", "-"]
     names = {path.stem for path in (tmp_path / "elsewhere").glob("*.png")}
     assert names == {"learning", "percentage", "profile", "settling"}
     assert not (tmp_path / "report").exists()
