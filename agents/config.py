@@ -13,7 +13,7 @@ from .policy import POLICIES
 from .settings import check_types
 
 ADVANTAGES = ("reward", "batch-mean", "group")
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULES = ("constant", "linear", "cosine", "step")
 _KNOWN = {"advantage": ADVANTAGES, "lr_schedule": SCHEDULES, "credit": CREDITS, "policy": POLICIES}
 
 MAX_VALUE, MAX_SEED = 1e9, 2**63 - 1  # of a setting
@@ -26,7 +26,7 @@ class AgentConfig:
     learning_rate: float = 1e-3
     """Step size of Adam to begin with."""
     lr_schedule: str = "cosine"
-    """`constant`, `linear` or `cosine` decay to 0 over the whole budget."""
+    """`constant`, `linear` or `cosine` decay to 0 over the whole budget, or `step`: a tenth in its second half."""
     episodes: int = 16
     """Drawings per update."""
     samples: int = 16
@@ -99,4 +99,6 @@ def decay(schedule: str, share: float) -> float:
     """Factor of the learning rate, 1 to 0, after a share of the budget."""
     if schedule == "linear":
         return max(1 - share, 0.0)
+    if schedule == "step":
+        return 1.0 if share < 0.5 else 0.1
     return 0.5 * (1 + math.cos(math.pi * min(share, 1.0))) if schedule == "cosine" else 1.0

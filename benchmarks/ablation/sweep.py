@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sketchless.agents import AGENTS, agent_class
+from sketchless.agents import AGENTS, PPOAClip, PPOConfig, agent_class
 from sketchless.datasets.errors import unknown_name
 from sketchless.datasets.plugins import installed
 from sketchless.envs import REWARDS as SCHEMES
@@ -33,7 +33,8 @@ class Arm:
     `settings` are those of the cell (`agent reward mode observation scale gamma2 tau_normalized frames photos drawings
     width split`); `set` those of the agent that differ from its preset; `needs` those that the grid must have been
     given, else the arm is left out, and that no other arm gets. `features` say on which banks it stands, of `FEATURES`;
-    `published` beside which line of the paper's table, by default that of its own name.
+    `published` beside which line of the paper's table, by default that of its own name; "": beside none. `budget` is
+    in budgets of the other arms; an arm that takes many is run only where `--arms` names it.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Arm:
     features: str = "complete"
     published: str | None = None
     needs: tuple[str, ...] = ()
+    budget: float = 1.0
 
     @property
     def trains(self) -> bool:
@@ -93,25 +95,46 @@ def names_of(kind: str) -> list[str]:
     return [*(AGENTS if kind == "agent" else SCHEMES), *installed(kind)]
 
 
-def _method(name: str, label: str) -> Arm:
-    return Arm(label, {"agent": name})
+def _method(name: str, label: str, published: str | None = None) -> Arm:
+    return Arm(label, {"agent": name}, published=published)
+
+
+def _flat(name: str, label: str) -> Arm:
+    """The published form of a method without a critic: the reward itself is the advantage."""
+    return Arm(f"{label}, A = R", {"agent": name}, {"advantage": "reward"}, published=name)
+
+
+def _to_the_letter() -> Arm:
+    """PPO-A-Clipping with the paper's settings and budget, 2,000 epochs where `full` has 5 of 16 samples each."""
+    ours, paper = PPOConfig(), asdict(PPOAClip.presets["paper"])
+    differ = {name: value for name, value in paper.items() if value != getattr(ours, name)}
+    settings = {"agent": "ppo-a-clip", "mode": PPOAClip.modes["paper"]}
+    return Arm("PPO-A-Clipping, to the letter", settings, differ, published="ppo-a-clip", budget=25.0)
 
 
 METHODS = Sweep(
     "Which RL method?",
     {
-        "vpg": _method("vpg", "VPG"),
+        "vpg": _method("vpg", "VPG, K = 16", ""),
+        "vpg-flat": _flat("vpg", "VPG"),
         "ppo-ac-clip": _method("ppo-ac-clip", "PPO-AC-Clipping"),
         "ppo-ac-kl": _method("ppo-ac-kl", "PPO-AC-KL"),
-        "ppo-a-kl": _method("ppo-a-kl", "PPO-A-KL"),
+        "ppo-a-kl": _method("ppo-a-kl", "PPO-A-KL, K = 16", ""),
+        "ppo-a-kl-flat": _flat("ppo-a-kl", "PPO-A-KL"),
         "trpo": _method("trpo", "TRPO"),
-        "ppo-a-clip": _method("ppo-a-clip", "PPO-A-Clipping"),
+        "ppo-a-clip": _method("ppo-a-clip", "PPO-A-Clipping, K = 16", ""),
+        "ppo-a-clip-flat": _flat("ppo-a-clip", "PPO-A-Clipping"),
+        "ppo-a-clip-paper": _to_the_letter(),
         "grpo": _method("grpo", "GRPO"),
         "rank-softmax": _method("rank-softmax", "rank-softmax (no RL)"),
     },
     "ppo-a-clip",
-    "each method against PPO-A-Clipping, in m@B",
+    "each method against PPO-A-Clipping, K = 16, in m@B",
     "methods",
+    (
+        "K = 16: the mean reward of the 16 samples of a state is their baseline, a form of our own; A = R: the reward "
+        "itself is the advantage, as published.",
+    ),
     compares="agent",
 )
 
@@ -181,11 +204,12 @@ BASELINES = Sweep(
         "b4-sigmoid": Arm("B4: SoDeep, sigmoid ranks", _SODEEP, published="B4"),
         "ts": Arm("TS: complete, then retrieve", {"agent": "b1"}, {}, "completed", "TS"),
         "rank-softmax": Arm("rank-softmax on B1", {"agent": "rank-softmax"}),
-        "refined": Arm("refined: PPO-A-Clipping on B1", {"agent": "ppo-a-clip"}, published="ours"),
-        "refined-b2": Arm("refined: PPO-A-Clipping on B2", {"agent": "ppo-a-clip"}, {}, "random"),
+        "refined": Arm("refined: PPO-A-Clipping, K = 16, on B1", {"agent": "ppo-a-clip"}),
+        "refined-paper": replace(_to_the_letter(), label="refined: PPO-A-Clipping, to the letter", published="ours"),
+        "refined-b2": Arm("refined: PPO-A-Clipping, K = 16, on B2", {"agent": "ppo-a-clip"}, {}, "random"),
     },
     "refined",
-    "each system against PPO-A-Clipping on B1, in m@B",
+    "each system against PPO-A-Clipping, K = 16, on B1, in m@B",
     "baselines",
     (
         "Heads share the frozen backbone of B1: B3 is a head for every percentage, not a network for each.",
@@ -201,10 +225,11 @@ RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 def _with_rates(name: str, arm: Arm) -> dict[str, Arm]:
     """An arm for every step size, measured on validation; none where there is nothing to train."""
     arms = {}
-    for rate in RATES if arm.trains else ():
+    for rate in RATES if arm.trains and arm.budget == 1 else ():
         step = {"target_kl": 30 * rate} if name == "trpo" else {"learning_rate": rate}
         settings = {**arm.settings, "split": "validation"}
-        arms[f"{name}-{rate:g}"] = Arm(f"{arm.label}, {rate:g}", settings, {**arm.set, **step}, arm.features)
+        label = f"{arm.label}, {rate:g}"
+        arms[f"{name}-{rate:g}"] = replace(arm, label=label, settings=settings, set={**arm.set, **step}, published=None)
     return arms
 
 
@@ -265,6 +290,8 @@ def cells(
                 unasked = optional - set(arm.needs)
                 shared = {key: value for key, value in common.items() if key not in unasked}
                 settings = {**shared, **of_arm[seed % len(of_arm)], **arm.settings, "seed": seed}
+                if arm.budget != 1:
+                    settings["steps"] = round(arm.budget * settings["steps"])
                 agent = agent_class(settings["agent"]).Config
                 every, read = agent.__dataclass_fields__, read_by(settings["agent"])
                 asked = [(*key.rpartition("."), value) for key, value in overrides.items()]

@@ -65,7 +65,8 @@ class AblateConfig:
     passes: float | None = None
     """Budget of every arm: passes over the training drawings, 16 environment steps a frame; by default the preset's."""
     arms: tuple[str, ...] = ()
-    """Some of the ablation's arms; by default all. Any other agent is an arm of `methods` and `tuning`, any other
+    """Some of the ablation's arms; by default all but those that take a budget of their own, `ppo-a-clip-paper` of
+    `methods` and `refined-paper` of `baselines`: the paper to the letter, at 2,000 epochs. Any other agent is an arm of `methods` and `tuning`, any other
     reward one of `rewards` and `rewards-tuning`: by its name (see `sketchless info`) or as `module:attribute`."""
     agent: Annotated[str, arg(help=f"For `rewards` and `design`: the agent, one of {listed(AGENTS)}, or another.")] = (
         "ppo-a-clip"
@@ -132,7 +133,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
             told = f"make one of the same data set with  {command}  and give --banks {kind}=<its bank>"
             console.print(f"left out: {', '.join(lacking)}, for want of a bank; {told}", soft_wrap=True)
     ready = [name for name in ready if sweep.arms[name].features in banks]
-    arms = [arm for arm in ready if not config.arms or arm in config.arms]
+    arms = [arm for arm in ready if (arm in config.arms if config.arms else sweep.arms[arm].budget == 1)]
     if not arms:
         raise ConfigError(f"arms={', '.join(config.arms)}: none is left; give what they need")
     every = cells(config.what, common, seed_list, _overrides(config, sweep, arms), banks, sweep)
@@ -157,7 +158,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         "family": sweep.family if usual else f"each arm against {sweep.arms[arms[0]].label}, in m@B",
         "seeds": seed_list,
         "published": sweep.published,
-        "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published},
+        "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published is not None},
         "once": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
         "remarks": _remarks(sweep, banks),
         "command": command_of(config),

@@ -6,7 +6,7 @@ import math
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ from ..runs import (
 )
 from ..training import cell_result, train_agent
 
+PASSES = 10.0
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -54,8 +56,9 @@ class TrainConfig:
     """Of the agent's settings: `default`; for ppo-a-clip also `paper` (to the letter, in absolute mode)."""
     set: tuple[str, ...] = ()
     """Settings of the agent that differ from the preset, such as `learning_rate=3e-4 samples=16`."""
-    passes: float = 10.0
-    """Budget: how often each training drawing is played, on average."""
+    passes: float | None = None
+    """Budget: how often each training drawing is played, on average; by default 10, with the preset `paper` the paper's
+    2,000."""
     seeds: str = "0"
     """Seeds to train with, such as `0-9` or `0,2,5`."""
     reward: RewardName = "combined"
@@ -95,11 +98,13 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     """
     console = console or Terminal()
     watch, seeds = Stopwatch(), parse_seeds(config.seeds)
-    if not 0 < config.passes < math.inf:
-        raise ConfigError(f"passes={config.passes}: must be a finite number above 0")
     make = agent_class(config.agent)
     if config.preset not in make.presets:
         raise unknown_name(f"preset of {config.agent}:", config.preset, make.presets)
+    passes = make.budgets.get(config.preset, PASSES) if config.passes is None else config.passes
+    if not 0 < passes < math.inf:
+        raise ConfigError(f"passes={passes}: must be a finite number above 0")
+    config = replace(config, passes=passes)
     mode = config.mode or make.modes.get(config.preset, "residual")
     settings, given = make.presets[config.preset], parse_values(config.set)
     if "seed" in given:
@@ -112,7 +117,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
         banks["test"],
     )
     samples = make(core, validation, settings, **given).config.samples  # checks the settings before any work is done
-    steps = max(round(config.passes * int(core.bank.lengths.sum()) * samples), 1)
+    steps = max(round(passes * int(core.bank.lengths.sum()) * samples), 1)
     log = log_format(config.logger)
     varying = config.agent if make.varies_with_threads else None
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from sketchless.agents import AGENTS
+from sketchless.agents import AGENTS, PPOAClip, PPOConfig
 from sketchless.benchmarks.ablation.experiment import _banks, run
 from sketchless.benchmarks.ablation.sweep import BASELINES, FEATURES, METHODS, RATES, SWEEPS, cells
 from sketchless.benchmarks.cli import main
@@ -72,6 +72,7 @@ class TestGrids:
     @pytest.mark.parametrize("name", SWEEPS)
     def test_every_arm_of_every_ablation_runs(self, name: str, common: dict[str, Any], tmp_path: Path) -> None:
         grid = cells(name, common | {"steps": 100}, [0], {**SMALL, "sorter_updates": 3}, EVERY_KIND)
+        grid = [replace(cell, settings={**cell.settings, "steps": 100}) for cell in grid]
         assert len(grid) == sum(not arm.needs for arm in SWEEPS[name].arms.values())
         for cell in grid:
             folder = tmp_path / cell.id
@@ -81,23 +82,36 @@ class TestGrids:
             assert result["steps"] >= (0 if cell.settings["agent"] == "b1" else 100)
 
     def test_all_methods_and_rewards_of_the_paper_are_there(self) -> None:
-        assert set(METHODS.arms) <= set(AGENTS)
+        assert {arm.settings["agent"] for arm in METHODS.arms.values()} <= set(AGENTS)
         assert {"vpg", "ppo-ac-clip", "ppo-ac-kl", "ppo-a-kl", "trpo", "ppo-a-clip"} <= set(METHODS.arms)
         assert {"top1", "top5", "top10", "neg-rank", "inv-sqrt-rank", "inv-rank", "combined"} <= set(
             SWEEPS["rewards"].arms
         )
+
+    def test_published_values_stand_beside_the_published_forms(self) -> None:
+        beside = {name: arm.published for name, arm in METHODS.arms.items() if arm.published != ""}
+        assert beside["ppo-a-clip-flat"] == beside["ppo-a-clip-paper"] == "ppo-a-clip"
+        assert {"vpg", "ppo-a-kl", "ppo-a-clip"}.isdisjoint(beside)
+        assert all(METHODS.arms[name].set["advantage"] == "reward" for name in beside if name.endswith("-flat"))
+
+    def test_the_letter_is_the_preset_with_the_papers_budget(self, common: dict[str, Any]) -> None:
+        steps = 5 * 16 * 20 * 100  # of `full`, 100 drawings of 20 frames
+        [letter] = [c for c in cells("methods", common | {"steps": steps}, [0], {}) if "ppo-a-clip-paper" in c.id]
+        assert letter.settings["steps"] == 2000 * 20 * 100
+        assert letter.settings["mode"] == "absolute"
+        assert PPOConfig(**letter.settings["set"]) == PPOAClip.presets["paper"]
 
     @pytest.mark.parametrize(("name", "of"), [("tuning", "methods"), ("rewards-tuning", "rewards")])
     def test_tuning_gives_every_arm_as_many_choices_and_looks_at_validation(
         self, name: str, of: str, common: dict[str, Any]
     ) -> None:
         grid = cells(name, common, [0], {})
-        assert len(grid) == len(SWEEPS[of].arms) * len(RATES)
+        assert len(grid) == sum(arm.budget == 1 for arm in SWEEPS[of].arms.values()) * len(RATES)
         assert {cell.settings["split"] for cell in grid} == {"validation"}
 
     def test_baselines_are_the_papers_and_tuned_alike(self, common: dict[str, Any]) -> None:
         assert {arm.published for arm in BASELINES.arms.values()} - {None} == set(PUBLISHED["Chair-V2"])
-        trained = [name for name, arm in BASELINES.arms.items() if arm.trains]
+        trained = [name for name, arm in BASELINES.arms.items() if arm.trains and arm.budget == 1]
         grid = cells("baselines-tuning", common, [0], {}, EVERY_KIND)
         assert len(grid) == len(trained) * len(RATES)
         assert {cell.settings["split"] for cell in grid} == {"validation"}
