@@ -30,9 +30,19 @@ class PPOConfig(AgentConfig):
 
 
 PAPER = PPOConfig(
-    samples=1, advantage="reward", normalize_advantage=False, lr_schedule="constant", init_log_std=0.0, mean_norm=None
+    samples=1,
+    advantage="reward",
+    normalize_advantage=False,
+    lr_schedule="step",
+    init_log_std=0.0,
+    train_log_std=False,
+    mean_norm=4.0,
 )
-"""The paper to the letter: reward as advantage, sigma 1; to be used with `mode="absolute"`."""
+"""The paper to the letter: the reward is the advantage, one action a state, sigma 1, steps of 1e-3 and then of 1e-4.
+
+To be used with `mode="absolute"`. Sigma stays 1, as in the authors' released policy, where it is within 1.2 % of that.
+What the paper leaves open was chosen on validation: a mean action that begins with length 4, and four inner epochs.
+"""
 
 
 def clipped_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, valid: Tensor, clip: float) -> Tensor:
@@ -49,6 +59,7 @@ class PPOAClip(Agent):
     Config = PPOConfig
     presets: ClassVar[dict[str, AgentConfig]] = {"default": PPOConfig(), "paper": PAPER}
     modes: ClassVar[dict[str, str]] = {"paper": "absolute"}
+    budgets: ClassVar[dict[str, float]] = {"paper": 2000}
 
     def update(self, batch: Batch) -> Numbers:
         advantage = self.advantages(batch)

@@ -66,8 +66,9 @@ class AblateConfig:
     """Budget of every arm: passes over the training drawings, 16 environment steps a frame; by default the preset's."""
     arms: tuple[str, ...] = ()
     """Some of the ablation's arms; by default all but those that take a budget of their own, `ppo-a-clip-paper` of
-    `methods` and `refined-paper` of `baselines`: the paper to the letter, at 2,000 epochs. Any other agent is an arm of `methods` and `tuning`, any other
-    reward one of `rewards` and `rewards-tuning`: by its name (see `sketchless info`) or as `module:attribute`."""
+    `methods` and `refined-paper` of `baselines`: the paper to the letter, at 2,000 epochs. Any other agent is an arm of
+    `methods` and `tuning`, any other reward one of `rewards` and `rewards-tuning`: by its name (see `sketchless info`)
+    or as `module:attribute`."""
     agent: Annotated[str, arg(help=f"For `rewards` and `design`: the agent, one of {listed(AGENTS)}, or another.")] = (
         "ppo-a-clip"
     )

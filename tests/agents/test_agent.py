@@ -27,6 +27,7 @@ from stable_baselines3.common.logger import configure
 import sketchless.envs  # noqa: F401 (registers the ids)
 from sketchless.agents import AGENTS, Agent, PPOAClip, PPOConfig, make_agent
 from sketchless.agents.batch import advantages
+from sketchless.agents.config import decay
 from sketchless.agents.policy import gaussian_log_prob
 from sketchless.agents.policy_gradient.ppo_a_clip import clipped_loss
 from sketchless.datasets import CheckpointError, ConfigError, DataError
@@ -165,7 +166,22 @@ def test_paper_preset_is_the_paper_to_the_letter() -> None:
     paper = PPOAClip.presets["paper"]
     assert isinstance(paper, PPOConfig)
     assert (paper.advantage, paper.init_log_std, paper.clip, paper.samples) == ("reward", 0.0, 0.2, 1)
-    assert (paper.normalize_advantage, paper.mean_norm, paper.episodes) == (False, None, 16)
+    assert (paper.normalize_advantage, paper.train_log_std, paper.episodes) == (False, False, 16)
+    assert (paper.learning_rate, paper.lr_schedule, paper.max_grad_norm) == (1e-3, "step", 40.0)
+    assert PPOAClip.budgets["paper"] == 2000
+
+
+def test_paper_preset_learns() -> None:
+    train, validation = (EpisodeBank.load("procedural", split) for split in ("train", "validation"))
+    core = Core(train, "combined", PPOAClip.modes["paper"])
+    agent = PPOAClip(core, validation, PPOAClip.presets["paper"]).learn(8 * int(train.lengths.sum()))
+    b1 = agent.history[0]
+    assert agent.best.m_at_b > b1["val_m_at_b"] + 0.3
+    assert max(row["val_m_at_a"] for row in agent.history) > b1["val_m_at_a"] + 0.8
+
+
+def test_step_schedule_is_a_tenth_in_the_second_half() -> None:
+    assert [decay("step", share) for share in (0.0, 0.49, 0.5, 1.0)] == [1.0, 1.0, 0.1, 0.1]
 
 
 @pytest.mark.parametrize("name", LEARNERS)
