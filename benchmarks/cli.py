@@ -172,14 +172,20 @@ def _parse(command: str, config_class: type[Any], arguments: list[str]) -> Any:
 
     from sketchless.datasets.errors import ConfigError
 
+    silenced = _without_empty_defaults(config_class)
+    arguments = _merged(arguments, config_class)
+    given: dict[str, Any] = {}
+    if hasattr(config_class, "defaults"):  # some depend on others
+        given["default"] = silenced(**vars(config_class.defaults(arguments)))
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
-                _without_empty_defaults(config_class),
+                silenced,
                 prog=f"sketchless {command}",
                 description=config_class.__doc__,
-                args=_merged(arguments, config_class),
+                args=arguments,
+                **given,
                 config=(tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName),
             )
     except SystemExit as stop:

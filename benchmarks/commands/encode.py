@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from tyro.conf import Suppress, arg
 
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError
@@ -25,6 +28,7 @@ from sketchless.encoders.networks.encoder import Encoder, EncoderConfig
 from sketchless.encoders.registry import load_encoder, make_encoder
 from sketchless.encoders.training.completion import Completion, CompletionConfig, train_completion
 from sketchless.encoders.training.config import Stage1Config
+from sketchless.encoders.training.recipes import recipe
 from sketchless.encoders.training.stage1 import Progress as Stage1Progress
 from sketchless.encoders.training.stage1 import check_stage1, train_stage1
 from sketchless.envs.game.noise import plant_noise
@@ -35,21 +39,23 @@ from ..metrics import evaluate
 from ..runs import Interrupted, StopSignal, Stopwatch, progress_bar, run_folder
 
 CHECKPOINT = "stage1.part.safetensors"
-COMMON: dict[str, Any] = {"dim": 64, "loss": "contrastive", "removal": 0.0, "deformation": 0.0}
-SKETCH_A_NET: dict[str, Any] = {
-    **{"size": 225, "epochs": 40, "learning_rate": 1e-3, "freeze": 0.0},
-    **{"dim": 256, "loss": "triplet-squared", "removal": 0.3, "deformation": 1.0},
-}
-RECIPES: dict[str, dict[str, Any]] = {
-    "small-cnn": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
-    "manifold": {"size": 64, "epochs": 30, "learning_rate": 2e-3, "freeze": 0.0},
-    "inception-v3": {"size": 299, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
-    "zse": {"size": 64, "epochs": 20, "learning_rate": 1e-3, "freeze": 0.0},
-    "zse:hf": {"size": 224, "epochs": 30, "learning_rate": 1e-5, "freeze": 0.0, "loss": "triplet"},  # the paper's
-    "hf": {"size": 128, "epochs": 12, "learning_rate": 3e-4, "freeze": 0.4},
-    "sketch-a-net": SKETCH_A_NET,
-    "dssa": SKETCH_A_NET,
-}
+
+
+@dataclass(frozen=True)
+class EncoderOptions(EncoderConfig):
+    """The encoder as an option: its name, and the seed of the whole run."""
+
+    backbone: Annotated[str, arg(name="encoder")] = EncoderConfig.backbone
+    """`small-cnn`, `sketch-a-net`, `dssa`, `manifold`, `zse` (or `zse:hf:<name or folder>` of a ViT), `inception-v3`,
+    `hf:<name or folder>` of a transformers vision model, `efficientnet-lite:<file>`, or `module:function`."""
+    seed: Suppress[int] = 0
+
+
+@dataclass(frozen=True)
+class Stage1Options(Stage1Config):
+    """Stage 1 with the seed of the whole run."""
+
+    seed: Suppress[int] = 0
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,9 @@ class EncodeConfig:
     dataset: str = "procedural"
     """`procedural`, `objects`, or the folder of a data set (QMUL, Sketchy, TU-Berlin, QuickDraw); options follow as in
     `./sketchy?unseen=cow,bat`."""
-    encoder: str = "small-cnn"
-    """`small-cnn`, `sketch-a-net`, `dssa`, `manifold`, `zse` (or `zse:hf:<name or folder>` of a ViT), `inception-v3`,
-    `hf:<name or folder>` of a transformers vision model, `efficientnet-lite:<file>`, or `module:function`."""
+    preset: str = "default"
+    """What holds for the encoder and its training where no option says otherwise: what suits the encoder (`default`),
+    or the `paper`'s settings. Together with `--encoder` and `--preset`, `--help` shows the values."""
     load: str | None = None
     """Encoder file of an earlier run, instead of training one."""
     join: tuple[str, ...] = ()
@@ -77,40 +83,6 @@ class EncodeConfig:
     """Of the validation split, the weights, the order and the augmentation."""
     split_seed: int | None = None
     """Of the validation split alone, so that runs of several seeds can be joined; by default the seed."""
-    size: int | None = None
-    """Side of the input in pixels; by default the encoder's: 64 for small-cnn, manifold and zse, 225 for sketch-a-net
-    and dssa, 224 for zse:hf, 299 for inception-v3, 128 for others."""
-    dim: int | None = None
-    """Width of the embedding; by default 256 for sketch-a-net and dssa, 64 otherwise."""
-    attention: bool = False
-    """Spatial attention before pooling; `dssa` and `zse` have their own."""
-    pairs: str = "instance"
-    """Train on a sketch and the photo it depicts (`instance`), or any photo of its `category`."""
-    loss: str | None = None
-    """`contrastive` (in-batch softmax), `triplet` (margin 0.3, zse: 1) or `triplet-squared` (of squared distances);
-    by default triplet-squared for sketch-a-net and dssa, triplet for zse:hf, contrastive otherwise."""
-    frames: str = "complete"
-    """`complete` sketches (baseline B1) or `random` frames as well."""
-    epochs: int | None = None
-    """Passes over the training sketches; by default the encoder's: 30 for small-cnn, manifold and zse:hf, 40 for
-    sketch-a-net and dssa, 20 for zse, 12 for others."""
-    batch: int = 64
-    """Pairs per step."""
-    learning_rate: float | None = None
-    """Peak learning rate; by default the encoder's: 2e-3 for small-cnn and manifold, 1e-3 for sketch-a-net, dssa and
-    zse, 1e-5 for zse:hf, 3e-4 for others."""
-    freeze: float | None = None
-    """Share of the backbone's blocks that keep their weights; by default 0.4 for hf and inception-v3, 0 otherwise."""
-    patience: int = 0
-    """Stop after so many epochs without a better validation score; 0 runs all."""
-    augment: float = 1.0
-    """Strength of random rotation, scale and shift; 0 turns them off."""
-    removal: float | None = None
-    """Largest share of strokes that training sketches lose; by default 0.3 for sketch-a-net and dssa, 0 otherwise."""
-    deformation: float | None = None
-    """Strength of the bending of training sketches; by default 1 for sketch-a-net and dssa, 0 otherwise."""
-    precision: str = "auto"
-    """`float32`, `tf32` (GPU), `bfloat16` (mixed), or `auto`: bfloat16 on a GPU, float32 on a CPU."""
     complete: bool = False
     """Complete the frames generatively before encoding (baseline TS), with a network trained on the same sketches."""
     reveal: str = "points"
@@ -129,9 +101,22 @@ class EncodeConfig:
     """`auto`, `cpu` or `cuda`."""
     out: str | None = None
     """Folder of the run; an interrupted run of the same settings is taken up again."""
+    encoder: Annotated[EncoderOptions, arg(name="")] = field(default_factory=EncoderOptions)
+    stage1: Annotated[Stage1Options, arg(name="")] = field(default_factory=Stage1Options)
 
+    @classmethod
+    def defaults(cls, arguments: Sequence[str]) -> EncodeConfig:
+        """What holds where the command line is silent: it depends on the encoder and the preset that it names.
 
-TRAINING = tuple(field.name for field in fields(Stage1Config) if hasattr(EncodeConfig, field.name))
+        Raises:
+            ConfigError: no such preset.
+        """
+        known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        known.add_argument("--encoder", nargs="?", default=EncoderConfig.backbone, const=EncoderConfig.backbone)
+        known.add_argument("--preset", nargs="?", default=cls.preset, const=cls.preset)
+        named, _ = known.parse_known_args(arguments)
+        encoder, stage1 = recipe(named.encoder, named.preset)
+        return cls(preset=named.preset, encoder=EncoderOptions(**encoder), stage1=Stage1Options(**stage1))
 
 
 def run(config: EncodeConfig, console: Console | None = None) -> Path:
@@ -158,10 +143,7 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
 
 def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
     watch = Stopwatch()
-    family = ":".join(config.encoder.split(":")[:2])  # zse:hf of zse:hf:<folder>
-    recipe = {**COMMON, **RECIPES.get(family, RECIPES["hf"])}
-    config = replace(config, **{k: v for k, v in recipe.items() if getattr(config, k) is None})
-    stage1 = _stage1(config)
+    stage1 = replace(config.stage1, seed=config.seed)
     if config.join:
         return _join(config, console)
     if config.late:
@@ -258,10 +240,13 @@ def _folder(config: EncodeConfig) -> AbstractContextManager[Path]:
 
 def _used(config: EncodeConfig) -> dict[str, Any]:
     """Settings for the manifest; None: not used, as a loaded encoder and a joined bank have had theirs."""
-    settings = {name: value for name, value in asdict(config).items() if name not in ("out", "trust")}
+    settings = {name: value for name, value in asdict(config).items() if name not in ("out", "trust", "preset")}
+    encoder, stage1 = settings.pop("encoder"), settings.pop("stage1")
+    trained = {"encoder": encoder.pop("backbone"), **encoder, **stage1}
+    settings = {**trained, **settings}  # flat; one seed for all
     if config.join:
         return {name: value if name in ("join", "late", "half") else None for name, value in settings.items()}
-    unused = {"encoder", "size", "dim", "attention", *TRAINING} - {"seed"} if config.load else set()
+    unused = trained.keys() - {"seed"} if config.load else set()
     return {name: None if name in unused else value for name, value in settings.items()}
 
 
@@ -296,17 +281,10 @@ def _completion(
     return network
 
 
-def _stage1(config: EncodeConfig) -> Stage1Config:
-    return Stage1Config(**{name: getattr(config, name) for name in TRAINING})
-
-
 def _encoder(config: EncodeConfig, device: torch.device) -> Encoder:
     if config.load is not None:
         return load_encoder(config.load, device, config.trust)
-    assert config.size is not None
-    assert config.dim is not None
-    shape = EncoderConfig(config.encoder, config.size, config.dim, config.attention, config.seed)
-    return make_encoder(shape).to(device)
+    return make_encoder(replace(config.encoder, seed=config.seed)).to(device)
 
 
 def _train(
@@ -320,7 +298,7 @@ def _train(
     console: Console,
 ) -> list[dict[str, float]]:
     task = bar.add_task("stage 1", total=1.0, note="")
-    metric = "mAP" if config.pairs == "category" else "1/rank"  # which is AP where one photo is right
+    metric = "mAP" if stage1.pairs == "category" else "1/rank"  # which is AP where one photo is right
 
     def epoch(progress: Stage1Progress) -> None:
         note = f"epoch {progress.epoch}  loss {progress.loss:.3f}  validation {metric} {progress.score:.3f}"

@@ -41,7 +41,7 @@ class EncoderConfig:
     dim: int = 64
     """Width d of the embedding."""
     attention: bool = False
-    """Weight the feature map by spatial attention before pooling."""
+    """Weight the feature map by spatial attention before pooling; `dssa` and `zse` have their own."""
     seed: int = 0
     """Initial weights, where they are not pretrained, follow from it."""
 

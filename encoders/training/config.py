@@ -17,12 +17,14 @@ class Stage1Config:
     """Settings of stage-1 training."""
 
     loss: str = "contrastive"
-    """`contrastive` (in-batch softmax), `triplet` (margin 0.3, the paper's) or `triplet-squared`."""
+    """`contrastive` (in-batch softmax), `triplet` (margin 0.3, the paper's; zse: 1) or `triplet-squared` (of squared
+    distances)."""
     frames: str = "complete"
     """`complete` sketches only (baseline B1), or `random` frames as well."""
     complete_share: float = 0.3
     """With `random`: share of complete sketches among the training frames."""
     epochs: int = 30
+    """Passes over the training sketches."""
     batch: int = 64
     """Pairs of a sketch and its photo per step, all processes together."""
     pairs: str = "instance"
@@ -30,6 +32,7 @@ class Stage1Config:
     learning_rate: float = 2e-3
     """Peak of the schedule: linear warm-up over the first tenth, then cosine to 0."""
     weight_decay: float = 1e-2
+    """Of AdamW, per step and unit of the learning rate."""
     freeze: float = 0.0
     """Share of the backbone's blocks, from the input on, that keep their weights."""
     augment: float = 1.0

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from PIL import Image
 from sketchless.agents import AGENTS, PPOAClip
 from sketchless.benchmarks.ablation.sweep import SWEEPS
 from sketchless.benchmarks.cli import COMMANDS, main
-from sketchless.benchmarks.commands.encode import COMMON, RECIPES, EncodeConfig, _stage1
+from sketchless.benchmarks.commands import encode
+from sketchless.benchmarks.commands.encode import EncodeConfig
 from sketchless.benchmarks.metrics import METRICS, evaluate
 from sketchless.benchmarks.reporting.results import read_grid
 from sketchless.datasets.files import sha256
@@ -612,17 +613,26 @@ def test_a_set_known_by_category_gives_an_encoder_and_no_bank(tmp_path: Path, ca
     assert "mAP@all" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipes_set_what_the_command_leaves_open(name: str) -> None:
-    recipe = {**COMMON, **RECIPES[name]}
-    assert set(recipe) == {field.name for field in fields(EncodeConfig) if field.default is None} - {
-        "load",
-        "out",
-        "split_seed",
-    }
-    config = _stage1(replace(EncodeConfig(encoder=name), **recipe))  # which checks their values
-    own = {"sketch-a-net": "triplet-squared", "dssa": "triplet-squared", "zse:hf": "triplet"}
-    assert config.loss == own.get(name, "contrastive")
+def test_encode_takes_the_option_then_the_preset_then_the_recipe_of_the_encoder(monkeypatch) -> None:
+    taken: list[EncodeConfig] = []
+    monkeypatch.setattr(encode, "run", taken.append)
+    for options in (
+        "--encoder dssa",
+        "--encoder=dssa --preset=paper --seed 3 --dim 8",
+        "--preset paper --no-attention --epochs 7",
+    ):
+        assert main(["encode", *options.split()]) == 0
+    plain, paper, own = taken
+    assert (plain.encoder.size, plain.encoder.dim, plain.stage1.epochs, plain.stage1.removal) == (225, 256, 40, 0.3)
+    assert (paper.encoder.size, paper.encoder.dim, paper.stage1.epochs, paper.stage1.loss) == (225, 8, 100, "triplet")
+    assert (paper.seed, paper.encoder.attention) == (3, False)  # of its own
+    assert (own.encoder.backbone, own.encoder.attention) == ("small-cnn", False)
+    assert (own.stage1.epochs, own.stage1.batch, own.stage1.patience) == (7, 16, 20)
+
+
+def test_encode_refuses_a_preset_that_it_does_not_know(capsys) -> None:
+    assert main(["encode", "--preset", "papr"]) == 2
+    assert "did you mean 'paper'" in capsys.readouterr().err
 
 
 def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
