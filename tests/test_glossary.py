@@ -36,7 +36,7 @@ FILES = [
     *(ROOT / "docs").glob("*.md"),
     *(ROOT / "examples").glob("*.py"),
     *(ROOT / "tests").rglob("*.py"),
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md")),
 ]
 
 
