@@ -15,7 +15,7 @@ from torch import Tensor
 from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
-from sketchless.envs.ranking import similarity
+from sketchless.envs.ranking import m_at_a, m_at_b, percentile, similarity
 
 from .rollouts import mean_actions
 
@@ -87,26 +87,27 @@ class Evaluation:
         Raises:
             ConfigError: another metric, or q < 1.
         """
-        step = np.arange(1, self.rank.shape[1] + 1)
-        valid = (step <= self.lengths[:, None]).astype(np.float64)  # [N, T]
         if metric.startswith("A@") and metric[2:].isdigit() and int(metric[2:]) >= 1:
             last = self.rank[np.arange(len(self.rank)), self.lengths - 1]
             hit: FloatArray = np.where(last <= int(metric[2:]), 100.0, 0.0)
             return hit
         if metric not in ("m@A", "m@B", "w@mA", "w@mB"):
             raise ConfigError(f"unknown metric {metric!r}: choose one of m@A, m@B, w@mA, w@mB, A@1, A@5, A@10")
-        value = self._percentile() if metric[-1] == "A" else 1 / np.maximum(self.rank, 1)
-        if metric.startswith("w@"):
-            # the plain product exp(-t/T) * value, averaged over frames as in the later papers
-            value = value * np.exp(-step / self.lengths[:, None])
-        result: FloatArray = 100 * (value * valid).sum(axis=1) / self.lengths
-        return result
+        rank, lengths = torch.from_numpy(self.rank), torch.from_numpy(self.lengths).unsqueeze(1)
+        step = torch.arange(1, rank.shape[1] + 1)
+        # the plain product exp(-t/T) * value, averaged over frames as in the later papers
+        weight = torch.exp(-step / lengths.double()) if metric.startswith("w@") else None
+        valid = step <= lengths  # [N, T]
+        if metric[-1] == "A":
+            return m_at_a(rank, valid, self.gallery, weight).numpy()
+        return m_at_b(rank, valid, weight).numpy()
 
     def by_percentage(self) -> tuple[FloatArray, FloatArray]:
         """Mean ranking percentile and mean 1/rank (0..1) at 5, 10 .. 100 % of the sketches: float64 [20] each."""
         column = np.ceil(POINTS[None, :] / 100 * self.lengths[:, None] - 1e-9).astype(int) - 1  # [N, 20]
         rows = np.arange(len(self.rank))[:, None]
-        return self._percentile()[rows, column].mean(axis=0), (1 / self.rank[rows, column]).mean(axis=0)
+        rank = self.rank[rows, column]
+        return percentile(torch.from_numpy(rank), self.gallery).numpy().mean(axis=0), (1 / rank).mean(axis=0)
 
     def first_among(self, q: int) -> FloatArray:
         """Share of each drawing (0..1) at which its photo first is among the first q; infinite where it never is: [N].
@@ -129,10 +130,6 @@ class Evaluation:
     def summary(self) -> dict[str, float]:
         """The metrics of the paper's tables."""
         return {name: float(self.per_sketch(name).mean()) for name in METRICS}
-
-    def _percentile(self) -> FloatArray:
-        result: FloatArray = (self.gallery - self.rank) / (self.gallery - 1)
-        return result
 
 
 METRICS = ("m@A", "m@B", "A@1", "A@5", "A@10")

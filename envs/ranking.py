@@ -201,17 +201,23 @@ def percentile(rank: Tensor, size: int) -> Tensor:
     return (size - rank.double()) / (size - 1)
 
 
-def m_at_a(rank: Tensor, valid: Tensor, size: int) -> Tensor:
+def m_at_a(rank: Tensor, valid: Tensor, size: int, weight: Tensor | None = None) -> Tensor:
     """100 * mean ranking percentile of each episode: float64 [N]. Its mean over sketches is the paper's m@A.
 
     Args:
         rank: int64 [N, T], among `size` photos.
         valid: bool [N, T], the steps that count.
         size: G.
+        weight: float64 [N, T] that each step is multiplied with; None: 1.
     """
-    return 100 * (percentile(rank, size) * valid).sum(dim=1) / valid.sum(dim=1)
+    return _mean(percentile(rank, size), valid, weight)
 
 
-def m_at_b(rank: Tensor, valid: Tensor) -> Tensor:
-    """100 * mean 1/rank of each episode: float64 [N]. Its mean over sketches is the paper's m@B."""
-    return 100 * (valid / rank.clamp_min(1).double()).sum(dim=1) / valid.sum(dim=1)
+def m_at_b(rank: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:
+    """100 * mean 1/rank of each episode: float64 [N]. Its mean over sketches is the paper's m@B. Arguments as there."""
+    return _mean(1 / rank.clamp_min(1).double(), valid, weight)
+
+
+def _mean(value: Tensor, valid: Tensor, weight: Tensor | None) -> Tensor:
+    value = value if weight is None else value * weight
+    return 100 * (value * valid).sum(dim=1) / valid.sum(dim=1)
