@@ -1,20 +1,25 @@
 """A grid in two files: `grid.json` (cells, settings, versions, scores) and `ranks.safetensors`.
 
 Of every cell that is kept which its folder says, but for what follows from the rest: its curves by percentage, from
-its ranks. Ranks of B1, lengths and machines that several cells share are kept once.
+its ranks. Ranks of B1, lengths and machines that several cells share are kept once; ranks are compressed, and the
+history stands in columns.
 """
 
 from __future__ import annotations
 
 import json
+import lzma
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import NonNegativeInt
 from torch import Tensor
 from typing_extensions import NotRequired, TypedDict
 
@@ -68,6 +73,13 @@ class Manifest(Machine):
     started: NotRequired[str]
 
 
+class _Index(TypedDict):
+    """What the compressed bytes are, one array after the other: name, type and shape."""
+
+    index: list[tuple[str, Literal["uint8", "int16", "int32"], list[NonNegativeInt]]]
+
+
+MAX_BYTES = 1 << 30  # of the ranks of a grid; the largest that ships has 1.4 million
 _OF_THE_CELL = ("experiment", "settings", "started")
 T = TypeVar("T")
 
@@ -138,6 +150,8 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
             zip(("rp", "rr"), (curve.tolist() for curve in refined.by_percentage()), strict=True)
         ):
             result.pop("by_percentage", None)
+        if _rows(columns := _columns(result.get("history"))) == result.get("history"):
+            result["history"] = columns
         said = {
             **{key: cell.manifest[key] for key in _OF_THE_CELL if key in cell.manifest},
             "machine": _place(machine, machines),
@@ -150,7 +164,8 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
         tensors |= {f"{kind}/{place}": _packed(array) for place, array in enumerate(found)}
     meta = {"split": first.split, "gallery": first.refined.gallery, "sketch_ids": list(first.refined.sketch_ids)}
     meta["photo_ids"] = list(first.refined.photo_ids)
-    save_tensors(folder / "ranks.safetensors", "grid ranks", tensors, meta)
+    compressed, index = _compressed(tensors)
+    save_tensors(folder / "ranks.safetensors", "grid ranks", {"xz": compressed}, {**meta, "index": index})
     head = json.dumps({**about, "machines": machines}, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(folder / "grid.json") as temporary:
         text = head.removesuffix("\n}") + ',\n  "cells": {\n' + ",\n".join(lines) + "\n  }\n}\n"
@@ -165,6 +180,8 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
     """
     file = folder / "ranks.safetensors"
     tensors, meta = load_tensors(file, "grid ranks")
+    if "index" in meta:  # since 0.3
+        tensors = _decompressed(file, tensors, meta)
     split, drawings = _described(file, meta)
     conform(PackedGrid, about, folder / "grid.json", error=CheckpointError, cure="pack it again")
     cells = {}
@@ -184,7 +201,10 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
         manifest = {key: cell.get(key) for key in _OF_THE_CELL if key in cell} | about["machines"][cell["machine"]]
         refined = _evaluation(file, rank, lengths, drawings)
         baseline = None if b1 is None else _evaluation(file, b1, lengths, drawings)
-        cells[name] = CellRecord(manifest, {"settings": cell["settings"], **cell["result"]}, split, refined, baseline)
+        result = {"settings": cell["settings"], **cell["result"]}
+        if "history" in result:
+            result["history"] = _rows(result["history"])
+        cells[name] = CellRecord(manifest, result, split, refined, baseline)
     return cells
 
 
@@ -231,3 +251,47 @@ def _packed(values: npt.NDArray[np.int64]) -> Tensor:
     """In the narrowest type that holds them."""
     narrow = next(kind for kind in (np.uint8, np.int16, np.int32) if values.max(initial=0) <= np.iinfo(kind).max)
     return torch.from_numpy(values.astype(narrow))
+
+
+def _compressed(tensors: Mapping[str, Tensor]) -> tuple[Tensor, list[tuple[str, str, list[int]]]]:
+    """Their bytes one after the other as an xz file, and what they are."""
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    data = lzma.compress(b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays.values()))
+    index = [(name, str(array.dtype), list(array.shape)) for name, array in arrays.items()]
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8), index
+
+
+def _decompressed(file: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> dict[str, Tensor]:
+    conform(_Index, meta, file, error=CheckpointError, cure="pack the grid again")
+    kinds = [(name, np.dtype(kind).newbyteorder("<"), shape) for name, kind, shape in meta["index"]]
+    sizes = [math.prod(shape) * kind.itemsize for _, kind, shape in kinds]
+    if sum(sizes) > MAX_BYTES:
+        raise CheckpointError(f"{file}: claims {sum(sizes):,} bytes of ranks; want at most {MAX_BYTES:,}")
+    try:
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 26)
+        data = unpacker.decompress(tensors["xz"].numpy().tobytes(), max_length=sum(sizes) + 1)
+    except (KeyError, lzma.LZMAError, EOFError) as error:
+        raise CheckpointError(f"{file}: its ranks cannot be unpacked ({error}); pack the grid again") from error
+    if len(data) != sum(sizes):
+        raise CheckpointError(f"{file}: holds {len(data):,} of {sum(sizes):,} bytes of ranks; pack the grid again")
+    found, start = {}, 0
+    for (name, kind, shape), size in zip(kinds, sizes, strict=True):
+        array = np.frombuffer(data, kind, math.prod(shape), start).reshape(shape)
+        found[name] = torch.from_numpy(array.astype(kind.newbyteorder("=")))
+        start += size
+    return found
+
+
+def _columns(rows: Any) -> Any:
+    """A list of rows as columns; None where a row lacks a name."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return None
+    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+
+
+def _rows(columns: Any) -> Any:
+    """The rows again, or what is no columns as it is."""
+    if not isinstance(columns, dict) or not all(isinstance(column, list) for column in columns.values()):
+        return columns
+    rows = zip_longest(*columns.values())
+    return [{name: x for name, x in zip(columns, row, strict=True) if x is not None} for row in rows]

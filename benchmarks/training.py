@@ -19,6 +19,7 @@ from .metrics import Evaluation
 from .runs import Interrupted
 
 SECONDS_BETWEEN_SAVES = 30.0
+DECIMALS = 6
 
 Progress = Callable[[float, str], bool]
 """`progress(share, note)`: tell what share of the work (0..1) is done; True asks it to save and to stop."""
@@ -92,13 +93,16 @@ def train_agent(
 def cell_result(
     agent: Agent, refined: Evaluation, baseline: Evaluation, settings: Mapping[str, Any], seconds: float | None
 ) -> dict[str, Any]:
-    """What is kept of one agent, as plain JSON values: its scores beside those of B1, and how it came to them."""
+    """What is kept of one agent, as plain JSON values: its scores beside those of B1, and how it came to them.
+
+    History and tau are kept to six decimals: they are many, and drawn.
+    """
     percentile, reciprocal = refined.by_percentage()
     return {
         "metrics": refined.summary(),
         "baseline": baseline.summary(),
-        "history": agent.history,
-        "tau_by_step": refined.tau_by_step().tolist(),
+        "history": [{name: round(value, DECIMALS) for name, value in row.items()} for row in agent.history],
+        "tau_by_step": refined.tau_by_step().round(DECIMALS).tolist(),
         "by_percentage": {"rp": percentile.tolist(), "rr": reciprocal.tolist()},
         "photos": refined.gallery,
         "sketches": len(refined.rank),

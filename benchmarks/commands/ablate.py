@@ -160,7 +160,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         "seeds": seed_list,
         "published": sweep.published,
         "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published is not None},
-        "once": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
+        "seeds_per_bank": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
         "remarks": _remarks(sweep, banks),
         "command": command_of(config),
         **_about(next(iter(files.values()))[0], _measured(config)),
@@ -341,7 +341,7 @@ def _claim(run: RunFolder, grid: dict[str, Any]) -> None:
 
 
 # What may differ when a grid is taken up again: seeds and arms are added, and what is said of them.
-_GROW = ("command", "seeds", "labels", "published_as", "once", "remarks")
+_GROW = ("command", "seeds", "labels", "published_as", "seeds_per_bank", "remarks")
 
 
 def command_of(config: AblateConfig) -> str:

@@ -263,7 +263,7 @@ def _write_grid(
         "seeds": list(agents),
         "published": None,
         "published_as": {},
-        "once": {},
+        "seeds_per_bank": {},
         "remarks": [],
         "command": _command(config),
         "dataset": file.dataset,

@@ -149,7 +149,7 @@ def compare(grid: Grid) -> Comparison:
         Row(name, label, len(grid.cells[name]), _measured(grid, name), contrasts.get(name), lines.get(name))
         for name, label in grid.arms.items()
     ]
-    seeds = [row.seeds for row in rows if row.seeds and row.name not in grid.once]
+    seeds = [row.seeds for row in rows if row.seeds and row.name not in grid.seeds_per_bank]
     fewest = min(seeds or [row.seeds for row in rows if row.seeds])
     return Comparison(grid, paper.get("B1"), rows, _orderings(grid, lines), fewest)
 

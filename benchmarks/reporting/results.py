@@ -35,7 +35,8 @@ class About(TypedDict):
     seeds: list[int]
     published: str | None
     published_as: NotRequired[dict[str, str]]
-    once: NotRequired[dict[str, PositiveInt]]
+    seeds_per_bank: NotRequired[dict[str, PositiveInt]]
+    once: NotRequired[dict[str, PositiveInt]]  # its name before 0.3
     remarks: NotRequired[list[str]]
     command: str
     dataset: str
@@ -101,7 +102,7 @@ class Grid:
         family: which comparisons are adjusted together, in words.
         published: table of the paper to show beside it, or None.
         published_as: arm -> its line in that table, where that is not its own name.
-        once: arm -> number of banks, for arms that have one seed for each.
+        seeds_per_bank: arm -> number of banks, for arms that have one seed for each.
         remarks: what stands under the table, in sentences.
         photos: G.
         sketches: N.
@@ -121,12 +122,13 @@ class Grid:
     sketches: int
     cells: dict[str, dict[int, Cell]]
     published_as: dict[str, str]
-    once: dict[str, int]
+    seeds_per_bank: dict[str, int]
     remarks: tuple[str, ...]
 
     def planned(self, arm: str) -> tuple[int, ...]:
         """Seeds that the arm is to have."""
-        return tuple(first_of_each(self.seeds, self.once[arm])) if arm in self.once else self.seeds
+        banks = self.seeds_per_bank.get(arm)
+        return self.seeds if banks is None else tuple(first_of_each(self.seeds, banks))
 
     @property
     def missing(self) -> list[str]:
@@ -202,7 +204,7 @@ def read_grid(folder: Path) -> Grid:
         sketches=about["sketches"],
         cells=cells,
         published_as=about.get("published_as", {}),
-        once=about.get("once", {}),
+        seeds_per_bank=about.get("seeds_per_bank", about.get("once", {})),
         remarks=tuple(map(printable, about.get("remarks", []))),
     )
 

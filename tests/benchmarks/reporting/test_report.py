@@ -359,6 +359,41 @@ def test_packing_loses_no_rank(tmp_path: Path, photos: int) -> None:
         assert cell.baseline.lengths.tolist() == lengths.tolist()
 
 
+def test_a_packed_grid_of_before_loads(tmp_path: Path) -> None:
+    run(ReportConfig(str(tiny(tmp_path)), str(tmp_path / "report"), pack=True), Console(quiet=True))
+    new = read_records(tmp_path, about := json.loads((tmp_path / "grid.json").read_text()))
+    tensors, meta = load_tensors(tmp_path / "ranks.safetensors", "grid ranks")
+    ranks = {id: torch.from_numpy(record.refined.rank.astype(np.uint8)) for id, record in new.items()}
+    ranks["lengths/0"] = torch.from_numpy(next(iter(new.values())).refined.lengths.astype(np.uint8))
+    assert list(tensors) == ["xz"]
+    assert {name for name, _, _ in meta.pop("index")} == set(ranks)
+    save_tensors(tmp_path / "ranks.safetensors", "grid ranks", ranks, meta)
+    for cell in about["cells"].values():
+        names, columns = zip(*cell["result"]["history"].items(), strict=True)
+        cell["result"]["history"] = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    old = read_records(tmp_path, about)
+    assert {id: (r.result, r.refined.rank.tolist()) for id, r in old.items()} == {
+        id: (r.result, r.refined.rank.tolist()) for id, r in new.items()
+    }
+
+
+@pytest.mark.parametrize("how", ["bytes", "short", "long", "type", "no bytes"])
+def test_damaged_ranks_of_a_packed_grid_are_one_line(tmp_path: Path, refuses: Refuses, how: str) -> None:
+    run(ReportConfig(str(tiny(tmp_path)), str(tmp_path / "report"), pack=True), Console(quiet=True))
+    tensors, meta = load_tensors(tmp_path / "ranks.safetensors", "grid ranks")
+    name, kind, shape = meta["index"][0]
+    if how == "bytes":
+        tensors["xz"][20:40] = 7
+    elif how == "no bytes":
+        tensors = {"gz": tensors["xz"]}
+    else:
+        changed = {"short": [shape[0] - 1, shape[1]], "long": [1 << 20, 1 << 20], "type": shape}[how]
+        meta["index"][0] = [name, "int64" if how == "type" else kind, changed]
+    save_tensors(tmp_path / "ranks.safetensors", "grid ranks", tensors, meta)
+    with refuses(CheckpointError, "ranks.safetensors"):
+        read_grid(tmp_path)
+
+
 def test_an_unfinished_grid_is_not_packed(tmp_path: Path, refuses: Refuses) -> None:
     cell = tiny(tmp_path) / "methods" / "vpg" / "seed-1"
     (cell / "result.json").unlink()
@@ -386,7 +421,12 @@ PACKED: dict[str, Callable[[dict[str, Any]], object]] = {
     "machines": lambda grid: grid.update(machines=None),
     "settings": lambda grid: grid["cells"]["methods/vpg/seed-0"].update(settings=0),
     "versions": lambda grid: grid["machines"][0].update(versions=[1]),
+    "seeds_per_bank": lambda grid: grid.update(seeds_per_bank={"vpg": "x"}),
     "once": lambda grid: grid.update(once={"vpg": "x"}),
+    "history": lambda grid: grid["cells"]["methods/vpg/seed-0"]["result"].update(history={"timesteps": [0, None]}),
+    "ragged history": lambda grid: grid["cells"]["methods/vpg/seed-0"]["result"].update(
+        history={"timesteps": [0], "val_m_at_b": [1.0, 2.0]}
+    ),
     "labels": lambda grid: grid.update(labels=[]),
     "remarks": lambda grid: grid.update(remarks=[[]]),
     "no ranks": lambda grid: grid["cells"].update({"methods/vpg/seed-9": grid["cells"]["methods/vpg/seed-0"]}),
