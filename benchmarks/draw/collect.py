@@ -242,7 +242,7 @@ def _drawing(message: Mapping[str, Any], before: list[dict[str, Any]]) -> dict[s
     Of the undone strokes the first `past` are those of `before`, so that a message holds only what is new.
     """
     strokes, undone, redone = message.get("strokes"), message.get("undone", []), message.get("redone", [])
-    if not all(isinstance(found, list) for found in (strokes, undone, redone)):
+    if not (isinstance(strokes, list) and isinstance(undone, list) and isinstance(redone, list)):
         raise FormatError("a drawing needs its lists of strokes; reload the page")
     past = whole({"past": 0, **message}, "past", 0, MAX_UNDONE)
     if past > len(before):
