@@ -18,6 +18,7 @@ from .supervised.base import Supervised, SupervisedConfig
 from .supervised.frame_triplet import FrameTriplet, TripletConfig
 from .supervised.rank_softmax import RankSoftmax, SoftmaxConfig
 from .supervised.sodeep import SoDeep, SoDeepConfig
+from .together import can_learn_together, learn_together
 
 __all__ = [
     "AGENTS",
@@ -56,5 +57,7 @@ __all__ = [
     "TripletConfig",
     "agent_class",
     "average",
+    "can_learn_together",
+    "learn_together",
     "make_agent",
 ]

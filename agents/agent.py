@@ -7,9 +7,10 @@ Everything that the host wants to know of an update it reads in one piece, so it
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from typing_extensions import Self
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.device import resolve_device
-from sketchless.envs.core import Core
+from sketchless.envs.core import Core, Score
 from sketchless.envs.ranking import m_at_a
 
 from .actor import Actor, Best
@@ -32,7 +33,8 @@ from .config import AgentConfig, decay
 from .core_of import core_of
 from .drawings import Drawings
 from .fingerprint import training_fingerprint
-from .policy import gaussian_entropy, gaussian_kl, gaussian_log_prob, make_policy
+from .gaussian import gaussian_entropy, gaussian_kl, gaussian_log_prob
+from .policy import make_policy
 from .settings import SYNONYMS
 
 
@@ -141,12 +143,16 @@ class Agent(Actor):
         action = mean + noise * log_std.exp()
         score = core.score(sketches.repeat(config.samples), finite(action).flatten(0, 1), config.credit)
         reward, valid = score.reward.view(shape[:-1]), score.valid.view(shape[:-1])[0].double()
-        self.num_timesteps += config.samples * frames
-        shown = (score.reward, score.local, score.trajectory, score.rank)
-        names = ("reward", "reward_local", "reward_trajectory", "rank")
-        self._rollout = {name: average(x.double(), score.valid.double()) for name, x in zip(names, shown, strict=True)}
+        self.collected(score, config.samples * frames)
         log_prob = gaussian_log_prob(action, mean, log_std)
         return Batch(sketches, observation, mean, log_std, action, log_prob, reward, valid)
+
+    def collected(self, score: Score, steps: int) -> None:
+        """Count the steps of a rollout, and remember what to log of it."""
+        self.num_timesteps += steps
+        shown = {"reward": score.reward, "reward_local": score.local, "reward_trajectory": score.trajectory}
+        valid = score.valid.double()
+        self._rollout = {name: average(x.double(), valid) for name, x in {**shown, "rank": score.rank}.items()}
 
     def _collect_episodes(self, sketches: Tensor) -> Batch:
         """K whole episodes on each drawing, step by step, where what is observed depends on the actions."""
@@ -154,10 +160,7 @@ class Agent(Actor):
         every = sketches.repeat(config.samples)
         observation, mean, action = self._played(core, every, log_std)
         score = core.score(every, action, config.credit)
-        self.num_timesteps += int(score.valid.sum())
-        shown = (score.reward, score.local, score.trajectory, score.rank)
-        names = ("reward", "reward_local", "reward_trajectory", "rank")
-        self._rollout = {name: average(x.double(), score.valid.double()) for name, x in zip(names, shown, strict=True)}
+        self.collected(score, int(score.valid.sum()))
         parts = (observation, mean, action, score.reward, score.valid.double())
         observation, mean, action, reward, valid = (x.unflatten(0, (config.samples, -1)) for x in parts)
         log_prob = gaussian_log_prob(action, mean, log_std)
@@ -216,17 +219,21 @@ class Agent(Actor):
             `loss` and `grad_norm`, on the device. Where one of an update is not finite, `learn` undoes the whole of it
             and raises DataError.
         """
-        optimizer = self.optimizers["policy"]
-        for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate
         if self.config.weight_decay:
             pairs = zip(self.policy.mean.parameters(), self.start, strict=True)
             loss = loss + self.config.weight_decay * sum((p - p0).square().sum() for p, p0 in pairs)
-        optimizer.zero_grad(set_to_none=True)
+        self.optimizers["policy"].zero_grad(set_to_none=True)
         loss.backward()
+        return self.step_down(loss.detach())
+
+    def step_down(self, loss: Tensor) -> dict[str, Tensor]:
+        """The step of `descend`, with the gradient of the loss in the parameters."""
+        optimizer = self.optimizers["policy"]
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         optimizer.step()
-        found = {"loss": loss.detach(), "grad_norm": norm}
+        found = {"loss": loss, "grad_norm": norm}
         self._descents.append(torch.stack([value.double() for value in found.values()]))
         return found
 
@@ -263,6 +270,28 @@ class Agent(Actor):
             DataError: a reward, observation, loss, gradient or weight that is not finite; the policy of the last
                 update is kept.
         """
+        given = (total_timesteps, callback, log_interval, reset_num_timesteps, progress_bar)
+        with contextlib.closing(self.course(*given)) as course:
+            for turn in course:
+                if turn == "collect":
+                    batch = self.collect()
+                else:
+                    with self.updating(batch):
+                        self.note(read(self.found(batch, self.update(batch), log_interval)))
+        return self
+
+    def course(
+        self,
+        total_timesteps: int,
+        callback: Any = None,
+        log_interval: int | None = 1,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Generator[str, None, None]:
+        """`learn` without the learning: says when to `"collect"` and when to `"update"`, and does all the rest.
+
+        So may somebody else do both for many agents at a time.
+        """
         if total_timesteps <= 0:
             raise ConfigError(f"total_timesteps={total_timesteps}: must be above 0")
         self._begin_on(training_fingerprint(self.core), reset_num_timesteps)
@@ -281,9 +310,9 @@ class Agent(Actor):
             start, before = time.perf_counter(), self.num_timesteps
             while going and self.num_timesteps < total_timesteps and not self._stalled():
                 callback.on_rollout_start()
-                batch = self.collect()
+                yield "collect"
                 callback.on_rollout_end()
-                self._train_on(batch, log_interval)
+                yield "update"
                 fps = (self.num_timesteps - before) / max(time.perf_counter() - start, 1e-9)
                 self.logger.record("time/fps", int(fps))
                 if log_interval is not None and self.n_updates % log_interval == 0:
@@ -296,7 +325,6 @@ class Agent(Actor):
             self._note_validation(*self.validate(self._validation))
             self.policy.load_state_dict(self.best.weights)
         callback.on_training_end()
-        return self
 
     def _begin_on(self, here: str, anew: bool) -> None:
         """Note what is trained on. Raises CheckpointError if a run that goes on began elsewhere."""
@@ -310,21 +338,14 @@ class Agent(Actor):
             self.drawings.clear()
         self.trained_on = here
 
-    def _train_on(self, batch: Batch, log_interval: int | None) -> None:
-        """`update`, with validation where it is due; where something is not finite, all is as before it."""
+    @contextlib.contextmanager
+    def updating(self, batch: Batch) -> Iterator[None]:
+        """An update goes inside; where that raises, all is as before it."""
         parts: list[Any] = [*self.modules.values(), *self.optimizers.values()]
         states, numbers = [copied(part.state_dict()) for part in parts], dict(self.numbers)
         self._descents = []
         try:
-            logged = self.update(batch)
-            found = read(
-                checks(batch, self._descents, self.modules.values())
-                | self._shown(batch, log_interval)
-                | {f"train/{name}": value for name, value in logged.items()}
-            )
-            if wrong := fault(found):
-                raise self.gone_wrong(wrong)
-            self.adapt({name: found[f"train/{name}"] for name in logged})
+            yield
         except BaseException as error:
             for part, state in zip(parts, states, strict=True):
                 part.load_state_dict(state)
@@ -332,6 +353,20 @@ class Agent(Actor):
             if isinstance(error, Exception) and (wrong := fault_of_batch(batch, self.core.bank)):
                 raise self.gone_wrong(wrong) from error
             raise
+
+    def found(self, batch: Batch, logged: Numbers, log_interval: int | None) -> Numbers:
+        """What the host wants to know of an update, to be `read`: checks, what to log, validation where it is due."""
+        return {
+            **checks(batch, self._descents, self.modules.values()),
+            **self._shown(batch, log_interval),
+            **{f"train/{name}": value for name, value in logged.items()},
+        }
+
+    def note(self, found: Mapping[str, float]) -> None:
+        """Take in what was `found`, once read. Raises DataError where something is not finite."""
+        if wrong := fault(found):
+            raise self.gone_wrong(wrong)
+        self.adapt({name.removeprefix("train/"): value for name, value in found.items()})
         self.n_updates += 1
         self.last_reward = found["rollout/reward"]
         self.recent_rewards.append(self.last_reward)

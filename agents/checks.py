@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,11 @@ from sketchless.encoders.bank import EpisodeBank
 
 from .batch import Batch
 
+Name = TypeVar("Name")
 Numbers = Mapping[str, float | Tensor]  # tensors of one number stay on the device until all are read
 
 
-def read(values: Numbers) -> dict[str, float]:
+def read(values: Mapping[Name, float | Tensor]) -> dict[Name, float]:
     """The same as plain numbers; those on the device come in one copy, so the host waits once."""
     on_device = [value.detach().double() for value in values.values() if isinstance(value, Tensor)]
     numbers = iter(torch.stack(on_device).tolist() if on_device else ())

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from sketchless.datasets.errors import CheckpointError, FormatError, unknown_name
 from sketchless.envs.core import Core
@@ -192,73 +190,3 @@ def make_policy(kind: str, core: Core, init_log_std: float, mean_norm: float | N
     policy = policy.to(core.device)
     policy.start_from_baseline(core, mean_norm)
     return policy
-
-
-# Diagonal Gaussians in closed form -------------------------------------------------------------------------
-
-
-def gaussian_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """log N(action; mean, diag(exp(2 log_std))): [...] of actions and means [..., d], log_std [d]."""
-    if action.dim() == mean.dim() + 1 and action.shape[1:] == mean.shape and not action.requires_grad:
-        found: Tensor = _LogProb.apply(action, mean, log_std)  # type: ignore[no-untyped-call]
-        return found
-    return _log_prob((action - mean) * torch.exp(-log_std), log_std)[0]
-
-
-def _log_prob(z: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-density [...] of standardised actions z [..., d], and z^2."""
-    # log p = -1/2 sum_i ((a_i - mu_i) / sigma_i)^2 - sum_i log sigma_i - d/2 log(2 pi)
-    squares = z.square()
-    return -0.5 * squares.sum(-1) - log_std.sum() - 0.5 * math.log(2 * math.pi) * z.shape[-1], squares
-
-
-class _LogProb(torch.autograd.Function):
-    """The same of K actions [K, ..., d] in each state; its gradient in closed form takes half the passes over them."""
-
-    @staticmethod
-    def forward(ctx: Any, action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        z = (action - mean) * torch.exp(-log_std)
-        found, squares = _log_prob(z, log_std)
-        ctx.save_for_backward(z, squares, log_std)
-        return found
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
-        z, squares, log_std = ctx.saved_tensors
-        (g,) = grads
-        # d log p / d mu = z / sigma;   d log p / d log sigma = z^2 - 1
-        by_mean = (z * g.unsqueeze(-1)).sum(dim=0) * torch.exp(-log_std)  # bmm takes ten times as long
-        by_log_std = g.reshape(1, -1) @ squares.flatten(0, -2) - g.sum()
-        return None, by_mean, by_log_std.squeeze(0)
-
-
-def gaussian_kl(mean_p: Tensor, log_std_p: Tensor, mean_q: Tensor, log_std_q: Tensor) -> Tensor:
-    """KL(p || q) of diagonal Gaussians, in nats: [...] of means [..., d] and log_std [d]."""
-    # KL = sum_i log(sigma_q / sigma_p) + (sigma_p^2 + (mu_p - mu_q)^2) / (2 sigma_q^2) - 1/2
-    ratio = (log_std_p - log_std_q).mul(2).exp()  # sigma_p^2 / sigma_q^2
-    distance = ((mean_p - mean_q) * torch.exp(-log_std_q)).square()
-    return 0.5 * (ratio - ratio.log() - 1 + distance).sum(-1)
-
-
-def gaussian_entropy(log_std: Tensor) -> Tensor:
-    """Entropy of a diagonal Gaussian, in nats: a scalar of log_std [d]."""
-    # H = sum_i log sigma_i + d/2 (1 + log(2 pi))
-    return log_std.sum() + 0.5 * (1 + math.log(2 * math.pi)) * len(log_std)
-
-
-def fisher_product(observation: Tensor, log_std: Tensor, vector: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Fisher information of the linear policy times a vector, averaged over states.
-
-    Args:
-        observation: x, [M, D].
-        log_std: [d].
-        vector: (V_W [d, D], V_c [d], V_s [d]), shaped as W, c and log sigma.
-
-    Returns:
-        The product in the same three shapes.
-    """
-    # mu = W x + c:  F [V_W, V_c] = diag(1 / sigma^2) E[(V_W x + V_c) (x, 1)^T];   s = log sigma:  F V_s = 2 V_s
-    weight, bias, scale = vector
-    moved = (observation @ weight.T + bias) * torch.exp(-2 * log_std)  # [M, d]
-    return moved.T @ observation / len(observation), moved.mean(dim=0), 2 * scale

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sketchless.agents import Agent
+import torch
+
+from sketchless.agents import Agent, learn_together
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
 
@@ -25,19 +28,8 @@ Progress = Callable[[float, str], bool]
 """`progress(share, note)`: tell what share of the work (0..1) is done; True asks it to save and to stop."""
 
 
-def train_agent(
-    make: type[Agent],
-    core: Core,
-    validation: EpisodeBank | None,
-    settings: Any,
-    given: Mapping[str, Any],
-    steps: int,
-    file: Path,
-    progress: Progress,
-    log: tuple[Path, str] | None = None,
-    check: Callable[[], None] = lambda: None,
-) -> tuple[Agent, float | None]:
-    """Train an agent, take up where its checkpoint stands, or read it if it is trained already.
+class Training:
+    """One agent to be trained, or taken up where its checkpoint stands, or read if it is trained already.
 
     Args:
         make: class of the agent.
@@ -51,43 +43,119 @@ def train_agent(
         log: folder and format of the log, or None.
         check: called before each save; raises where saving makes no sense.
 
+    Attributes:
+        done: whether it was trained before.
+    """
+
+    def __init__(
+        self,
+        make: type[Agent],
+        core: Core,
+        validation: EpisodeBank | None,
+        settings: Any,
+        given: Mapping[str, Any],
+        steps: int,
+        file: Path,
+        progress: Progress,
+        log: tuple[Path, str] | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.steps, self._file, self._progress, self._log, self._check = steps, file, progress, log, check
+        self._part = file.with_suffix(".part.safetensors")
+        self.done, self.resumed = file.exists(), self._part.exists()
+        if self.done or self.resumed:
+            self.agent = make.load(file if self.done else self._part, core, validation)
+        else:
+            self.agent = make(core, validation, settings, **given)
+        self._saved, self._asked = time.monotonic(), False
+
+    @contextlib.contextmanager
+    def logged(self) -> Iterator[None]:
+        """Inside, the agent writes its log."""
+        if self._log is not None:
+            self.agent.set_logger(logger_in(*self._log, self.agent.num_timesteps))
+        with contextlib.closing(self.agent.logger):
+            yield
+
+    def learn(self) -> None:
+        """Train it alone, until it is trained or asked to stop."""
+        self.agent.learn(self.steps, callback=self.note, reset_num_timesteps=not self.resumed)
+
+    def note(self, *_: Any) -> bool:
+        """Called after every update: save at times, tell how it goes. False where it is asked to stop."""
+        agent = self.agent
+        if time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES:
+            self._save(self._part)  # so that a killed run loses little
+            self._saved = time.monotonic()
+        best = max((row["val_m_at_b"] for row in agent.history), default=math.nan)
+        note = f"reward {agent.last_reward:+.3f}  validation m@B {best:.2f}"
+        self._asked = self._progress(min(agent.num_timesteps / self.steps, 1.0), note)
+        return not self._asked
+
+    def end(self) -> None:
+        """Save what there is. Raises Interrupted where it was asked to stop before the end."""
+        if self._asked and self.agent.num_timesteps < self.steps:
+            self._save(self._part)
+            raise Interrupted(f"stopped at {self.agent.num_timesteps:,} of {self.steps:,} steps")
+        self._save(self._file)
+        self._part.unlink(missing_ok=True)
+
+    def _save(self, path: Path) -> None:
+        self._check()
+        self.agent.save(path)
+
+
+def train(job: Training) -> float | None:
+    """Train an agent.
+
     Returns:
-        The agent, and the seconds of training; None if that was interrupted or done before.
+        The seconds it took; None if it was interrupted, or done, before.
 
     Raises:
         Interrupted: asked to stop, and saved. Otherwise as the agent's `learn`, `save` and `load`.
     """
-    part = file.with_suffix(".part.safetensors")
-    if file.exists():
-        return make.load(file, core, validation), None
-    resumed, start = part.exists(), time.perf_counter()
-    agent = make.load(part, core, validation) if resumed else make(core, validation, settings, **given)
-    saved, asked = time.monotonic(), False
+    if job.done:
+        return None
+    start = time.perf_counter()
+    with job.logged():
+        job.learn()
+    job.end()
+    return None if job.resumed else round(time.perf_counter() - start, 3)
 
-    def save(path: Path) -> None:
-        check()
-        agent.save(path)
 
-    def step(*_: Any) -> bool:
-        nonlocal saved, asked
-        if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
-            save(part)  # so that a killed run loses little
-            saved = time.monotonic()
-        best = max((row["val_m_at_b"] for row in agent.history), default=math.nan)
-        note = f"reward {agent.last_reward:+.3f}  validation m@B {best:.2f}"
-        asked = progress(min(agent.num_timesteps / steps, 1.0), note)
-        return not asked
+def train_together(jobs: Sequence[Training]) -> list[float | None]:
+    """`train` for agents for which `can_learn_together`: on a CPU some of them in each thread, on a GPU all at once.
 
-    if log is not None:
-        agent.set_logger(logger_in(*log, agent.num_timesteps))
-    with contextlib.closing(agent.logger):
-        agent.learn(steps, callback=step, reset_num_timesteps=not resumed)
-    if asked and agent.num_timesteps < steps:
-        save(part)
-        raise Interrupted(f"stopped at {agent.num_timesteps:,} of {steps:,} steps")
-    save(file)
-    part.unlink(missing_ok=True)
-    return agent, None if resumed else round(time.perf_counter() - start, 3)
+    All are saved where they are asked to stop. Seconds are a share of those that all took.
+    """
+    todo, start = [job for job in jobs if not job.done], time.perf_counter()
+    if todo:
+        before = torch.get_num_threads()
+        parts = min(before, len(todo)) if todo[0].agent.device.type == "cpu" else 1
+        with contextlib.ExitStack() as stack:
+            for job in todo:
+                stack.enter_context(job.logged())
+            if parts == 1:
+                _learn(todo)
+            else:
+                stack.callback(torch.set_num_threads, before)
+                with ThreadPoolExecutor(parts, "sketchless-train", torch.set_num_threads, (1,)) as pool:
+                    list(pool.map(_learn, [todo[i::parts] for i in range(parts)]))
+    stopped: Interrupted | None = None
+    for job in todo:
+        try:
+            job.end()
+        except Interrupted as error:
+            stopped = stopped or error
+    if stopped:
+        raise stopped
+    seconds = round((time.perf_counter() - start) / max(len(todo), 1), 3)
+    return [None if job.done or job.resumed else seconds for job in jobs]
+
+
+def _learn(jobs: Sequence[Training]) -> None:
+    anew = [not job.resumed for job in jobs]
+    learn_together([job.agent for job in jobs], jobs[0].steps, [job.note for job in jobs], reset_num_timesteps=anew)
 
 
 def cell_result(

@@ -35,7 +35,7 @@ from .sharding import ShardedGallery
 MODES = ("residual", "absolute")
 OBSERVATIONS = ("feature", "embedding")
 CREDITS = ("aligned", "summed", "online")
-_CPU_BYTES, _DEVICE_BYTES = 1 << 28, 1 << 31  # of similarities that `score` holds at a time
+_CPU_BYTES, _DEVICE_BYTES = 1 << 24, 1 << 31  # of similarities that `score` holds at a time; fresh pages are dear
 
 Play = Callable[[Tensor], Tensor]  # observations [B, D] of one step to actions [B, d]
 

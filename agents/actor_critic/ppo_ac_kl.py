@@ -10,7 +10,7 @@ from stable_baselines3 import PPO
 from torch.nn.functional import mse_loss
 
 from ..config import AgentConfig
-from ..policy import gaussian_kl
+from ..gaussian import gaussian_kl
 from ..policy_gradient.ppo_a_kl import adapted
 from .base import ActorCritic, CriticConfig
 

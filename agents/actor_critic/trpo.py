@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sketchless.datasets.errors import ConfigError
 
 from ..config import AgentConfig
-from ..policy import fisher_product
+from ..gaussian import fisher_product
 from .base import ActorCritic, CriticConfig
 
 

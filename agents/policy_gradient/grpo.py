@@ -6,6 +6,7 @@ depend on the action.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,11 +15,10 @@ from torch.func import functional_call
 
 from sketchless.datasets.errors import ConfigError
 
-from ..agent import Agent
 from ..batch import Batch, average, group_mean
-from ..checks import Numbers
 from ..config import AgentConfig
-from ..policy import gaussian_kl
+from ..gaussian import gaussian_kl
+from .base import PolicyGradient, Told
 from .ppo_a_clip import PPOConfig, clipped_loss
 
 
@@ -44,22 +44,24 @@ def group_advantages(reward: Tensor, valid: Tensor) -> Tensor:
     return centred / group_mean(centred.square(), valid).sqrt().clamp_min(1e-8) * valid
 
 
-class GRPO(Agent):
+class GRPO(PolicyGradient):
     """Group-relative clipped policy optimisation; see `Agent` for the arguments."""
 
     name = "grpo"
     Config = GRPOConfig
     presets: ClassVar[dict[str, AgentConfig]] = {"default": GRPOConfig()}
 
-    def update(self, batch: Batch) -> Numbers:
-        config, advantage = self.config, group_advantages(self.returns(batch), batch.valid).float()
+    def targets(self, batch: Batch) -> dict[str, Tensor]:
         start = dict(zip(dict(self.policy.mean.named_parameters()), self.start, strict=True))
         reference = functional_call(self.policy.mean, start, batch.observation)  # B1's mean action, [B, T, d]
-        logged: dict[str, Tensor] = {}
-        for _ in range(config.epochs):
-            # J = mean min(rho A, clip(rho) A) - beta KL(pi || pi_ref), the reference with the same sigma
-            loss = clipped_loss(self.log_prob(batch), batch.log_prob, advantage, batch.valid, config.clip)
-            log_std = self.policy.log_std.detach()
-            away = average(gaussian_kl(self.policy(batch.observation), log_std, reference, log_std), batch.valid)
-            logged = self.descend(loss + config.beta * away)
-        return logged | {"kl_from_start": away.detach()}
+        advantage = group_advantages(self.returns(batch), batch.valid).float()
+        return {"advantage": advantage, "reference": reference}
+
+    def loss(
+        self, batch: Batch, targets: Mapping[str, Tensor], log_prob: Tensor, mean: Tensor, log_std: Tensor
+    ) -> tuple[Tensor, Told]:
+        # J = mean min(rho A, clip(rho) A) - beta KL(pi || pi_ref), the reference with the same sigma
+        loss = clipped_loss(log_prob, batch.log_prob, targets["advantage"], batch.valid, self.config.clip)
+        fixed = log_std.detach()
+        away = average(gaussian_kl(mean, fixed, targets["reference"], fixed), batch.valid)
+        return loss + self.config.beta * away, {"kl_from_start": away}

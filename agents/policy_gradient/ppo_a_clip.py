@@ -5,16 +5,16 @@ Bhunia et al., "Sketch Less for More", CVPR 2020; the clipped objective is that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..agent import Agent
 from ..batch import Batch, average
-from ..checks import Numbers
 from ..config import AgentConfig
+from .base import PolicyGradient, Told
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def clipped_loss(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, vali
     return -average(torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage), valid)
 
 
-class PPOAClip(Agent):
+class PPOAClip(PolicyGradient):
     """Actor-only clipped PPO; see `Agent` for the arguments."""
 
     name = "ppo-a-clip"
@@ -61,10 +61,7 @@ class PPOAClip(Agent):
     modes: ClassVar[dict[str, str]] = {"paper": "absolute"}
     budgets: ClassVar[dict[str, float]] = {"paper": 2000}
 
-    def update(self, batch: Batch) -> Numbers:
-        advantage = self.advantages(batch)
-        logged: dict[str, Tensor] = {}
-        for _ in range(self.config.epochs):
-            loss = clipped_loss(self.log_prob(batch), batch.log_prob, advantage, batch.valid, self.config.clip)
-            logged = self.descend(loss)
-        return logged
+    def loss(
+        self, batch: Batch, targets: Mapping[str, Tensor], log_prob: Tensor, mean: Tensor, log_std: Tensor
+    ) -> tuple[Tensor, Told]:
+        return clipped_loss(log_prob, batch.log_prob, targets["advantage"], batch.valid, self.config.clip), {}

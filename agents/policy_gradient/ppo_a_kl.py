@@ -9,11 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..agent import Agent
 from ..batch import Batch, average
-from ..checks import Numbers
 from ..config import AgentConfig
-from ..policy import gaussian_kl
+from ..gaussian import gaussian_kl
+from .base import PolicyGradient, Told
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class KLConfig(AgentConfig):
     _positive: ClassVar[tuple[str, ...]] = ("epochs", "target_kl", "init_beta")
 
 
-def penalised_loss(log_prob: Tensor, batch: Batch, advantage: Tensor, kl: Tensor, beta: float) -> Tensor:
+def penalised_loss(log_prob: Tensor, batch: Batch, advantage: Tensor, kl: Tensor, beta: float | Tensor) -> Tensor:
     """-mean (rho A - beta KL(pi_old || pi)) over the valid steps; log_prob, advantage [K, B, T], kl [B, T]."""
     # rho = pi(a|s) / pi_old(a|s)
     ratio = torch.exp(log_prob - batch.log_prob)
@@ -45,7 +44,7 @@ def adapted(beta: float, kl: float, target: float) -> float:
     return min(max(beta * factor, 1e-6), 1e6)
 
 
-class PPOAKL(Agent):
+class PPOAKL(PolicyGradient):
     """Actor-only PPO with a KL penalty; see `Agent` for the arguments."""
 
     name = "ppo-a-kl"
@@ -56,19 +55,14 @@ class PPOAKL(Agent):
         super().setup()
         self.numbers["beta"] = self.config.init_beta
 
-    def update(self, batch: Batch) -> Numbers:
-        advantage, beta = self.advantages(batch), self.numbers["beta"]
-        logged: dict[str, float | Tensor] = {}
-        for _ in range(self.config.epochs):
-            loss = penalised_loss(self.log_prob(batch), batch, advantage, self.kl(batch), beta)
-            logged = {**self.descend(loss)}
-        with torch.no_grad():
-            moved = average(self.kl(batch), batch.valid)
-        return logged | {"kl": moved, "beta": beta}
+    def loss(
+        self, batch: Batch, targets: Mapping[str, Tensor], log_prob: Tensor, mean: Tensor, log_std: Tensor
+    ) -> tuple[Tensor, Told]:
+        kl = gaussian_kl(batch.mean, batch.log_std, mean, log_std)  # KL(pi_old || pi), [B, T]
+        return penalised_loss(log_prob, batch, targets["advantage"], kl, targets["beta"]), {}
+
+    def moved(self, batch: Batch, mean: Tensor, log_std: Tensor) -> Told:
+        return {"kl": average(gaussian_kl(batch.mean, batch.log_std, mean, log_std), batch.valid)}
 
     def adapt(self, logged: Mapping[str, float]) -> None:
         self.numbers["beta"] = adapted(self.numbers["beta"], logged["kl"], self.config.target_kl)
-
-    def kl(self, batch: Batch) -> Tensor:
-        """KL(pi_old || pi) in every state, [B, T]."""
-        return gaussian_kl(batch.mean, batch.log_std, self.policy(batch.observation), self.policy.log_std)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from ..agent import Agent
+from torch import Tensor
+
 from ..batch import Batch, average
-from ..checks import Numbers
 from ..config import AgentConfig
+from .base import PolicyGradient, Told
 
 
-class VPG(Agent):
+class VPG(PolicyGradient):
     """One gradient step per batch on the score function; see `Agent` for the arguments."""
 
     name = "vpg"
     presets: ClassVar[dict[str, AgentConfig]] = {"default": AgentConfig(learning_rate=3e-3)}
 
-    def update(self, batch: Batch) -> Numbers:
+    epochs = 1
+
+    def loss(
+        self, batch: Batch, targets: Mapping[str, Tensor], log_prob: Tensor, mean: Tensor, log_std: Tensor
+    ) -> tuple[Tensor, Told]:
         # grad J = E[ grad log pi(a_t|s_t) A_t ]
-        return self.descend(-average(self.log_prob(batch) * self.advantages(batch), batch.valid))
+        return -average(log_prob * targets["advantage"], batch.valid), {}

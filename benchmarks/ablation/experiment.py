@@ -22,7 +22,7 @@ from sketchless.envs.rewards import RewardScheme, combined
 from sketchless.envs.tasks import make_core
 
 from ..metrics import Evaluation, evaluate
-from ..training import Progress, cell_result, train_agent
+from ..training import Progress, Training, cell_result, train
 from .cells import recorded
 
 DEFAULT_ENV = "sketchless/OnTheFly-v0"
@@ -53,7 +53,7 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
     """
     banks = _banks(settings, folder)
     log = (folder / "log", settings["logger"]) if "logger" in settings else None
-    agent, seconds = train_agent(
+    job = Training(
         agent_class(settings["agent"]),
         _core(banks["train"], settings),
         banks["validation"],
@@ -64,6 +64,7 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
         progress,
         log,
     )
+    seconds, agent = train(job), job.agent
     split = settings["split"]
     refined, baseline = evaluate(agent, banks[split]), evaluate(None, banks[split])
     _save_ranks(folder / "ranks.safetensors", refined, baseline, split)

@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from sketchless.agents import agent_class
+from sketchless.agents import agent_class, can_learn_together
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import write_json
 from sketchless.encoders.bank import EpisodeBank
@@ -40,7 +40,7 @@ from ..runs import (
     progress_bar,
     read_json,
 )
-from ..training import cell_result, train_agent
+from ..training import Training, cell_result, train, train_together
 
 PASSES = 10.0
 
@@ -60,7 +60,7 @@ class TrainConfig:
     """Budget: how often each training drawing is played, on average; by default 10, with the preset `paper` the paper's
     2,000."""
     seeds: str = "0"
-    """Seeds to train with, such as `0-9` or `0,2,5`."""
+    """Seeds to train with, such as `0-9` or `0,2,5`. Those of policy gradients learn side by side, in all threads."""
     reward: RewardName = "combined"
     mode: str | None = None
     """`residual` (refine the baseline's embedding) or `absolute`; by default the preset's."""
@@ -124,25 +124,24 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     with begin_run(config.out, "train", _identity(config, file), varying) as folder, StopSignal() as stop:
         baseline = evaluate(None, test)
         console.print(f"B1 on {len(baseline.rank)} test sketches  {_line(baseline)}")
-        agents, seconds = {}, {}
         with progress_bar(console) as bar:
-            for seed in seeds:
-                try:
-                    agents[seed], seconds[seed] = train_agent(
-                        make,
-                        core,
-                        validation,
-                        settings,
-                        {**given, "seed": seed},
-                        steps,
-                        folder.path / f"agent-{seed}.safetensors",
-                        _shown(bar, seed, stop),
-                        (folder.path / "log" / f"seed-{seed}", log) if log else None,
-                        folder.check,
-                    )
-                except Interrupted as stopped:
-                    how = f"the same command with --out {folder.path} goes on"
-                    raise Interrupted(f"{stopped} of seed {seed}; {how}") from stopped
+            jobs = {
+                seed: Training(
+                    make,
+                    core,
+                    validation,
+                    settings,
+                    {**given, "seed": seed},
+                    steps,
+                    folder.path / f"agent-{seed}.safetensors",
+                    _shown(bar, seed, stop),
+                    (folder.path / "log" / f"seed-{seed}", log) if log else None,
+                    folder.check,
+                )
+                for seed in seeds
+            }
+            seconds = _train(jobs, folder.path)
+        agents = {seed: job.agent for seed, job in jobs.items()}
         refined = {}
         for seed, agent in agents.items():
             if stop.asked:
@@ -162,6 +161,23 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
         written = ", ".join(sorted(path.name for path in folder.path.glob("[!.]*")))
         console.print(f"written to {folder.path}: {written}")
     return trained
+
+
+def _train(jobs: dict[int, Training], folder: Path) -> dict[int, float | None]:
+    """Train what is not trained yet; returns the seconds of each seed. Raises Interrupted."""
+    how = f"the same command with --out {folder} goes on"
+    if len(jobs) > 1 and can_learn_together([job.agent for job in jobs.values()]):
+        try:
+            return dict(zip(jobs, train_together(list(jobs.values())), strict=True))
+        except Interrupted as stopped:
+            raise Interrupted(f"{stopped}; {how}") from stopped
+    seconds = {}
+    for seed, job in jobs.items():
+        try:
+            seconds[seed] = train(job)
+        except Interrupted as stopped:
+            raise Interrupted(f"{stopped} of seed {seed}; {how}") from stopped
+    return seconds
 
 
 def _shown(bar: Progress, seed: int, stop: StopSignal) -> Callable[[float, str], bool]:

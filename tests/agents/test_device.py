@@ -12,6 +12,7 @@ import torch
 from stable_baselines3.common.logger import configure
 
 from sketchless.agents import AGENTS, Agent, DeviceA2C, DevicePPO, DeviceTRPO, make_agent
+from sketchless.agents.checks import read
 from sketchless.benchmarks import evaluate
 from sketchless.datasets import DataError
 from sketchless.encoders import EpisodeBank
@@ -107,7 +108,8 @@ def test_drawings_of_several_lengths_cost_one_more_wait_a_pass(waits: Waits, ban
     waits.take()
     agent._begin_on("here", True)
     for _ in range(6):
-        agent._train_on(agent.collect(), 1)
+        batch = agent.collect()
+        agent.note(read(agent.found(batch, agent.update(batch), 1)))
     assert len(waits.take()) == 6 + 3
 
 

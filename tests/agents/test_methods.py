@@ -27,7 +27,7 @@ from sketchless.agents import (
 )
 from sketchless.agents.actor_critic.base import estimate
 from sketchless.agents.actor_critic.trpo import ClosedFormTRPO
-from sketchless.agents.policy import fisher_product, gaussian_entropy, gaussian_kl, gaussian_log_prob
+from sketchless.agents.gaussian import fisher_product, gaussian_entropy, gaussian_kl, gaussian_log_prob
 from sketchless.agents.policy_gradient.grpo import group_advantages
 from sketchless.agents.policy_gradient.ppo_a_kl import adapted
 from sketchless.benchmarks import evaluate

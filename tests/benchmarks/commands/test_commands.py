@@ -31,6 +31,7 @@ from sketchless.benchmarks.metrics import METRICS, evaluate
 from sketchless.benchmarks.reporting.results import read_grid
 from sketchless.datasets.files import sha256
 from sketchless.encoders import EpisodeBank, save_banks
+from sketchless.encoders.tensorfile import load_tensors
 from sketchless.envs import REWARDS
 
 FAST = ["--set", "episodes=4", "samples=2", "eval_every=2"]
@@ -78,23 +79,44 @@ class TestTrain:
             runs.append({k: v for k, v in results.items() if k != "seconds"})
         assert runs[0] == runs[1]
 
-    def test_interrupted_and_repeated_ends_as_if_never_stopped(self, bank: Path, tmp_path: Path, capsys) -> None:
-        assert train(bank, tmp_path / "whole", "--passes", "200") == 0
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_seeds_side_by_side_are_what_each_is_alone(self, bank: Path, tmp_path: Path, threads: int) -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            assert train(bank, tmp_path / "all", "--seeds", "4,0,7") == 0
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+        for seed in ("4", "0", "7"):
+            assert train(bank, tmp_path / seed, "--seeds", seed) == 0
+            one, every = (load_tensors(tmp_path / run / f"agent-{seed}.safetensors", "agent") for run in (seed, "all"))
+            assert all(torch.equal(tensor, every[0][name]) for name, tensor in one[0].items())
+            assert one[1] == every[1]
+
+    @pytest.mark.parametrize("seeds", ["0", "0-2"])
+    def test_interrupted_and_repeated_ends_as_if_never_stopped(
+        self, bank: Path, tmp_path: Path, capsys, seeds: str
+    ) -> None:
+        assert train(bank, tmp_path / "whole", "--passes", "200", "--seeds", seeds) == 0
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
-        code = train(bank, tmp_path / "cut", "--passes", "200")
+        code = train(bank, tmp_path / "cut", "--passes", "200", "--seeds", seeds)
         timer.cancel()
         assert code == 130
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert message.startswith("sketchless: stopped at")
         assert "goes on" in message
-        assert train(bank, tmp_path / "cut", "--passes", "200") == 0
+        assert train(bank, tmp_path / "cut", "--passes", "200", "--seeds", seeds) == 0
         whole, cut = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut"))
         assert whole["refined"] == cut["refined"]
         assert whole["validation"] == cut["validation"]
         assert not list((tmp_path / "cut").glob("*.part.*"))
 
-    def test_killed_and_repeated_ends_as_if_never_killed(self, bank: Path, tmp_path: Path, monkeypatch) -> None:
+    @pytest.mark.parametrize("seeds", ["0", "0-2"])
+    def test_killed_and_repeated_ends_as_if_never_killed(
+        self, bank: Path, tmp_path: Path, monkeypatch, seeds: str
+    ) -> None:
         """What a kill leaves is the last checkpoint written on the way."""
 
         class Killed(BaseException):
@@ -105,13 +127,13 @@ class TestTrain:
             if agent.n_updates == 7:
                 raise Killed
 
-        assert train(bank, tmp_path / "whole", "--passes", "20") == 0
+        assert train(bank, tmp_path / "whole", "--passes", "20", "--seeds", seeds) == 0
         monkeypatch.setattr("sketchless.benchmarks.training.SECONDS_BETWEEN_SAVES", 0.0)
         with monkeypatch.context() as dying:
             dying.setattr(PPOAClip, "save", save_then_die)
             with pytest.raises(Killed):
-                train(bank, tmp_path / "cut", "--passes", "20")
-        assert train(bank, tmp_path / "cut", "--passes", "20") == 0
+                train(bank, tmp_path / "cut", "--passes", "20", "--seeds", seeds)
+        assert train(bank, tmp_path / "cut", "--passes", "20", "--seeds", seeds) == 0
         whole, cut = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut"))
         assert whole["refined"] == cut["refined"]
         assert whole["validation"] == cut["validation"]

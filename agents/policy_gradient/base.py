@@ -1,0 +1,66 @@
+"""What actor-only policy gradients share: a loss of log-probabilities, and steps down it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ..agent import Agent
+from ..batch import Batch
+from ..checks import Numbers
+from ..gaussian import gaussian_log_prob
+
+Told = dict[str, Tensor]  # scalars to be logged
+
+
+class PolicyGradient(Agent):
+    """Goes down a loss for `epochs` steps a batch; subclasses say `loss`. See `Agent` for the arguments.
+
+    What a subclass says is computed for one agent, or for many that differ in their seeds by `torch.vmap`
+    (`sketchless.agents.Together`): pure functions of tensors, without a branch on what these hold.
+    """
+
+    @property
+    def epochs(self) -> int:
+        """Gradient steps per update."""
+        epochs: int = self.config.epochs
+        return epochs
+
+    def targets(self, batch: Batch) -> dict[str, Tensor]:
+        """What the loss needs of a batch, the same in every epoch. Here: the advantage [K, B, T]."""
+        return {"advantage": self.advantages(batch)}
+
+    def loss(
+        self, batch: Batch, targets: Mapping[str, Tensor], log_prob: Tensor, mean: Tensor, log_std: Tensor
+    ) -> tuple[Tensor, Told]:
+        """Loss, and what to log of it.
+
+        Args:
+            batch: the rollout.
+            targets: as of `targets`, and the agent's `numbers`.
+            log_prob: log pi(a|s) [K, B, T] under the policy as it is now.
+            mean: its mean actions, [B, T, d].
+            log_std: its log sigma, [d].
+        """
+        raise NotImplementedError
+
+    def moved(self, batch: Batch, mean: Tensor, log_std: Tensor) -> Told:
+        """What to log of the policy after the update, of its mean actions and log sigma. Here: nothing."""
+        return {}
+
+    @property
+    def tells_of_moves(self) -> bool:
+        """Whether there is anything in `moved`."""
+        return type(self).moved is not PolicyGradient.moved
+
+    def update(self, batch: Batch) -> Numbers:
+        targets: dict[str, Tensor] = {**self.targets(batch), **self.numbers}  # type: ignore[dict-item]
+        logged: dict[str, float | Tensor] = {}
+        for _ in range(self.epochs):
+            mean, log_std = self.policy(batch.observation), self.policy.log_std
+            loss, told = self.loss(batch, targets, gaussian_log_prob(batch.action, mean, log_std), mean, log_std)
+            logged = {**self.descend(loss), **{name: value.detach() for name, value in told.items()}}
+        if self.tells_of_moves:
+            logged |= self.moved(batch, self.policy(batch.observation).detach(), self.policy.log_std.detach())
+        return logged | self.numbers
