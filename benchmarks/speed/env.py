@@ -19,7 +19,7 @@ from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
 from sketchless.envs.vector_env import OnTheFlyVectorEnv
 
-from .measure import DIM, STEPS, BenchConfig, D, Job, Reading, env_rate, measure, number_table, ratio_record
+from .measure import DIM, STEPS, BenchConfig, D, Job, Reading, env_rate, measure, number_table, ratio_record, times
 from .reference_env import PlainEnv
 
 OTHERS = 16  # environments side by side in what others would write
@@ -176,15 +176,16 @@ def floor(bank: EpisodeBank, batch: int) -> Job:
 
 def _env_ratios(cells: list[Reading], size: int) -> list[dict[str, Any]]:
     """Ours over what others would write with the same reward, and the floor over anything."""
-    rates = {(cell.what, cell.batch): cell.rate for cell in cells}
+    at = {(cell.what, cell.batch): cell for cell in cells}
     ratios = []
-    for (what, batch), rate in rates.items():
+    for (what, batch), cell in at.items():
         kind, _, reward = what.partition(" ")
-        others = {name: rates[f"{name} {reward or REWARDS[0]}", OTHERS] for name in OTHER_VECTORS}
+        others = {name: at[f"{name} {reward or REWARDS[0]}", OTHERS] for name in OTHER_VECTORS}
         if kind in ("env", "score", "floor"):
-            ratios += [ratio_record(f"{what} over {name}", size, batch, rate / other) for name, other in others.items()]
+            every = {name: times(cell, other) for name, other in others.items()}
+            ratios += [ratio_record(f"{what} over {name}", size, batch, found) for name, found in every.items()]
         if kind in ("env", "score"):
-            ratios.append(ratio_record(f"{what} off the floor", size, batch, rates["floor", batch] / rate))
+            ratios.append(ratio_record(f"{what} off the floor", size, batch, times(at["floor", batch], cell)))
     return ratios
 
 
@@ -207,10 +208,10 @@ def _ours_table(cells: list[Reading], size: int) -> Table:
         columns = []
         for reward in REWARDS:
             cell, other = at.get((f"env {reward}", batch)), at[f"DummyVecEnv {reward}", OTHERS]
-            columns += [env_rate(cell), f"{cell.rate / other.rate:.1f}"] if cell else ["-", "-"]
+            columns += [env_rate(cell), str(times(cell, other))] if cell else ["-", "-"]
             if reward == "inv-rank":
                 assert cell is not None
-                columns.append(f"{at['floor', batch].rate / cell.rate:.2f}")
+                columns.append(str(times(at["floor", batch], cell)))
         columns += [env_rate(at[f"score {reward}", batch]) for reward in REWARDS]
         table.add_row(f"B={batch}", *columns)
     return table

@@ -17,7 +17,7 @@ from sketchless.datasets.raster import birth_map, frames
 from sketchless.datasets.sketch import CANVAS, Sketch, reveal
 from sketchless.envs.ranking import kendall_tau_distance, target_rank
 
-from .measure import STEPS, BenchConfig, Job, Reading, measure, number_table, ratio_record
+from .measure import STEPS, BenchConfig, Job, Reading, measure, number_table, ratio_record, times
 from .reference_raster import plain_frames
 
 
@@ -36,11 +36,12 @@ def bench_kernels(config: BenchConfig, console: Console) -> dict[str, Any]:
     for (kind, gallery), group in groups.items():
         table = number_table(f"{kind}, {gallery} photos" if gallery else kind, "us each", "ours is faster by", "aim")
         for name, cell in group.items():
-            ratio = ratio_record(f"{kind} over {name}", gallery, None, group["ours"].rate / cell.rate)
-            aim = f"{ratio['aim']:g}" if ratio["aim"] else ""
-            table.add_row(name, f"{1e6 / cell.rate:,.2f}", f"{ratio['ratio']:.2f}", aim)
+            found = times(group["ours"], cell)
+            record = ratio_record(f"{kind} over {name}", gallery, None, found)
+            aim = f"{record['aim']:g}" if record["aim"] else ""
+            table.add_row(name, f"{1e6 / cell.rate:,.2f}", str(found), aim)
             if name != "ours":
-                ratios.append(ratio)
+                ratios.append(record)
         console.print(table)
     return {"cells": [cell.as_json() for cell in cells], "ratios": ratios}
 

@@ -11,7 +11,7 @@ import torch
 from rich.table import Table
 from tyro.conf import Positional
 
-from .timing import Timing, interleave
+from .timing import Ratio, Timing, interleave, ratio
 
 D, DIM, STEPS = 2048, 64, 20  # width of a feature and of an embedding, frames a sketch
 
@@ -85,9 +85,14 @@ def measure(work: dict[tuple[str, int], tuple[Job, int]], config: BenchConfig, s
     ]
 
 
-def ratio_record(what: str, gallery: int | None, batch: int | None, ratio: float) -> dict[str, Any]:
-    aim = AIMS.get((what, gallery, batch))
-    return {"what": what, "gallery": gallery, "batch": batch, "ratio": ratio, "aim": aim}
+def times(quick: Reading, slow: Reading) -> Ratio:
+    """How many times as much one does in a second as the other, both measured in the same rounds."""
+    return ratio(slow.timing, quick.timing, quick.units / slow.units)
+
+
+def ratio_record(what: str, gallery: int | None, batch: int | None, found: Ratio) -> dict[str, Any]:
+    aim, interval = AIMS.get((what, gallery, batch)), [found.low, found.high]
+    return {"what": what, "gallery": gallery, "batch": batch, "ratio": found.value, "interval95": interval, "aim": aim}
 
 
 @contextmanager

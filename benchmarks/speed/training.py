@@ -18,7 +18,7 @@ from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
 from sketchless.envs.sb3_env import SketchVecEnv
 
-from .timing import interleave
+from .timing import interleave, ratio
 
 EPISODES, SAMPLES = 16, 16  # of an update: 256 whole drawings
 EPOCHS = 4
@@ -84,9 +84,12 @@ def bench_training(config: Any, console: Console) -> dict[str, Any]:
         for column in ("", "steps/s", "times the stock form", "aim"):
             table.add_column(column, justify="right" if column else "left")
         for name, rate in rates.items():
-            ratio = rate / rates[RIVALS[name]] if name in RIVALS else None
-            found.append({"what": name, "reward": reward, "steps_per_second": rate, "over_stock": ratio})
+            rival = RIVALS.get(name)
+            over = ratio(timings[rival], timings[name], jobs[name][0] / jobs[rival][0]) if rival else None
+            record = {"what": name, "reward": reward, "steps_per_second": rate}
+            interval = [over.low, over.high] if over else None
+            found.append({**record, "over_stock": over and over.value, "interval95": interval})
             aim = f"{AIMS[name]:g}" if name in AIMS else ""
-            table.add_row(name, f"{rate:,.0f}", f"{ratio:.1f}" if ratio else "", aim)
+            table.add_row(name, f"{rate:,.0f}", str(over or ""), aim)
         console.print(table)
     return {"training": found, "threads": torch.get_num_threads()}

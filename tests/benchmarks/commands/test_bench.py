@@ -20,7 +20,7 @@ from sketchless.benchmarks.speed.env import REWARDS, floor, plain_arrays, random
 from sketchless.benchmarks.speed.measure import AIMS, BenchConfig
 from sketchless.benchmarks.speed.reference_env import PlainEnv
 from sketchless.benchmarks.speed.reference_raster import plain_frames
-from sketchless.benchmarks.speed.timing import Timing, interleave
+from sketchless.benchmarks.speed.timing import Ratio, Timing, interleave, ratio
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.procedural.chairs.dataset import procedural
 from sketchless.datasets.raster import birth_map, frames
@@ -123,7 +123,8 @@ def test_medians_and_quartiles_leave_out_the_warm_up() -> None:
     # Two calls to learn how long it takes, then one before each of the readings 5 1 4 2 3: quartiles 2 and 4.
     times = (100, 50, 9, 5, 9, 1, 9, 4, 9, 2, 9, 3)
     timings = interleave({"slow at first": clock.job(*times)}, rounds=5, clock=clock)
-    assert timings == {"slow at first": Timing(median=3.0, low=2.0, high=4.0, rounds=5, loops=1)}
+    readings = (5.0, 1.0, 4.0, 2.0, 3.0)
+    assert timings == {"slow at first": Timing(median=3.0, low=2.0, high=4.0, rounds=5, loops=1, readings=readings)}
 
 
 def test_jobs_take_turns_in_an_order_that_turns() -> None:
@@ -136,8 +137,23 @@ def test_jobs_take_turns_in_an_order_that_turns() -> None:
 def test_quick_jobs_are_repeated_within_a_reading() -> None:
     clock = Clock()
     timings = interleave({"quick": clock.job(0.25), "slow": clock.job(3)}, rounds=3, least=1.0, clock=clock)
-    assert timings["quick"] == Timing(0.25, 0.25, 0.25, rounds=3, loops=4)
-    assert timings["slow"] == Timing(3.0, 3.0, 3.0, rounds=3, loops=1)
+    assert timings["quick"] == Timing.of([0.25] * 3, loops=4)
+    assert timings["slow"] == Timing.of([3.0] * 3, loops=1)
+
+
+def test_a_ratio_draws_rounds_with_both_readings() -> None:
+    """A slow minute that doubles both readings of a round changes nothing."""
+    minutes = (1.0, 1.0, 2.0, 4.0, 1.0)
+    slow, quick = Timing.of([6 * m for m in minutes], 1), Timing.of([2 * m for m in minutes], 1)
+    assert ratio(slow, quick) == Ratio(3.0, 3.0, 3.0)
+    assert ratio(slow, quick, 0.5) == Ratio(1.5, 1.5, 1.5)
+
+
+def test_the_interval_of_a_ratio_is_that_of_all_draws() -> None:
+    """Two rounds with ratios 2 and 8: drawn alike with 1/4 each; medians of both: (2 + 8) / (1 + 1) = 5."""
+    found = ratio(Timing.of([2.0, 8.0], 1), Timing.of([1.0, 1.0], 1))
+    assert found == Ratio(5.0, 2.0, 8.0)
+    assert str(found) == "5.00 (2.00-8.00)"
 
 
 # The command --------------------------------------------------------------------------------------------------
@@ -172,9 +188,9 @@ def assert_whole(results: dict[str, Any]) -> None:
         assert 0 < cell["timing"]["low"] <= cell["timing"]["median"] <= cell["timing"]["high"]
         assert cell["per_second"] == pytest.approx(cell["units"] / cell["timing"]["median"])
         assert cell["us_per_unit"] == pytest.approx(1e6 / cell["per_second"])
-    for ratio in results["ratios"]:
-        assert set(ratio) == {"what", "gallery", "batch", "ratio", "aim"}
-        assert ratio["ratio"] > 0
+    for found in results["ratios"]:
+        assert set(found) == {"what", "gallery", "batch", "ratio", "interval95", "aim"}
+        assert 0 < found["interval95"][0] <= found["ratio"] <= found["interval95"][1]
 
 
 def test_bench_env_measures_all_sides(env_bench: Bench) -> None:
