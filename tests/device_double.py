@@ -235,8 +235,8 @@ class _Moves(TorchFunctionMode):
     def _of_double(self, func: Any, name: str, args: Any, kwargs: Any) -> Any:
         """What a method of a tensor on the device gives, where it is not one operation of torch."""
         first, *rest = args
-        if name.startswith("new_") and name != "new_tensor":
-            return to_device(func(first.inner, *rest, **kwargs))
+        if name.startswith("new_"):
+            return to_device(func(first.inner, *map(_plain, rest), **kwargs))
         if name == "tolist" or (name == "numpy" and kwargs.get("force")):
             _waits.note(name)
             return func(first.inner.detach(), *rest, **kwargs)

@@ -170,11 +170,12 @@ class _Stage1:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.parameters, 5.0)
-            if not math.isfinite(loss.item() + norm.item()):
-                fault = f"loss {loss.item()} with gradient {norm.item()} in epoch {epoch + 1}"
+            found, length = torch.stack([loss.detach().double(), norm.double()]).tolist()  # one wait for the device
+            if not math.isfinite(found + length):
+                fault = f"loss {found} with gradient {length} in epoch {epoch + 1}"
                 raise DataError(f"stage 1: {fault}; lower the learning rate")
             self.optimizer.step()
-            total += loss.item()
+            total += found
             if on_step is not None:
                 on_step((step + 1) / steps)
         return total / self.batches
