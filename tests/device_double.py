@@ -306,7 +306,8 @@ def device_double() -> Iterator[Waits]:
     """Inside, `"cuda"` is there. Gives the waits of the host."""
     _waits.lines, _waits.paused = [], False
     with pytest.MonkeyPatch.context() as patch:
-        for name, answer in (("is_available", True), ("device_count", 1), ("current_device", 0), ("get_device_name", "double")):
+        about = {"is_available": True, "device_count": 1, "current_device": 0, "get_device_name": "the stand-in"}
+        for name, answer in about.items():
             patch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
         for name in ("synchronize", "init", "_lazy_init", "set_device"):
             patch.setattr(torch.cuda, name, lambda *_: None)

@@ -27,12 +27,8 @@ from stable_baselines3.common.logger import configure
 import sketchless.envs  # noqa: F401 (registers the ids)
 from sketchless.agents import AGENTS, Agent, PPOAClip, PPOConfig, make_agent
 from sketchless.agents.batch import advantages
-<<<<<<< HEAD
 from sketchless.agents.config import decay
-from sketchless.agents.policy import gaussian_log_prob
-=======
 from sketchless.agents.gaussian import gaussian_log_prob
->>>>>>> 33a96e5 (Train seeds side by side, bit for bit as alone; compile the Gaussians' log-probability and its gradient)
 from sketchless.agents.policy_gradient.ppo_a_clip import clipped_loss
 from sketchless.datasets import CheckpointError, ConfigError, DataError
 from sketchless.encoders import EpisodeBank
