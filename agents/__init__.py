@@ -13,7 +13,7 @@ from .policy_gradient.grpo import GRPO, GRPOConfig
 from .policy_gradient.ppo_a_clip import PPOAClip, PPOConfig
 from .policy_gradient.ppo_a_kl import PPOAKL, KLConfig
 from .policy_gradient.vpg import VPG
-from .registry import AGENTS, agent_class, make_agent
+from .registry import AGENTS, agent_class, load_agent, make_agent
 from .supervised.base import Supervised, SupervisedConfig
 from .supervised.frame_triplet import FrameTriplet, TripletConfig
 from .supervised.rank_softmax import RankSoftmax, SoftmaxConfig
@@ -59,5 +59,6 @@ __all__ = [
     "average",
     "can_learn_together",
     "learn_together",
+    "load_agent",
     "make_agent",
 ]

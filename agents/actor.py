@@ -110,7 +110,7 @@ class Actor:
         if not deterministic:
             noise = torch.randn(action.shape, generator=self.generator, device=self.device, dtype=torch.float32)
             action = action + noise * self.policy.log_std.exp()
-        action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
+        action = self.core.boxed(action)
         return (action if isinstance(observation, Tensor) else action.cpu().numpy()), state
 
     # stable-baselines3's shape ---------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class Actor:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], env: Any, validation: EpisodeBank | None = None, **kwargs: Any) -> Self:
-        """Read an agent written by `save` for an environment of the same widths and mode.
+        """Read an agent written by `save` for an environment of the same widths, task and settings.
 
         It acts on any such bank; a `learn` that goes on needs the bank and the reward that it was trained on.
 
@@ -217,7 +217,7 @@ class Actor:
         """
         about, tensors = state.about, state.tensors
         if about.core != self._kind():
-            raise ValueError(f"was made for {about.core}, the environment has {self._kind()}; make it alike")
+            raise ValueError(f"was made for {about.core}; the environment has {self._kind()}; make it alike")
         if set(about.numbers) != set(self.numbers):
             raise ValueError(f"numbers are {sorted(about.numbers)}, want {sorted(self.numbers)}; use an earlier file")
         for name, module in self.modules.items():
@@ -251,4 +251,4 @@ class Actor:
             yield from ((name, i, parameter) for i, parameter in enumerate(every))
 
     def _kind(self) -> CoreKind:
-        return CoreKind(mode=self.core.mode, observation=self.core.observation, scale=self.core.scale)
+        return CoreKind.of(self.core)

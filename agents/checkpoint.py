@@ -10,21 +10,39 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, JsonValue
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError
 from sketchless.datasets.schema import conform
-from sketchless.encoders.tensorfile import load_tensors, save_tensors
+from sketchless.encoders.bank import EpisodeBank
+from sketchless.encoders.tensorfile import load_tensors, read_meta, save_tensors
+from sketchless.envs.core import Core
+from sketchless.envs.tasks import make_core
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True)
 class CoreKind:
-    """The kind of environment that an agent acts in."""
+    """The kind of environment that an agent acts in; `own` are the settings that its task alone has."""
 
     mode: str
     observation: str
     scale: float
+    task: str = Core.task  # files of version 0.1 do not name it
+    own: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, core: Core) -> CoreKind:
+        return cls(core.mode, core.observation, core.scale, core.task, core.own_settings)
+
+    def core(self, bank: EpisodeBank) -> Core:
+        """A core of this kind; its reward is one that every task takes. Raises ConfigError as `make_core`."""
+        return make_core(self.task, bank, "inv-rank", self.mode, self.observation, self.scale, **self.own)
+
+    def __str__(self) -> str:
+        own = "".join(f", {name} {value:g}" for name, value in self.own.items())
+        return f"the task {self.task}{own}, mode {self.mode}, observation {self.observation}, scale {self.scale:g}"
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,11 @@ class About:
     trained_on: str | None = None
 
 
+class _Named(TypedDict):
+    agent: str
+    core: CoreKind
+
+
 class AgentState(NamedTuple):
     """All that training changes: `module/<name>/<key>`, `optimizer/<name>/<i>/<key>`, `best/<key>`, `start/<i>`,
     `random` and `queue`, and the values beside them."""
@@ -83,6 +106,12 @@ def read_agent(path: str | os.PathLike[str], name: str) -> AgentState:
         raise CheckpointError(f"{path}: holds {str(meta.get('agent'))[:50]!r}, not {name!r}; load it with that class")
     about = conform(About, meta, path, error=CheckpointError, cure="use an earlier file")
     return AgentState(tensors, about)
+
+
+def read_kind(path: str | os.PathLike[str]) -> tuple[str, CoreKind]:
+    """Name of the agent in a file, and what it acts in. Raises CheckpointError."""
+    found = conform(_Named, read_meta(path, "agent"), path, error=CheckpointError, cure="train it again")
+    return found["agent"], found["core"]
 
 
 @contextlib.contextmanager

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from sketchless.datasets.errors import ConfigError
-from sketchless.datasets.plugins import find
+from sketchless.datasets.plugins import check_trust, find
+from sketchless.encoders.bank import EpisodeBank
 
 from .actor_critic.ppo_ac_clip import PPOACClip
 from .actor_critic.ppo_ac_kl import PPOACKL
 from .actor_critic.trpo import TRPO
 from .agent import Agent
 from .b1 import B1
+from .checkpoint import read_kind, reading
 from .policy_gradient.grpo import GRPO
 from .policy_gradient.ppo_a_clip import PPOAClip
 from .policy_gradient.ppo_a_kl import PPOAKL
@@ -36,6 +39,27 @@ def agent_class(name: str) -> type[Any]:
     if not (isinstance(found, type) and issubclass(found, Agent)):
         raise ConfigError(f"agent {name!r} is no subclass of sketchless.agents.Agent; train it with its own library")
     return found
+
+
+def load_agent(path: str | os.PathLike[str], bank: EpisodeBank, make: type[Agent] | None = None) -> Agent:
+    """An agent out of a file, to act on a bank in the task and with the settings that it was trained in.
+
+    Args:
+        path: what `Agent.save` wrote.
+        bank: of the same widths.
+        make: class of the agent; by default the one of that name, built in or of an installed package.
+
+    Raises:
+        CheckpointError: no such file, damaged, another agent, or made for features of other widths.
+        ConfigError: unknown agent. UnsafeFileError: named as `module:Class`; nothing was imported.
+    """
+    name, kind = read_kind(path)
+    if make is None:
+        check_trust("agent", name, (), path)
+        make = agent_class(name)
+    with reading(path):
+        core = kind.core(bank)
+    return make.load(path, core)
 
 
 def make_agent(name: str, env: Any, **overrides: Any) -> Any:

@@ -11,7 +11,7 @@ import json
 import lzma
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -47,7 +47,10 @@ class Machine(TypedDict):
 
 
 class PackedCell(TypedDict):
-    """A cell in `grid.json`: `machine`, `lengths` and `b1` are places in lists that cells share."""
+    """A cell in `grid.json`: `machine`, `lengths`, `b1` and those of `shown` are places in lists that cells share.
+
+    `shown`: by whom, "" for the agent, else a rival.
+    """
 
     experiment: NotRequired[str]
     settings: dict[str, Any]
@@ -55,6 +58,8 @@ class PackedCell(TypedDict):
     machine: int
     lengths: int
     b1: int | None
+    shown: NotRequired[dict[str, int]]
+    stroke_cost: NotRequired[float]
     result: dict[str, Any]
 
 
@@ -94,6 +99,7 @@ class CellRecord:
         split: what it was measured on.
         refined: ranks of its agent.
         baseline: ranks of B1 on the same drawings; None in grids of version 0.1.0.
+        rivals: in `Stop-v0`, those ranks of B1 as rivals that learn nothing show them, by name.
     """
 
     manifest: Mapping[str, Any]
@@ -101,6 +107,29 @@ class CellRecord:
     split: str
     refined: Evaluation
     baseline: Evaluation | None
+    rivals: Mapping[str, Evaluation] = field(default_factory=dict)
+
+
+_RIVAL = "shown/"  # before the name of a rival
+
+
+def write_ranks(
+    path: Path, split: str, refined: Evaluation, baseline: Evaluation, rivals: Mapping[str, Evaluation]
+) -> None:
+    """Write a cell's ranks, and in `Stop-v0` the steps at which lists are shown."""
+    tensors = {
+        "rank": torch.from_numpy(refined.rank.astype(np.int32)),
+        "baseline": torch.from_numpy(baseline.rank.astype(np.int32)),
+        "lengths": torch.from_numpy(refined.lengths),
+    }
+    for name, one in {"": refined, **rivals}.items():
+        if one.shown is not None:
+            tensors[f"{_RIVAL}{name}"] = _packed(one.shown)
+    about = {"split": split, "gallery": refined.gallery, "sketch_ids": list(refined.sketch_ids)}
+    about["photo_ids"] = list(refined.photo_ids)
+    if refined.shown is not None:
+        about["stroke_cost"] = refined.stroke_cost
+    save_tensors(path, "ranks", tensors, about)
 
 
 def read_cell(folder: Path) -> CellRecord:
@@ -114,10 +143,12 @@ def read_cell(folder: Path) -> CellRecord:
     baseline = None
     if "baseline" in tensors:
         baseline = _evaluation(file, tensors["baseline"], tensors["lengths"], drawings)
+    steps = {name.removeprefix(_RIVAL): steps for name, steps in tensors.items() if name.startswith(_RIVAL)}
+    refined, rivals = _with_steps(file, refined, baseline, steps, meta.get("stroke_cost", 0.0))
     file = folder / "manifest.json"
     manifest = read_json(file)
     conform(Manifest, manifest, file, error=CheckpointError, cure="run it again")
-    return CellRecord(manifest, read_json(folder / "result.json"), split, refined, baseline)
+    return CellRecord(manifest, read_json(folder / "result.json"), split, refined, baseline, rivals)
 
 
 def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellRecord]) -> None:
@@ -135,7 +166,7 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
         raise ConfigError(f"{folder}: no cell to write")
     first = next(iter(cells.values()))
     machines: list[dict[str, Any]] = []
-    arrays: dict[str, list[npt.NDArray[np.int64]]] = {"lengths": [], "b1": []}
+    arrays: dict[str, list[npt.NDArray[np.int64]]] = {"lengths": [], "b1": [], "shown": []}
     tensors, lines = dict[str, Tensor](), []
     for name, cell in cells.items():
         refined, baseline = cell.refined, cell.baseline
@@ -157,6 +188,7 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
             "machine": _place(machine, machines),
             "lengths": _place(refined.lengths, arrays["lengths"]),
             "b1": None if baseline is None else _place(baseline.rank, arrays["b1"]),
+            **_steps_of(cell, arrays["shown"]),
             "result": result,
         }
         lines.append(f"    {json.dumps(name)}: {json.dumps(said, allow_nan=False, separators=(',', ':'))}")
@@ -189,6 +221,7 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
         kept = {"rank": name, "lengths": f"lengths/{cell['lengths']}"}
         if cell["b1"] is not None:
             kept["b1"] = f"b1/{cell['b1']}"
+        kept |= {f"{_RIVAL}{label}": f"shown/{place}" for label, place in cell.get("shown", {}).items()}
         if lost := [record for record in kept.values() if record not in tensors]:
             raise CheckpointError(f"{file}: lacks {lost[0]!r} of the cell {name!r}; pack the grid again")
         if not 0 <= cell["machine"] < len(about["machines"]):
@@ -198,14 +231,41 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
             )
         rank, lengths = (tensors[kept[part]] for part in ("rank", "lengths"))
         b1 = tensors[kept["b1"]] if "b1" in kept else None
+        steps = {label: tensors[kept[f"{_RIVAL}{label}"]] for label in cell.get("shown", {})}
         manifest = {key: cell.get(key) for key in _OF_THE_CELL if key in cell} | about["machines"][cell["machine"]]
         refined = _evaluation(file, rank, lengths, drawings)
         baseline = None if b1 is None else _evaluation(file, b1, lengths, drawings)
+        refined, rivals = _with_steps(file, refined, baseline, steps, cell.get("stroke_cost", 0.0))
         result = {"settings": cell["settings"], **cell["result"]}
         if "history" in result:
             result["history"] = _rows(result["history"])
-        cells[name] = CellRecord(manifest, result, split, refined, baseline)
+        cells[name] = CellRecord(manifest, result, split, refined, baseline, rivals)
     return cells
+
+
+def _steps_of(cell: CellRecord, known: list[npt.NDArray[np.int64]]) -> dict[str, Any]:
+    """Who shows lists when, as places among the steps that are known."""
+    by = {"": cell.refined, **cell.rivals}
+    shown = {label: _place(one.shown, known) for label, one in by.items() if one.shown is not None}
+    return {"shown": shown, "stroke_cost": cell.refined.stroke_cost} if shown else {}
+
+
+def _with_steps(
+    file: Path, refined: Evaluation, baseline: Evaluation | None, steps: Mapping[str, Tensor], cost: Any
+) -> tuple[Evaluation, dict[str, Evaluation]]:
+    """The agent's ranks with the steps at which it shows lists, and the rivals', which show B1's."""
+    if not steps:
+        return refined, {}
+    if "" not in steps or baseline is None or not isinstance(cost, int | float):
+        raise CheckpointError(f"{file}: does not say when the agent shows lists, or at what cost; run it again")
+    try:
+        found = {
+            name: (baseline if name else refined).shown_at(shown.long().numpy(), float(cost))
+            for name, shown in steps.items()
+        }
+    except ConfigError as error:
+        raise CheckpointError(f"{file}: {error}; run it again") from error
+    return found.pop(""), found
 
 
 class _Drawings(NamedTuple):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.encode import frame_features
 from sketchless.encoders.networks.encoder import Encoder
@@ -32,14 +33,18 @@ class Ranker:
     Args:
         encoder: what the bank was encoded with.
         bank: gallery, head and mirroring.
-        agent: refines the embeddings; None for the baseline B1.
+        agent: refines the embeddings; None for the baseline B1. One of `Stop-v0` is not asked when to show.
+
+    Raises:
+        ConfigError: an agent that sees more than frames (`Carry-v0`).
     """
 
     def __init__(self, encoder: Encoder, bank: EpisodeBank, agent: Any = None) -> None:
         kind = getattr(agent, "core", None)
-        options = (kind.mode, kind.observation, kind.scale) if kind else ("residual", "feature", 1.0)
+        if kind is not None and kind.observation_dim != kind.frames.shape[2]:
+            raise ConfigError(f"the agent plays the task {kind.task}, and sees more than frames: give one of another")
         self.encoder, self.agent = encoder, agent
-        self.core = Core(bank, "inv-rank", *options)
+        self.core = Core(bank, "inv-rank") if kind is None else kind.over(bank, "inv-rank")
         self._mirror = bool(bank.provenance.get("mirror", False))
 
     def features(self, frames: BoolArray) -> Tensor:
@@ -60,7 +65,7 @@ class Ranker:
         before = None if memory is None else memory.expand(len(x), *memory.shape[1:])
         begins = np.full(len(x), memory is None)
         action, after = self.agent.predict(seen, before, begins, deterministic=True)
-        return base, self.core.refine(base, action), after
+        return base, self.core.refine(base, self.core.refinements(action)), after
 
     def similarity(self, embeddings: Tensor) -> Tensor:
         """Similarities float64 [n, G] of embeddings [n, d] that `refine` gave, on the CPU."""

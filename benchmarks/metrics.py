@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sketchless.envs.core import Core
 from sketchless.envs.ranking import m_at_a, m_at_b, percentile, similarity
 
 from .rollouts import mean_actions
+from .stopping import Stopping, stopping
 
 FloatArray = npt.NDArray[np.float64]
 POINTS = np.arange(5, 101, 5)  # percent of a sketch at which curves are drawn
@@ -37,6 +38,8 @@ class Evaluation:
         tied: share of the ranks that ties decided, 0..1: another photo was exactly as near as the own one, and
             counts as nearer. NaN where it was not measured.
         photo_ids: N names, of the photo that each sketch depicts; none where that is not known.
+        shown: int64 [N], the step at which the list is shown, 1..T, in `Stop-v0`; None elsewhere.
+        stroke_cost: of each step before that, in `Stop-v0`.
     """
 
     rank: npt.NDArray[np.int64]
@@ -46,6 +49,18 @@ class Evaluation:
     tau: FloatArray = field(default_factory=lambda: np.full((1, 1), np.nan))
     tied: float = math.nan
     photo_ids: tuple[str, ...] = ()
+    shown: npt.NDArray[np.int64] | None = None
+    stroke_cost: float = 0.0
+
+    def shown_at(self, shown: npt.NDArray[np.int64], stroke_cost: float) -> Evaluation:
+        """The same ranks, of which those of one step each are shown: int64 [N]. Raises ConfigError as `stopping`."""
+        stopping(self.rank, self.lengths, shown, stroke_cost)
+        return replace(self, shown=shown, stroke_cost=stroke_cost)
+
+    @property
+    def stopping(self) -> Stopping | None:
+        """What the lists shown gave, in `Stop-v0`."""
+        return None if self.shown is None else stopping(self.rank, self.lengths, self.shown, self.stroke_cost)
 
     def __repr__(self) -> str:
         values = self.summary()
@@ -150,7 +165,7 @@ def evaluate(
     scale and observation, and through copies of the wrappers that change what it sees or does (`VecNormalize`
     with the model's statistics, `RescaleAction`, `VecFrameStack` ...). The environment itself is left as it is.
     Through wrappers, drawings are played one environment at a time; without them all at once. In `Stop-v0` every
-    frame is ranked, also those after the list is shown.
+    frame is ranked, also those after the list is shown; `Evaluation.stopping` is of those that are shown.
 
     Args:
         policy: an agent of ours, a model with stable-baselines3's `predict` and `get_env`, a function from
@@ -164,11 +179,13 @@ def evaluate(
         DataError: an action that is not finite. ConfigError: actions of another shape, a model whose settings are
             neither known nor given, or a wrapper that cannot be played through, by name.
     """
-    core, actions = mean_actions(policy, bank, {"mode": mode, "observation": observation, "scale": scale})
+    played = mean_actions(policy, bank, {"mode": mode, "observation": observation, "scale": scale})
+    core, actions = played.core, played.refinements
     score = core.score(torch.arange(len(bank), device=core.device), actions)
     rank, lengths, tau = (x.cpu().numpy() for x in (score.rank, bank.lengths, score.tau))
     depicted = tuple(bank.photo_ids[row] for row in bank.targets.tolist())
-    return Evaluation(rank, lengths, core.n_photos, tuple(bank.sketch_ids), tau, _tied(core, actions), depicted)
+    found = Evaluation(rank, lengths, core.n_photos, tuple(bank.sketch_ids), tau, _tied(core, actions), depicted)
+    return found if played.shown is None else found.shown_at(played.shown.cpu().numpy(), played.stroke_cost)
 
 
 def _tied(core: Core, actions: Tensor) -> float:

@@ -22,4 +22,10 @@ _ELSE = "the name of an installed package's (see `sketchless info`)"
 AgentName = Annotated[str, arg(help=f"Agent: {listed([*AGENTS])}, {_ELSE}, or `module:Class`.")]
 RewardName = Annotated[str, arg(help=f"Reward scheme: {listed([*REWARDS])}, {_ELSE}, or `module:attribute`.")]
 _IDS = [env.removeprefix("sketchless/") for env, found in registry.items() if found.namespace == "sketchless"]
-EnvId = Annotated[str, arg(help=f"Environment: {listed(_IDS)}. Bank and reward are its own where they are not given.")]
+EnvId = Annotated[
+    str,
+    arg(
+        help=f"Environment: {listed(_IDS)}; with settings as in `Stop-v0?stroke_cost=0.05&scale=0.1`. Bank and "
+        "reward are its own where they are not given."
+    ),
+]

@@ -39,6 +39,7 @@ from sketchless.envs.core import Core, State, Transition
 from sketchless.envs.gym_env import OnTheFlyEnv
 from sketchless.envs.rewards import RewardScheme
 from sketchless.envs.sb3_env import SketchVecEnv
+from sketchless.envs.stop import StopCore
 from sketchless.envs.tasks import make_core
 from sketchless.envs.vector_env import OnTheFlyVectorEnv
 from sketchless.envs.wrappers import NormalizeReward, ToNumpy
@@ -88,8 +89,24 @@ class _Trained(NamedTuple):
     layers: list[VecEnvWrapper]  # vector wrappers that change something, outermost first
 
 
-def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any]) -> tuple[Core, Tensor]:
-    """A core that ranks a bank as a policy's environment does, and the policy's mean refinements there: [N, T, d].
+class Rollout(NamedTuple):
+    """A policy's mean actions on every drawing of a bank.
+
+    Attributes:
+        core: ranks the bank as the policy's environment does, every frame.
+        refinements: what the actions add to the embeddings there: [N, T, d].
+        shown: step at which the list is shown, 1..T, where the policy decides that: int64 [N]; else None.
+        stroke_cost: of a step before that.
+    """
+
+    core: Core
+    refinements: Tensor
+    shown: Tensor | None = None
+    stroke_cost: float = 0.0
+
+
+def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any]) -> Rollout:
+    """Play a policy on a bank, as in its own environment.
 
     Args:
         policy, bank: as for `evaluate`.
@@ -103,7 +120,7 @@ def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any]) -> tu
         raise ConfigError("the baseline B1 is the zero action of residual mode: leave mode out")
     if policy is None:
         core = _core(bank, known)
-        return core, torch.zeros(*core.base.shape, device=core.device)
+        return Rollout(core, torch.zeros(*core.base.shape, device=core.device))
     if isinstance(getattr(policy, "core", None), Core):  # an agent of ours
         return _ranked(_core(bank, {**policy.core.settings, **known}), lambda core: _predicted(policy, core))
     if not hasattr(policy, "predict"):
@@ -124,11 +141,15 @@ def _core(bank: EpisodeBank, settings: Mapping[str, Any]) -> Core:
     return make_core(settings.get("task", "on-the-fly"), bank, "inv-rank", *same, **own)
 
 
-def _ranked(player: Core, play: Callable[[Core], Tensor]) -> tuple[Core, Tensor]:
-    """The core that ranks what a policy does in another task, and the refinements there: [N, T, d]."""
+def _ranked(player: Core, play: Callable[[Core], Tensor]) -> Rollout:
+    """What a policy does in its task, to be ranked by a core of the plain one."""
     with torch.no_grad():
         actions = play(player)
-    return Core(player.bank, "combined", player.mode, player.observation, player.scale), player.refinements(actions)
+    core = Core(player.bank, "combined", player.mode, player.observation, player.scale)
+    if isinstance(player, StopCore):
+        shown = player.shown(_all(player), actions)
+        return Rollout(core, player.refinements(actions), shown, player.stroke_cost)
+    return Rollout(core, player.refinements(actions))
 
 
 # What is known of the environment ----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,26 +15,47 @@ import torch
 from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError
+from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
 from sketchless.envs.ranking import similarity
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.integer[Any]]
+IntArray = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stopping:
     """What showing at certain steps gives.
 
     Attributes:
-        share: mean share of the drawing that was used, 0..1.
-        success: of q = 1, 5, 10, the share of lists shown that hold the photo among the first q, 0..1.
-        value: mean of 1/rank of the list shown less the cost of the steps before it.
+        used: share of each drawing that was used, 0..1: [N].
+        rank: of the own photo in each list shown: [N].
+        paid: 1/rank of each list shown less the cost of the steps before it: [N].
     """
 
-    share: float
-    success: dict[int, float]
-    value: float
+    used: FloatArray
+    rank: IntArray
+    paid: FloatArray
+
+    @property
+    def share(self) -> float:
+        """Mean share of the drawing that was used, 0..1."""
+        return float(self.used.mean())
+
+    @property
+    def success(self) -> dict[int, float]:
+        """Of q = 1, 5, 10, the share of lists shown that hold the photo among the first q, 0..1."""
+        return {q: float((self.rank <= q).mean()) for q in (1, 5, 10)}
+
+    @property
+    def value(self) -> float:
+        """Mean of what was paid: the return."""
+        return float(self.paid.mean())
+
+    def summary(self) -> dict[str, float]:
+        """The columns of its table: percent, but for the return, which is times 100."""
+        hits = {f"A@{q}": 100 * share for q, share in self.success.items()}
+        return {"return": 100 * self.value, "used": 100 * self.share, **hits}
 
 
 def stopping(rank: IntArray, lengths: IntArray, shown: IntArray, stroke_cost: float = 0.0) -> Stopping:
@@ -42,8 +63,7 @@ def stopping(rank: IntArray, lengths: IntArray, shown: IntArray, stroke_cost: fl
     if shown.shape != lengths.shape or ((shown < 1) | (shown > lengths)).any():
         raise ConfigError(f"steps {list(shown.shape)}: want one of each drawing's own, 1..{int(lengths.max())}")
     there = rank[np.arange(len(rank)), shown - 1]
-    value = float((1 / there - stroke_cost * (shown - 1)).mean())
-    return Stopping(float((shown / lengths).mean()), {q: float((there <= q).mean()) for q in (1, 5, 10)}, value)
+    return Stopping(shown / lengths, there, 1 / there - stroke_cost * (shown - 1))
 
 
 def at_share(lengths: IntArray, share: float) -> IntArray:
@@ -80,9 +100,32 @@ def best_threshold(margin: FloatArray, rank: IntArray, lengths: IntArray, stroke
     return max(candidates, key=lambda t: stopping(rank, lengths, at_margin(margin, lengths, t), stroke_cost).value)
 
 
-def curve(margin: FloatArray, rank: IntArray, lengths: IntArray, costs: FloatArray) -> list[Stopping]:
-    """`at_margin` at its best threshold for each cost of a stroke: share used against success as the cost varies."""
-    return [
-        stopping(rank, lengths, at_margin(margin, lengths, best_threshold(margin, rank, lengths, cost)), cost)
-        for cost in costs
-    ]
+def best_share(rank: IntArray, lengths: IntArray, stroke_cost: float) -> float:
+    """The share of `at_share`, in twentieths, with the highest value; to be chosen on validation drawings."""
+    shares: list[float] = (np.arange(1, 21) / 20).tolist()
+    return max(shares, key=lambda s: stopping(rank, lengths, at_share(lengths, s), stroke_cost).value)
+
+
+class Ranked(NamedTuple):
+    """B1 on a split: ranks and margins [N, T], lengths [N]."""
+
+    rank: IntArray
+    lengths: IntArray
+    margin: FloatArray
+
+    @classmethod
+    def by_b1(cls, bank: EpisodeBank) -> Ranked:
+        """Rank a bank's drawings by B1."""
+        core = Core(bank, "inv-rank")
+        rank = core.score(torch.arange(len(bank), device=core.device), torch.zeros_like(core.base)).rank
+        return cls(rank.cpu().numpy(), bank.lengths.cpu().numpy(), margins(core))
+
+
+def rivals(chosen_on: Ranked, shown_on: Ranked, stroke_cost: float) -> dict[str, IntArray]:
+    """Steps [N] at which the two rivals show B1's lists, by name; what they need is chosen on the first split."""
+    share = best_share(chosen_on.rank, chosen_on.lengths, stroke_cost)
+    threshold = best_threshold(chosen_on.margin, chosen_on.rank, chosen_on.lengths, stroke_cost)
+    return {
+        f"B1, shown at {share:.0%} of the drawing": at_share(shown_on.lengths, share),
+        f"B1, shown at a margin of {threshold:.3f}": at_margin(shown_on.margin, shown_on.lengths, threshold),
+    }

@@ -10,13 +10,12 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from sketchless.agents import Agent, agent_class
+from sketchless.agents import Agent, agent_class, load_agent
 from sketchless.datasets.errors import CheckpointError
 from sketchless.datasets.files import sha256
 from sketchless.datasets.plugins import check_trust
 from sketchless.datasets.schema import conform
 from sketchless.encoders.bank import EpisodeBank, bank_path
-from sketchless.envs.core import Core
 
 from .metrics import METRICS
 from .runs import MAX_SEED, read_json
@@ -105,9 +104,7 @@ class TrainRun:
             UnsafeFileError: its agent is a `module:attribute` that is not in `trust`; nothing was imported.
             CheckpointError: a missing or damaged file. ConfigError: an unknown agent.
         """
-        name, preset = self.settings["agent"], self.settings["preset"]
+        name = self.settings["agent"]
         check_trust("agent", name, trust, self.folder / "manifest.json")
         make = agent_class(name)
-        mode = self.settings["mode"] or make.modes.get(preset, "residual")
-        core = Core(bank, "top1", mode, self.settings["observation"])
-        return {seed: make.load(self.folder / f"agent-{seed}.safetensors", core) for seed in seeds}
+        return {seed: load_agent(self.folder / f"agent-{seed}.safetensors", bank, make) for seed in seeds}

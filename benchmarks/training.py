@@ -16,10 +16,12 @@ import torch
 from sketchless.agents import Agent, learn_together
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
+from sketchless.envs.stop import StopCore
 
 from .logs import logger_in
-from .metrics import Evaluation
+from .metrics import Evaluation, evaluate
 from .runs import Interrupted
+from .stopping import Ranked, rivals
 
 SECONDS_BETWEEN_SAVES = 30.0
 DECIMALS = 6
@@ -158,6 +160,15 @@ def _learn(jobs: Sequence[Training]) -> None:
     learn_together([job.agent for job in jobs], jobs[0].steps, [job.note for job in jobs], reset_num_timesteps=anew)
 
 
+def stop_rivals(core: Core, validation: EpisodeBank | None, bank: EpisodeBank) -> dict[str, Evaluation]:
+    """B1's lists, shown when the rivals show them, on a bank; none in other tasks than `Stop-v0`, or unvalidated."""
+    if not isinstance(core, StopCore) or validation is None:
+        return {}
+    baseline, cost = evaluate(None, bank), core.stroke_cost
+    steps = rivals(Ranked.by_b1(validation), Ranked.by_b1(bank), cost)
+    return {name: baseline.shown_at(shown, cost) for name, shown in steps.items()}
+
+
 def cell_result(
     agent: Agent, refined: Evaluation, baseline: Evaluation, settings: Mapping[str, Any], seconds: float | None
 ) -> dict[str, Any]:
@@ -168,6 +179,7 @@ def cell_result(
     percentile, reciprocal = refined.by_percentage()
     return {
         "metrics": refined.summary(),
+        **({} if refined.stopping is None else {"stopping": refined.stopping.summary()}),
         "baseline": baseline.summary(),
         "history": [{name: round(value, DECIMALS) for name, value in row.items()} for row in agent.history],
         "tau_by_step": refined.tau_by_step().round(DECIMALS).tolist(),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError
 
-from .core import Core, Play, Score, State, Transition, boxed
+from .core import Core, Play, Score, State, Transition
 
 
 class CarryCore(Core):
@@ -44,6 +44,7 @@ class CarryCore(Core):
 
     task = "carry"
     bandit = False
+    modes = ("residual",)
 
     def __init__(
         self,
@@ -110,4 +111,4 @@ class CarryCore(Core):
 
     def _carried(self, carry: Tensor, action: Tensor) -> Tensor:
         """c_t / scale, float64 [B, d] in -1..1."""
-        return (self.decay * carry + boxed(action)).clamp(-1, 1)
+        return (self.decay * carry + self.boxed(action.double())).clamp(-1, 1)

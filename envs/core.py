@@ -107,6 +107,8 @@ class Core:
     task: ClassVar[str] = "on-the-fly"
     bandit: ClassVar[bool] = True
     """Whether no action changes what comes after: neither what is observed nor when an episode ends."""
+    modes: ClassVar[tuple[str, ...]] = MODES
+    """Those that the task has."""
 
     def __init__(
         self,
@@ -316,6 +318,10 @@ class Core:
         """What actions [B, T, ...] of whole episodes add to the embeddings, in units of `scale`: [B, T, d]."""
         return actions
 
+    def boxed(self, actions: Tensor) -> Tensor:
+        """Actions [..., d] that do the same from inside the box: those outside are scaled as a whole."""
+        return actions / actions.abs().amax(dim=-1, keepdim=True).clamp_min(1)
+
     def value(self, score: Score) -> Tensor:
         """What a policy is chosen by, 0..100 of each episode: float64 [B]. m@B, unless the task says otherwise."""
         return m_at_b(score.rank, score.valid)
@@ -461,12 +467,6 @@ class Core:
         """Sketch of an episode: uniform, and a function of (seed, episode) alone, whatever the batch."""
         mixed = _mix(_mix(seed) + episode)
         return (mixed & 0x7FFF_FFFF_FFFF_FFFF) % len(self.bank)
-
-
-def boxed(action: Tensor) -> Tensor:
-    """Actions [..., d] as float64, scaled into the box as a whole where they lie outside."""
-    action = action.double()
-    return action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
 
 
 def choose(mask: Tensor, a: State, b: State) -> State:

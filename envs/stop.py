@@ -51,6 +51,7 @@ class StopCore(Core):
 
     task = "stop"
     bandit = False
+    modes = ("residual",)
 
     def __init__(
         self,
@@ -111,6 +112,10 @@ class StopCore(Core):
 
     def refinements(self, actions: Tensor) -> Tensor:
         return actions[..., :-1]
+
+    def boxed(self, actions: Tensor) -> Tensor:
+        """As in the plain task for the first d, apart from the last: only its sign counts."""
+        return torch.cat([super().boxed(actions[..., :-1]), actions[..., -1:].clamp(-1, 1)], dim=-1)
 
     def value(self, score: Score) -> Tensor:
         """100 * what an episode pays."""

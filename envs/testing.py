@@ -23,6 +23,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 from torch import Tensor
 
+from sketchless.datasets.errors import ConfigError
+
+from .core import Core
 from .rewards import Local, RewardScheme, Step, made_up, make_reward
 
 Array = npt.NDArray[Any]
@@ -423,43 +426,70 @@ _CHANGES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def check_causal(policy: Any, observations: Array | Tensor, whole: bool = False, tolerance: float = 0.0) -> None:
+def check_causal(
+    policy: Any, observations: Array | Tensor, whole: bool = False, tolerance: float = 0.0, core: Core | None = None
+) -> None:
     """Check `actions repeats causal`: change all frames after some time, and look at the actions up to then.
 
     What a policy keeps from elsewhere, such as a data set to look a drawing up in, cannot be seen this way.
 
     Args:
         policy: an agent, whose `predict` sees one frame after the other and its own state, or a function.
-        observations: [N, T, D]; a function is given tensors if these are one, else arrays.
+        observations: frames [N, T, D]; a function is given tensors if these are one, else arrays.
         whole: the function maps episodes [N, T, D] to actions [N, T, ...], not frames [N, D] to [N, ...].
         tolerance: by how much actions may differ, for libraries that add up in an order that varies.
+        core: the task that the policy plays, where actions change what it sees beside the frames (`Carry-v0`): it sees
+            what its own actions brought about. By default that of an agent of ours. It has N drawings or more, of T
+            frames.
 
     Raises:
         BrokenRule: the first rule that is found broken.
+        ConfigError: `whole` in such a task: actions cannot be known before what they bring about is seen.
     """
-    frames = _numpy(observations)
-    expected = _act(policy, frames, observations, whole)
-    apart = np.abs(_act(policy, frames, observations, whole) - expected).max()
+    frames, own = _numpy(observations), core if core is not None else getattr(policy, "core", None)
+    core = own if isinstance(own, Core) and not own.bandit else None
+    if whole and core is not None:
+        raise ConfigError(f"whole=True in the task {core.task}: what is seen depends on actions, give a step's policy")
+
+    def act(shown: Array) -> Array:
+        return _act(policy, shown, observations, whole, core)
+
+    expected = act(frames)
+    apart = np.abs(act(frames) - expected).max()
     _require(apart <= tolerance, "repeats", "the second time they are answered by others")
     for t in range(1, frames.shape[1]):
         for name, change in _CHANGES.items():
             changed = np.concatenate([frames[:, :t], change(frames[:, t:])], axis=1)
-            apart = np.abs(_act(policy, changed, observations, whole) - expected)[:, :t].max()
+            apart = np.abs(act(changed) - expected)[:, :t].max()
             _require(apart <= tolerance, "causal", f"{name} frames {t} and on, from 0, changes an action before them")
 
 
 @torch.no_grad()
-def _act(policy: Any, frames: Array, example: Array | Tensor, whole: bool) -> Array:
+def _act(policy: Any, frames: Array, example: Array | Tensor, whole: bool, core: Core | None) -> Array:
     """Actions [N, T, ...] for frames [N, T, D], given as the example is."""
     shown = torch.as_tensor(frames, device=example.device) if isinstance(example, Tensor) else frames.copy()
-    got, state = [], None
-    for t in range(0 if whole else frames.shape[1]):
+    got: list[Any] = []
+    state = None
+
+    def answer(seen: Any) -> Any:
+        nonlocal state
         if hasattr(policy, "predict"):
-            start = np.full(len(frames), t == 0)
-            action, state = policy.predict(frames[:, t], state=state, episode_start=start, deterministic=True)
+            start = np.full(len(frames), not got)
+            action, state = policy.predict(_numpy(seen), state=state, episode_start=start, deterministic=True)
         else:
-            action = policy(shown[:, t])
+            action = policy(seen)
         got.append(_numpy(action))
+        return action
+
+    if core is not None:
+        player = copy.copy(core)
+        player.frames = torch.as_tensor(frames, device=core.device)
+        given = (lambda seen: seen) if isinstance(example, Tensor) else Tensor.numpy
+        rows = torch.arange(len(frames), device=core.device)
+        player.play(rows, lambda seen: torch.as_tensor(answer(given(seen.cpu())), device=core.device))
+    elif not whole:
+        for t in range(frames.shape[1]):
+            answer(shown[:, t])
     actions = _numpy(policy(shown)) if whole else np.stack(got, axis=1)
     fits = actions.shape[:2] == frames.shape[:2] and np.isfinite(actions).all()
     _require(fits, "actions", f"frames {frames.shape} are answered by {actions.shape}, not all finite or not one each")

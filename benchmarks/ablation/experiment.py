@@ -6,27 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec, registry
 
 from sketchless.agents import agent_class
-from sketchless.datasets.errors import ConfigError, unknown_name
+from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.files import sha256
 from sketchless.encoders.bank import EpisodeBank, bank_path
 from sketchless.encoders.gallery import Gallery
-from sketchless.encoders.tensorfile import save_tensors
 from sketchless.envs import make_reward, principal_directions, project, resize_gallery, thin_frames, with_distractors
-from sketchless.envs.core import Core
 from sketchless.envs.rewards import RewardScheme, combined
-from sketchless.envs.tasks import make_core
 
-from ..metrics import Evaluation, evaluate
-from ..training import Progress, Training, cell_result, train
+from ..environments import DEFAULT_ENV, Environment
+from ..grid_file import write_ranks
+from ..metrics import evaluate
+from ..training import Progress, Training, cell_result, stop_rivals, train
 from .cells import recorded
-
-DEFAULT_ENV = "sketchless/OnTheFly-v0"
-OF_ENV = ("bank", "reward")  # what an id has of its own where a grid is not given it
 
 
 def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[str, Any]:
@@ -51,11 +45,12 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
     Raises:
         ConfigError: the bank has changed, or settings that do not fit. Interrupted: asked to stop, and saved.
     """
-    banks = _banks(settings, folder)
+    banks, environment = _banks(settings, folder), Environment.find(settings.get("env", DEFAULT_ENV))
+    shared = (settings["mode"], settings["observation"], settings["scale"])
     log = (folder / "log", settings["logger"]) if "logger" in settings else None
     job = Training(
         agent_class(settings["agent"]),
-        _core(banks["train"], settings),
+        environment.core(banks["train"], reward_of(settings), *shared),
         banks["validation"],
         None,
         {**settings["set"], "seed": settings["seed"]},
@@ -67,14 +62,9 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
     seconds, agent = train(job), job.agent
     split = settings["split"]
     refined, baseline = evaluate(agent, banks[split]), evaluate(None, banks[split])
-    _save_ranks(folder / "ranks.safetensors", refined, baseline, split)
+    others = stop_rivals(agent.core, banks["validation"], banks[split])
+    write_ranks(folder / "ranks.safetensors", split, refined, baseline, others)
     return cell_result(agent, refined, baseline, recorded(settings), seconds)
-
-
-def _core(bank: EpisodeBank, settings: Mapping[str, Any]) -> Core:
-    task = {name: of for name, of in spec(settings.get("env", DEFAULT_ENV)).kwargs.items() if name not in OF_ENV}
-    shared = (settings["mode"], settings["observation"], settings["scale"])
-    return make_core(task.pop("task", Core.task), bank, reward_of(settings), *shared, **task)
 
 
 def reward_of(settings: Mapping[str, Any]) -> RewardScheme:
@@ -83,15 +73,6 @@ def reward_of(settings: Mapping[str, Any]) -> RewardScheme:
     if weights and settings["reward"] != "combined":
         raise ConfigError(f"{', '.join(weights)}: belongs to the reward combined, not to {settings['reward']}")
     return combined(**weights) if weights else make_reward(settings["reward"])
-
-
-def spec(env: str) -> EnvSpec:
-    """The registered environment of an id; `sketchless/` may be left out. Raises ConfigError for any other."""
-    known = {name: found for name, found in registry.items() if found.namespace == "sketchless"}
-    name = env if "/" in env else f"sketchless/{env}"
-    if name not in known:
-        raise unknown_name("environment", env, known)
-    return known[name]
 
 
 def _bank_path(settings: Mapping[str, Any], folder: Path, name: str = "bank") -> Path:
@@ -136,14 +117,3 @@ def _thinned(bank: EpisodeBank, settings: Mapping[str, Any]) -> EpisodeBank:
 
 def _share(bank: EpisodeBank, share: float) -> EpisodeBank:
     return resize_gallery(bank, round(share * len(bank.gallery)), drop_sketches=True)
-
-
-def _save_ranks(path: Path, refined: Evaluation, baseline: Evaluation, split: str) -> None:
-    tensors = {
-        "rank": torch.from_numpy(refined.rank.astype(np.int32)),
-        "baseline": torch.from_numpy(baseline.rank.astype(np.int32)),
-        "lengths": torch.from_numpy(refined.lengths),
-    }
-    about = {"split": split, "gallery": refined.gallery, "sketch_ids": list(refined.sketch_ids)}
-    about["photo_ids"] = list(refined.photo_ids)
-    save_tensors(path, "ranks", tensors, about)

@@ -44,6 +44,8 @@ class Arm:
     published: str | None = None
     needs: tuple[str, ...] = ()
     budget: float = 1.0
+    ahead: bool = False
+    """Whether it makes sense only where actions change what comes after."""
 
     @property
     def trains(self) -> bool:
@@ -127,6 +129,9 @@ METHODS = Sweep(
         "ppo-a-clip-paper": _to_the_letter(),
         "grpo": _method("grpo", "GRPO"),
         "rank-softmax": _method("rank-softmax", "rank-softmax (no RL)"),
+        "gru": Arm("PPO-A-Clipping, GRU", {"agent": "ppo-a-clip"}, {"policy": "gru"}, ahead=True),
+        "per-step": Arm("PPO-A-Clipping, a head per step", {"agent": "ppo-a-clip"}, {"policy": "per-step"}, ahead=True),
+        "gamma-0": Arm("PPO-A-Clipping, discount 0", {"agent": "ppo-a-clip"}, {"gamma": 0.0}, ahead=True),
     },
     "ppo-a-clip",
     "each method against PPO-A-Clipping, K = 16, in m@B",
@@ -235,7 +240,12 @@ def _with_rates(name: str, arm: Arm) -> dict[str, Arm]:
 
 def _tuning(sweep: Sweep, of: str = "") -> Sweep:
     """Every arm that trains with every step size: equally many choices for each."""
-    arms = {new: of_rate for name, arm in sweep.arms.items() for new, of_rate in _with_rates(name, arm).items()}
+    arms = {
+        new: of_rate
+        for name, arm in sweep.arms.items()
+        if not arm.ahead
+        for new, of_rate in _with_rates(name, arm).items()
+    }
     family = f"each choice against {sweep.arms[sweep.reference].label} at 0.001, in m@B of validation"
     title, reference = f"Which step size{of}? (measured on validation)", f"{sweep.reference}-0.001"
     return Sweep(title, arms, reference, family, compares=sweep.compares, tuned=True)

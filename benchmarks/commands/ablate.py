@@ -18,13 +18,13 @@ from sketchless.agents.settings import SYNONYMS
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import write_json
 from sketchless.envs.core import MODES, OBSERVATIONS, Core
-from sketchless.envs.tasks import TASKS
 
-from ..ablation.experiment import DEFAULT_ENV, OF_ENV, reward_of, spec
+from ..ablation.experiment import reward_of
 from ..ablation.runner import check_options, run_cells
-from ..ablation.sweep import FEATURES, SWEEPS, Sweep, cells, read_by
+from ..ablation.sweep import FEATURES, SWEEPS, Arm, Sweep, cells, read_by
 from ..bank_file import BankFile
 from ..display.terminal import Terminal
+from ..environments import DEFAULT_ENV, Environment
 from ..logs import log_format
 from ..options import EnvId, RewardName, listed
 from ..reporting.compare import Comparison
@@ -111,11 +111,10 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         raise unknown_name("preset", config.preset, PRESETS)
     check_options(config.workers, config.executor, config.gpus)
     sweep, chosen = SWEEPS[config.what].joined(config.arms)
-    environment = spec(config.env)
+    environment = Environment.find(config.env)
     _check_shared(config, sweep)
-    own = {name: environment.kwargs[name] for name in OF_ENV if name in environment.kwargs}
-    unasked = {name: value for name, value in own.items() if getattr(config, name) == getattr(AblateConfig, name)}
-    config = replace(config, arms=tuple(chosen), env=environment.id, **unasked)
+    config = replace(config, arms=tuple(chosen), env=environment.id)
+    config = replace(config, **environment.unasked(config, AblateConfig))
     passes, seeds = PRESETS[config.preset]
     passes = passes if config.passes is None else config.passes
     seed_list = parse_seeds(seeds if config.seeds is None else config.seeds)
@@ -125,8 +124,11 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     banks = {kind: [_about_bank(file, passes) for file in of_kind] for kind, of_kind in files.items()}
     common = _common(config)
     ready = [name for name, arm in sweep.arms.items() if not set(arm.needs) - set(common)]
-    for name in sweep.arms.keys() - set(ready):
-        console.print(f"left out: {name}, which needs --{sweep.arms[name].needs[0].replace('_', '-')}")
+    if not config.arms:
+        ready = [name for name in ready if _fits(sweep.arms[name], config, environment.kind, console)]
+    for name, arm in sweep.arms.items():
+        if set(arm.needs) - set(common):
+            console.print(f"left out: {name}, which needs --{arm.needs[0].replace('_', '-')}")
     for kind, how in ENCODE.items():
         lacking = [name for name in ready if sweep.arms[name].features == kind not in banks]
         if lacking and not config.arms:
@@ -139,12 +141,11 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         raise ConfigError(f"arms={', '.join(config.arms)}: none is left; give what they need")
     every = cells(config.what, common, seed_list, _overrides(config, sweep, arms), banks, sweep)
     grid = [cell for cell in every if _arm(cell.id) in arms]
-    task = TASKS[environment.kwargs.get("task", Core.task)]
     for cell in grid:
         try:
             agent = agent_class(cell.settings["agent"])
             agent.Config(**cell.settings["set"])  # refuses values out of range
-            agent.check_task(task)
+            agent.check_task(environment.kind)
             reward_of(cell.settings)
         except ConfigError as error:
             raise ConfigError(f"arm {_arm(cell.id)}: {error} (--arms names the arms to run)") from error
@@ -168,6 +169,21 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     console.print(f"{len(grid)} cells of {grid[0].settings['steps']:,} steps in {folder}")
     run_cells(grid, folder, config.workers, config.executor, config.gpus, console, lambda run: _claim(run, about))
     return report.run(report.ReportConfig(str(folder)), console)
+
+
+def _fits(arm: Arm, config: AblateConfig, task: type[Core], console: Console) -> bool:
+    """Whether an arm that nobody named is one for the task; if its agent cannot learn it, that is said."""
+    if arm.ahead and task.bandit:
+        return False
+    mode = arm.settings.get("mode", config.mode)
+    try:
+        if mode not in task.modes:
+            raise ConfigError(f"the task {task.task!r} has no mode {mode!r}")
+        agent_class(arm.settings.get("agent", config.agent)).check_task(task)
+    except ConfigError as error:
+        console.print(f"left out: {arm.label}; {error}", soft_wrap=True)
+        return False
+    return True
 
 
 def _check_shared(config: AblateConfig, sweep: Sweep) -> None:

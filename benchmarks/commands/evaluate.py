@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from tyro.conf import Positional
 
-from sketchless.datasets.checks import shown
+from sketchless.datasets.checks import shown as in_short
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import CheckpointError, ConfigError, printable
 from sketchless.datasets.files import write_json
@@ -24,6 +24,7 @@ from ..display.terminal import Terminal
 from ..metrics import Evaluation, evaluate
 from ..runs import progress_bar
 from ..train_run import TrainRun
+from ..training import stop_rivals
 from ..zero_shot.encoder_run import EncoderRun
 from ..zero_shot.published import ZERO_SHOT
 from ..zero_shot.table import retrieval
@@ -88,14 +89,18 @@ def run(config: EvaluateConfig, console: Console | None = None) -> dict[str, Eva
     agents = {int(seed): agent for seed, agent in run.agents(saved["refined"], bank, config.trust).items()}
     baseline = evaluate(None, bank)
     refined = {seed: evaluate(agent, bank) for seed, agent in agents.items()}
-    name = run.settings["agent"]
+    name, path = run.settings["agent"], run.bank(config.bank)
+    validation = EpisodeBank.load(path, "validation", config.device) if "validation" in bank_splits(path) else None
+    trained = Trained(baseline, refined, folder, stop_rivals(next(iter(agents.values())).core, validation, bank))
     console.print(comparison(baseline, list(refined.values()), name))
     console.print(LEGEND)
+    if shown := trained.shown(name):
+        console.print(shown)
     by_seed = {f"seed {seed}": evaluation for seed, evaluation in refined.items()}
     for sentence in in_words(baseline, by_seed):
         console.print(sentence)
     if config.split == "test":
-        found = results(Trained(baseline, refined, folder), agents, name, saved.get("seconds", 0.0))
+        found = results(trained, agents, name, saved.get("seconds", 0.0))
         if different := first_difference(saved, json.loads(json.dumps(found))):
             where, before, now = different
             raise CheckpointError(
@@ -114,7 +119,7 @@ def first_difference(saved: Any, found: Any, where: str = "") -> tuple[str, str,
     if saved == found:
         return None
     before, now = (json.dumps(value) for value in (saved, found))
-    return printable(where), shown(before[:80]), shown(now[:80])
+    return printable(where), in_short(before[:80]), in_short(now[:80])
 
 
 def _task(config: EvaluateConfig, task: str, console: Console) -> Retrieval:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional
 
+from sketchless.agents import load_agent
 from sketchless.datasets.dataset import SketchDataset, Split
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import replacing
@@ -33,7 +34,6 @@ from ..explanation.episode import (
     bank_of_one,
     explain_episode,
     last_similarity,
-    load_agent,
     rank_of,
     standing,
     turning_point,

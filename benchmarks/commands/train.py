@@ -6,7 +6,7 @@ import math
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,23 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from sketchless.agents import agent_class, can_learn_together
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import write_json
 from sketchless.encoders.bank import EpisodeBank
-from sketchless.envs.core import Core
 
 from ..bank_file import BankFile
 from ..display.episode import episode_frames
 from ..display.plots import Curve, curves, gif, learning
-from ..display.tables import LEGEND, comparison, in_words
+from ..display.tables import LEGEND, comparison, in_words, when_shown
 from ..display.terminal import Terminal
+from ..environments import DEFAULT_ENV, Environment
 from ..grid_file import CellRecord, write_grid
 from ..logs import log_format
 from ..metrics import METRICS, POINTS, Evaluation, evaluate, interval
-from ..options import AgentName, RewardName
+from ..options import AgentName, EnvId, RewardName
 from ..runs import (
     Interrupted,
     StopSignal,
@@ -40,7 +41,7 @@ from ..runs import (
     progress_bar,
     read_json,
 )
-from ..training import Training, cell_result, train, train_together
+from ..training import Training, cell_result, stop_rivals, train, train_together
 
 PASSES = 10.0
 
@@ -62,6 +63,7 @@ class TrainConfig:
     seeds: str = "0"
     """Seeds to train with, such as `0-9` or `0,2,5`. Those of policy gradients learn side by side, in all threads."""
     reward: RewardName = "combined"
+    env: EnvId = DEFAULT_ENV
     mode: str | None = None
     """`residual` (refine the baseline's embedding) or `absolute`; by default the preset's."""
     observation: str = "feature"
@@ -83,6 +85,16 @@ class Trained:
     baseline: Evaluation
     refined: dict[int, Evaluation]
     folder: Path
+    rivals: dict[str, Evaluation] = field(default_factory=dict)
+    """In `Stop-v0`: B1's lists, shown without anything learned."""
+
+    def shown(self, name: str) -> Table | None:
+        """What the lists shown gave, in `Stop-v0`."""
+        every = [evaluation.stopping for evaluation in self.refined.values()]
+        agents = [one for one in every if one is not None]
+        rivals = {label: one.stopping for label, one in self.rivals.items() if one.stopping is not None}
+        cost = next(iter(self.refined.values())).stroke_cost
+        return when_shown(agents, rivals, name, cost) if agents else None
 
 
 def run(config: TrainConfig, console: Console | None = None) -> Trained:
@@ -105,17 +117,16 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     if not 0 < passes < math.inf:
         raise ConfigError(f"passes={passes}: must be a finite number above 0")
     config = replace(config, passes=passes)
+    environment = Environment.find(config.env)
+    config = replace(config, env=environment.id, **environment.unasked(config, TrainConfig))
     mode = config.mode or make.modes.get(config.preset, "residual")
     settings, given = make.presets[config.preset], parse_values(config.set)
     if "seed" in given:
         raise ConfigError(f"setting seed in {' '.join(config.set)}: give --seeds")
     file = BankFile.open(config.bank, "train", "test")
     banks = {split: file.load(split, config.device) for split in file.splits}
-    core, validation, test = (
-        Core(banks["train"], config.reward, mode, config.observation),
-        banks.get("validation"),
-        banks["test"],
-    )
+    core = environment.core(banks["train"], config.reward, mode, config.observation, 1.0)
+    validation, test = banks.get("validation"), banks["test"]
     samples = make(core, validation, settings, **given).config.samples  # checks the settings before any work is done
     steps = max(round(passes * int(core.bank.lengths.sum()) * samples), 1)
     log = log_format(config.logger)
@@ -149,9 +160,11 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
                     f"stopped, all seeds are trained; the same command with --out {folder.path} evaluates them"
                 )
             refined[seed] = evaluate(agent, test)
-        trained = Trained(baseline, refined, folder.path)
+        trained = Trained(baseline, refined, folder.path, stop_rivals(core, validation, test))
         console.print(comparison(baseline, list(refined.values()), config.agent))
         console.print(LEGEND)
+        if shown := trained.shown(config.agent):
+            console.print(shown)
         for sentence in in_words(baseline, {f"seed {seed}": evaluation for seed, evaluation in refined.items()}):
             console.print(sentence)
         folder.check()
@@ -195,15 +208,19 @@ def _identity(config: TrainConfig, file: BankFile) -> dict[str, Any]:
     # How `sketchless evaluate` finds the bank again: its name if it ships, else seen from the run's folder.
     path = config.bank if file.ships else os.path.relpath(file.path.resolve(), Path(config.out or "runs/x").resolve())
     bank = {"name": file.path.name, "sha256": file.sha256, "path": path}
-    return {**{k: v for k, v in asdict(config).items() if k not in ("out", "bank", "gif", "logger")}, "bank": bank}
+    free = {"out", "bank", "gif", "logger"} | ({"env"} if config.env == DEFAULT_ENV else set())  # runs of 0.2 name none
+    return {**{k: v for k, v in asdict(config).items() if k not in free}, "bank": bank}
 
 
 def results(trained: Trained, agents: dict[int, Any], name: str, seconds: float) -> dict[str, Any]:
     """Everything a table or a figure of the run needs; plain JSON values."""
     evaluations = trained.refined
     change = {m: _mean(evaluations, m) - trained.baseline.per_sketch(m) for m in METRICS}
+    stopped = {**{f"seed {s}": e.stopping for s, e in evaluations.items()}}
+    stopped |= {label: one.stopping for label, one in trained.rivals.items()}
     return {
         "agent": name,
+        **({"stopping": {k: one.summary() for k, one in stopped.items() if one}} if any(stopped.values()) else {}),
         "settings": asdict(next(iter(agents.values())).config) | {"seed": None},
         "sketches": len(trained.baseline.rank),
         "gallery": trained.baseline.gallery,
@@ -250,6 +267,7 @@ def _write_grid(
             "agent": config.agent,
             "preset": config.preset,
             "reward": config.reward,
+            **({} if config.env == DEFAULT_ENV else {"env": config.env}),
             "mode": core.mode,
             "observation": core.observation,
             "scale": core.scale,
@@ -268,6 +286,7 @@ def _write_grid(
             "test",
             trained.refined[seed],
             baseline,
+            trained.rivals,
         )
     about = {
         "sweep": "train",

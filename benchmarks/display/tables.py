@@ -9,11 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ..metrics import METRICS, Evaluation, interval
+from ..stopping import Stopping
 
 MANY_TIES = 0.1  # of the ranks
 LEGEND = (
     "B1: the encoder alone. m@A, m@B: mean of (G - rank)/(G - 1) and of 1/rank over all frames, times 100, "
     "among G photos. A@k: percentage of complete sketches whose photo is among the first k."
+)
+SHOWN_COLUMNS = ("return", "used", "A@1", "A@5", "A@10")
+SHOWN = (
+    "return: 100 (1/rank of the list shown - the strokes' cost). used: percentage of the drawing. A@k: of the list "
+    "shown. Shares and margins were chosen on validation."
 )
 FIRST = 10  # places of a result list that is seen at a glance
 
@@ -42,6 +48,25 @@ def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -
             Text(f"{change.mean():+.2f}", style=colour),
             f"{low:+.2f} .. {high:+.2f}",
         )
+    return table
+
+
+def when_shown(agents: Sequence[Stopping], rivals: Mapping[str, Stopping], name: str, stroke_cost: float) -> Table:
+    """Lists shown in `Stop-v0`: an agent (the mean of its seeds) above rivals that learn nothing.
+
+    The interval is that of the agent's return less the rival's, by bootstrap over sketches (seeds averaged first).
+    """
+    table = Table(title=f"When the list is shown; a stroke costs {100 * stroke_cost:g}", caption=SHOWN)
+    for column in ("", *SHOWN_COLUMNS, f"{name} above it", "95 % interval"):
+        table.add_column(column, justify="right" if column else "left")
+    paid = 100 * np.mean([one.paid for one in agents], axis=0)
+    values = [[one.summary()[column] for column in SHOWN_COLUMNS] for one in agents]
+    table.add_row(name, *(f"{value:.2f}" for value in np.mean(values, axis=0)), "", "")
+    for rival, one in rivals.items():
+        change = paid - 100 * one.paid
+        low, high = interval(change)
+        told = (f"{change.mean():+.2f}", f"{low:+.2f} .. {high:+.2f}")
+        table.add_row(rival, *(f"{one.summary()[column]:.2f}" for column in SHOWN_COLUMNS), *told)
     return table
 
 

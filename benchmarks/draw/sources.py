@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from sketchless.agents import load_agent
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.datasets.loading import load_dataset
@@ -20,7 +21,6 @@ from sketchless.encoders.networks.encoder import Encoder
 from sketchless.encoders.registry import load_encoder
 from sketchless.envs.rendering.camera import dataset_of
 
-from ..explanation.episode import load_agent
 from ..runs import progress_bar, read_json
 from ..train_run import TrainRun
 from .engine import Engine, Example

@@ -12,17 +12,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sketchless.agents import agent_class
 from sketchless.datasets.dataset import SketchDataset, Split
-from sketchless.datasets.errors import CheckpointError, ConfigError
+from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.raster import birth_map
 from sketchless.datasets.sketch import CANVAS, MAX_STEPS, Drawing, RasterSketch, reveal
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.encode import encode_banks
 from sketchless.encoders.networks.correspondence import token_model
 from sketchless.encoders.networks.encoder import Encoder
-from sketchless.encoders.tensorfile import read_meta
-from sketchless.envs.core import Core
 from sketchless.envs.ranking import count_rank
 
 from ..live import Ranker
@@ -82,20 +79,6 @@ def bank_of_one(
     part = Split((drawing,), np.array([target], dtype=np.int64), dataset.split(split).photos)
     small = replace(dataset, splits={split: part})
     return encode_banks(encoder, small, schedule=schedule, steps=steps, splits=[split])[split]
-
-
-def load_agent(path: str, bank: EpisodeBank) -> Any:
-    """An agent of a training run, to refine the embeddings of a bank.
-
-    Raises:
-        CheckpointError: no such file, damaged, or made for features of other widths. ConfigError: unknown agent.
-    """
-    meta = read_meta(path, "agent")
-    try:
-        core = Core(bank, "inv-rank", **meta["core"])
-        return agent_class(meta["agent"]).load(path, core)
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: does not say what it was made for ({error}); train it again") from error
 
 
 def explain_episode(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..metrics import Evaluation
-from .compare import HEADLINE, nested
+from .compare import HEADLINE
 from .results import Cell, Grid
 from .statistics import Estimate
 from .strokes import curve_saved, share_that_saves, strokes_saved
@@ -32,7 +32,7 @@ def gains(grid: Grid) -> dict[str, dict[str, Estimate]]:
 def _gain(grid: Grid, name: str, metric: str, b1: list[Evaluation | None]) -> Estimate:
     known = [one.per_sketch(metric) for one in b1 if one is not None]
     if len(known) == len(b1):
-        return nested(grid, name, grid.per_sketch(name, metric) - np.stack(known)).estimate
+        return grid.nested(name, grid.per_sketch(name, metric) - np.stack(known)).estimate
     alone = np.mean([cell.baseline[metric] for cell in grid.cells[name].values()])
     return Estimate(float(grid.per_sketch(name, metric).mean() - alone), np.nan, np.nan)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -10,14 +10,15 @@ import numpy as np
 
 from ..metrics import METRICS
 from .published import Score, published, published_set
-from .results import FloatArray, Grid
+from .results import Grid
+from .shown import shown_reading
 from .statistics import (
     ENOUGH_SEEDS,
     Estimate,
     Inference,
     holm,
     iqm,
-    pigeonhole_bootstrap,
+    listed,
     preliminary,
     probability_of_improvement,
     sign_flip,
@@ -168,7 +169,7 @@ def reading(found: Comparison) -> list[str]:
         if grid.baseline:
             highest += f"; B1, the encoder without refinement, has {grid.baseline['m@B']:.2f}"
         sentences.append(f"{highest}.")
-    sentences += _tests(found)
+    sentences += _tests(found) + shown_reading(grid)
     if grid.baseline is None:
         sentences += _levels(found)
     for metric in HEADLINE:
@@ -182,7 +183,7 @@ def reading(found: Comparison) -> list[str]:
             )
         turned = [f"{grid.arms[o.better]} over {grid.arms[o.worse]}" for o in orders if o.verdict == "reversed"]
         if turned:
-            sentences.append(f"Published in {metric}, and reversed here: {_listed(turned)}.")
+            sentences.append(f"Published in {metric}, and reversed here: {listed(turned)}.")
     if found.orderings:
         name = published_set(grid.dataset)
         sentences.append(
@@ -203,7 +204,7 @@ def _levels(found: Comparison) -> list[str]:
         ]
         below = [f"{label} ({ours:.2f}, published {theirs:.2f})" for label, ours, theirs in arms if ours < theirs]
         reached = f"At or above the published {metric}: {len(arms) - len(below)} of {len(arms)}"
-        sentences.append(f"{reached}; below: {_listed(below)}." if below else f"{reached}.")
+        sentences.append(f"{reached}; below: {listed(below)}." if below else f"{reached}.")
     return sentences
 
 
@@ -212,7 +213,7 @@ def _measured(grid: Grid, name: str) -> Measured | None:
     if not cells:
         return None
     seconds = [cell.seconds for cell in cells if cell.seconds is not None]
-    alone = {metric: _percent(nested(grid, name, grid.per_sketch(name, metric)).estimate) for metric in METRICS}
+    alone = {metric: _percent(grid.nested(name, grid.per_sketch(name, metric)).estimate) for metric in METRICS}
     return Measured(
         {metric: alone[metric] for metric in HEADLINE},
         tuple(alone[metric] for metric in ACCURACY),
@@ -220,13 +221,6 @@ def _measured(grid: Grid, name: str) -> Measured | None:
         tolerance(grid.runs(name)[:, 0]),
         float(np.mean(seconds)) if seconds else None,
     )
-
-
-def nested(grid: Grid, arm: str, values: FloatArray, seeds: Sequence[int] = ()) -> Inference:
-    """Mean of values [S, N] of an arm's seeds (all, if none are named), with what is random in them."""
-    cells = grid.cells[arm]
-    encoders = [str(cells[seed].settings.get("bank_sha256", "")) for seed in seeds or cells]
-    return pigeonhole_bootstrap(values, grid.photo_of_sketch, encoders)
 
 
 def _percent(estimate: Estimate) -> Estimate:
@@ -265,7 +259,7 @@ def _over_seeds(grid: Grid, name: str, seeds: list[int]) -> float | None:
 
 
 def _difference(grid: Grid, one: str, other: str, metric: str, seeds: list[int]) -> Inference:
-    return nested(grid, one, grid.per_sketch(one, metric, seeds) - grid.per_sketch(other, metric, seeds), seeds)
+    return grid.nested(one, grid.per_sketch(one, metric, seeds) - grid.per_sketch(other, metric, seeds), seeds)
 
 
 def _shared(grid: Grid, one: str, other: str) -> list[int]:
@@ -301,7 +295,7 @@ def _tests(found: Comparison) -> list[str]:
                 alike = "level with" if row.contrast.level(metric) else "not told apart from"
                 groups[side if row.contrast.adjusted[metric] <= 0.05 else alike].append(row.label)
         sentences += [
-            f"In {metric}, {_listed(arms)} {'is' if len(arms) == 1 else 'are'} {verdict} {reference} "
+            f"In {metric}, {listed(arms)} {'is' if len(arms) == 1 else 'are'} {verdict} {reference} "
             + (
                 f"(within {MARGIN:g} points, two one-sided tests at 5 %)."
                 if verdict == "level with"
@@ -317,7 +311,3 @@ def detectable(found: Comparison) -> dict[str, float]:
     """Metric -> smallest true difference to the reference that was likely (80 %) to be seen: median over the arms."""
     contrasts = [row.contrast for row in found.rows if row.contrast]
     return {m: float(np.median([c.difference[m].detectable() for c in contrasts])) for m in METRICS if contrasts}
-
-
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

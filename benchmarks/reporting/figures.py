@@ -18,8 +18,7 @@ from ..display.plots import TEXT, Curve, curves_figure, line_look, plain
 from ..metrics import POINTS
 from .compare import HEADLINE, Comparison, Row
 from .published import published_set
-from .statistics import Estimate, bootstrap_band, preliminary, profile
-from .tables import p_value, text
+from .statistics import Estimate, bootstrap_band, p_value, preliminary, profile, text
 
 FloatArray = npt.NDArray[np.float64]
 _FAINT = "#7a828f"

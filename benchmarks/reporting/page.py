@@ -12,18 +12,9 @@ import jinja2
 from .compare import ACCURACY, VERDICTS, Comparison, Row, reading
 from .figures import Picture
 from .results import Grid
-from .tables import (
-    ACCURACY_HEADER,
-    HEADER,
-    STROKES,
-    STROKES_HEADER,
-    accuracy,
-    body,
-    notes,
-    p_value,
-    strokes_table,
-    text,
-)
+from .shown import SHOWN, SHOWN_HEADER, shown_table
+from .statistics import p_value, text
+from .tables import ACCURACY_HEADER, HEADER, STROKES, STROKES_HEADER, accuracy, body, notes, strokes_table
 
 
 def page(found: Comparison, figures: Sequence[tuple[Picture, bytes]]) -> str:
@@ -43,6 +34,9 @@ def page(found: Comparison, figures: Sequence[tuple[Picture, bytes]]) -> str:
         notes=notes(found),
         accuracy_header=ACCURACY_HEADER,
         accuracy=accuracy(found),
+        shown=shown_table(grid),
+        shown_header=SHOWN_HEADER,
+        shown_about=SHOWN,
         strokes=strokes_table(found),
         strokes_header=STROKES_HEADER,
         strokes_about=STROKES,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sketchless.datasets.schema import conform
 from ..grid_file import CELL_FILES, CellRecord, read_cell, read_packed, write_grid
 from ..metrics import METRICS, Evaluation
 from ..runs import RunFolder, first_of_each, is_below, read_json
+from .statistics import Inference, pigeonhole_bootstrap
 
 FloatArray = npt.NDArray[np.float64]
 _TOLERANCE = 0.01  # percent: metrics may be written rounded
@@ -77,6 +78,7 @@ class Cell:
         tau: [T - 1], mean Kendall-tau distance (0..1) between the lists of one frame and the next.
         seconds: of training; None if that was interrupted.
         baseline: metrics of B1 on the same drawings, percent.
+        rivals: in `Stop-v0`, ranks of B1 as rivals that learn nothing show them, by name.
         settings: of the agent.
         manifest: versions, machine, command.
     """
@@ -90,6 +92,7 @@ class Cell:
     baseline: dict[str, float]
     settings: dict[str, Any]
     manifest: dict[str, Any]
+    rivals: Mapping[str, Evaluation]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +162,12 @@ class Grid:
         """One value per seed and sketch, percent: [S, N]."""
         cells = self.cells[arm]
         return np.stack([cells[s].evaluation.per_sketch(metric) for s in (seeds or cells)])
+
+    def nested(self, arm: str, values: FloatArray, seeds: Sequence[int] = ()) -> Inference:
+        """Mean of values [S, N] of an arm's seeds (all, if none are named), with what is random in them."""
+        cells = self.cells[arm]
+        encoders = [str(cells[seed].settings.get("bank_sha256", "")) for seed in seeds or cells]
+        return pigeonhole_bootstrap(values, self.photo_of_sketch, encoders)
 
     def runs(self, arm: str, seeds: list[int] | None = None) -> FloatArray:
         """m@B of each seed, percent: [S, 1], a score matrix with one task."""
@@ -264,8 +273,15 @@ def _same(one: CellRecord, other: CellRecord) -> bool:
         (a is None) == (b is None) and (a is None or b is None or np.array_equal(a.rank, b.rank))
         for a, b in ((one.refined, other.refined), (one.baseline, other.baseline))
     ]
+    ranks.append(_steps(one) == _steps(other))
     result = {key: value for key, value in other.result.items() if key in one.result}  # less what follows from ranks
     return all(ranks) and (one.split, one.manifest, one.result) == (other.split, other.manifest, result)
+
+
+def _steps(record: CellRecord) -> dict[str, tuple[float, list[int]]]:
+    """When lists are shown, and at what cost, by whom: "" for the agent."""
+    every = {"": record.refined, **record.rivals}
+    return {name: (one.stroke_cost, one.shown.tolist()) for name, one in every.items() if one.shown is not None}
 
 
 def _checked(folder: Path, id: str, record: CellRecord, photos: int, sketches: int) -> Cell:
@@ -292,6 +308,7 @@ def _checked(folder: Path, id: str, record: CellRecord, photos: int, sketches: i
         dict(result["baseline"]),  # type: ignore[arg-type]
         result["settings"],
         dict(record.manifest),
+        record.rivals,
     )
 
 
@@ -304,7 +321,7 @@ def _ranks(file: Path, found: Evaluation, photos: int, sketches: int) -> Evaluat
     if not fits or ((rank < 1) | (rank > photos))[drawn].any():
         raise CheckpointError(f"{file}: want ranks 1..{photos} of {sketches} sketches; run it again")
     names = found.sketch_ids or tuple(map(str, range(sketches)))
-    return Evaluation(rank, lengths, photos, names, photo_ids=found.photo_ids or names)
+    return replace(found, gallery=photos, sketch_ids=names, photo_ids=found.photo_ids or names)
 
 
 def _drawings(cell: Cell) -> tuple[Any, ...]:

@@ -47,6 +47,22 @@ class Estimate(NamedTuple):
     high: float
 
 
+def text(estimate: Estimate, sign: str = "") -> str:
+    """`"36.87 [36.10, 37.60]"`; with `sign="+"` a plus before what is above zero; without ends that are not known."""
+    value, low, high = (f"{number:{sign}.2f}".replace("-", "−") for number in estimate)
+    return value if np.isnan(estimate.low) else f"{value} [{low}, {high}]"
+
+
+def p_value(p: float) -> str:
+    """`"0.012"`; no p is zero: `"<0.001"`."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`"a, b and c"`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
 def preliminary(seeds: int) -> bool:
     """Whether there are too few seeds (below ten) for a conclusion."""
     return seeds < ENOUGH_SEEDS

@@ -16,7 +16,8 @@ from .b1 import gains, saved
 from .compare import HEADLINE, Comparison, Row, detectable, reading
 from .published import Score
 from .results import Grid
-from .statistics import Estimate
+from .shown import SHOWN, SHOWN_HEADER, shown_table
+from .statistics import Estimate, p_value, text
 
 HEADER = (
     "arm", "m@A", "m@B", "A@1", "A@5", "A@10", "m@A against B1", "m@B against B1", "difference in m@A",
@@ -114,17 +115,6 @@ def _random(grid: Grid) -> str:
     if len(encoders) > 1:
         return f"{drawn}, encoders and seeds within them"
     return f"{drawn} and seeds; all stand on one encoder" if len(grid.seeds) > 1 else f"{drawn}; one seed"
-
-
-def text(estimate: Estimate, sign: str = "") -> str:
-    """`"36.87 [36.10, 37.60]"`; with `sign="+"` a plus before what is above zero; without ends that are not known."""
-    value, low, high = (f"{number:{sign}.2f}".replace("-", "−") for number in estimate)
-    return value if np.isnan(estimate.low) else f"{value} [{low}, {high}]"
-
-
-def p_value(p: float) -> str:
-    """`"0.012"`; no p is zero: `"<0.001"`."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def terminal(found: Comparison, width: int) -> Table:
@@ -233,6 +223,9 @@ def markdown(found: Comparison) -> str:
     if more := accuracy(found):
         lines += ["", _md_row(ACCURACY_HEADER), _md_row(["---", *["---:"] * (len(ACCURACY_HEADER) - 1)], raw=True)]
         lines += [_md_row(row) for row in more]
+    if shown := shown_table(found.grid):
+        lines += ["", _md(SHOWN), "", _md_row(SHOWN_HEADER)]
+        lines += [_md_row(["---", *["---:"] * (len(SHOWN_HEADER) - 1)], raw=True), *map(_md_row, shown)]
     if saved := strokes_table(found):
         lines += ["", _md(STROKES), "", _md_row(STROKES_HEADER)]
         lines += [_md_row(["---", *["---:"] * (len(STROKES_HEADER) - 1)], raw=True), *map(_md_row, saved)]

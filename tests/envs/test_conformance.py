@@ -124,8 +124,7 @@ def test_agents_pass_our_own(name: str, id: str) -> None:
             make_agent(name, env)
         return
     check_agent(lambda seed: make_agent(name, env, seed=seed))
-    if env.observation_space.shape == core.frames.shape[2:]:  # what is carried along is no frame
-        check_causal(make_agent(name, env).learn(500), core.frames[:4])
+    check_causal(make_agent(name, env).learn(500), core.frames[:4])
 
 
 # Copies ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,13 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from torch import Tensor
+from torch.nn.functional import pad
 
+from sketchless.agents import make_agent
+from sketchless.datasets import ConfigError
 from sketchless.encoders.bank import EpisodeBank
-from sketchless.envs import REWARDS, OnTheFlyEnv, OnTheFlyVectorEnv, RewardScheme, combined
+from sketchless.envs import REWARDS, CarryCore, OnTheFlyEnv, OnTheFlyVectorEnv, RewardScheme, combined
+from sketchless.envs.core import Play
 from sketchless.envs.rewards import Step, shaped
 from sketchless.envs.testing import RULES, BrokenRule, check_agent, check_causal, check_reward, check_vector_env
 
@@ -739,3 +744,38 @@ def test_a_fault_of_an_agent_is_named(rule: str, agent: type[Agent]) -> None:
 def test_rules_that_are_known_not_to_hold_can_be_left_out() -> None:
     check_agent(DrawsFromNumpy, skip=["global random state"])
     check_agent(Forgets, skip=["save and load", "learn"])
+
+
+@pytest.mark.parametrize("as_arrays", [False, True])
+def test_in_a_task_in_which_actions_matter_a_policy_sees_what_they_brought_about(make_bank, as_arrays: bool) -> None:
+    core = CarryCore(make_bank(n=4, steps=5), "inv-rank", decay=0.0)
+    shown = core.frames.numpy() if as_arrays else core.frames
+    seen: list[Any] = []
+
+    def policy(x: Any) -> Any:
+        seen.append(x)
+        return x[:, : core.action_dim] / 2
+
+    check_causal(policy, shown, core=core)
+    assert all(x.shape == (4, core.observation_dim) and type(x) is type(shown) for x in seen)
+    for before, after in itertools.pairwise(seen[:5]):  # of the first game
+        assert (after[:, -core.action_dim :] == before[:, : core.action_dim] / 2).all()
+
+
+def test_an_agent_of_ours_is_checked_in_its_own_task(make_bank) -> None:
+    core = CarryCore(make_bank(n=4, steps=5), "inv-rank")
+    agent = make_agent("vpg", core, learning_rate=0.1, samples=2).learn(200)
+    check_causal(agent, core.frames)
+    with pytest.raises(ConfigError, match="whole=True in the task carry"):
+        check_causal(agent, core.frames, whole=True)
+
+
+def test_a_task_that_shows_what_is_to_come_is_named(make_bank) -> None:
+    class Leaks(CarryCore):
+        def play(self, sketches: Tensor, act: Play) -> tuple[Tensor, Tensor]:
+            last = pad(self.frames[:, -1], (0, self.embedding_dim))
+            return super().play(sketches, lambda seen: act(seen + last))
+
+    core = Leaks(make_bank(n=4, steps=3), "inv-rank")
+    with pytest.raises(BrokenRule, match=r"^causal: .*blanking frames 1 and on"):
+        check_causal(lambda x: x[:, : core.action_dim], core.frames, core=core)

@@ -397,7 +397,10 @@ class TestCommand:
             (["ablate", "rewards", "--agent", "stable_baselines3:PPO"], "no subclass"),
             (["ablate", "design", "--agent", "grpo"], "arm flat-reward: advantage"),
             (["ablate", "--set", "episodes"], "name=value"),
-            (["ablate", "--env", "Stop-v0"], "learns frame by frame, the task 'stop' does not"),
+            (
+                ["ablate", "--env", "Stop-v0", "--arms", "rank-softmax"],
+                "learns frame by frame, the task 'stop' does not",
+            ),
             (["ablate", "--logger", "cvs"], "did you mean 'csv'"),
             (["ablate", "baselines", "--banks", "randon=a"], "did you mean 'random'"),
             (["ablate", "baselines", "--banks", "random="], "want a kind and its files"),

@@ -32,7 +32,7 @@ from sketchless.benchmarks.reporting.results import read_grid
 from sketchless.datasets.files import sha256
 from sketchless.encoders import EpisodeBank, save_banks
 from sketchless.encoders.tensorfile import load_tensors
-from sketchless.envs import REWARDS
+from sketchless.envs import REWARDS, StopCore
 
 FAST = ["--set", "episodes=4", "samples=2", "eval_every=2"]
 
@@ -70,6 +70,41 @@ class TestTrain:
         assert str(tmp_path) not in (out / "manifest.json").read_text()
         assert main(["evaluate", str(out)]) == 0
         assert "equal to results.json" in capsys.readouterr().out
+
+    def test_says_when_lists_are_shown(self, bank: Path, tmp_path: Path, capsys) -> None:
+        out, env = tmp_path / "run", "Stop-v0?stroke_cost=0.05"
+        assert train(bank, out, "--seeds", "0-1", "--env", env, "--reward", "inv-rank") == 0
+        assert "When the list is shown; a stroke costs 5" in capsys.readouterr().out
+        stopping = json.loads((out / "results.json").read_text())["stopping"]
+        assert [name[:8] for name in stopping] == ["seed 0", "seed 1", "B1, show", "B1, show"]
+        agent = PPOAClip.load(out / "agent-0.safetensors", StopCore(EpisodeBank.load(bank, "train"), stroke_cost=0.05))
+        found = evaluate(agent, EpisodeBank.load(bank, "test")).stopping
+        assert found is not None
+        assert stopping["seed 0"] == pytest.approx(found.summary())
+        assert main(["evaluate", str(out)]) == 0
+        printed = capsys.readouterr().out
+        assert "When the list is shown" in printed
+        assert "equal to results.json" in printed
+        assert main(["report", str(out)]) == 0
+        page, table = ((out / "report" / name).read_text() for name in ("report.html", "table.md"))
+        assert "<h2>When the list is shown</h2>" in page
+        row = next(line for line in table.splitlines() if line.startswith("| ppo-a-clip | 5 |"))
+        mean = (stopping["seed 0"]["return"] + stopping["seed 1"]["return"]) / 2
+        assert f"| {mean:.2f} ".replace("-", "−") in row
+        assert "sketchless/Stop-v0?stroke_cost=0.05" in read_grid(out).example.settings["env"]
+
+    @pytest.mark.parametrize(
+        ("env", "told"),
+        [
+            ("Stop-v0?stroke_cost=-1", "environment sketchless/Stop-v0?stroke_cost=-1: stroke_cost=-1"),
+            ("Stop-v0?decay=0.5", "decay=0.5: the task 'stop' does not have it"),
+            ("Stop-v0?stroke_cost", "write it as name=value"),
+            ("Stopp-v0", "unknown environment 'Stopp-v0'"),
+        ],
+    )
+    def test_refuses_an_environment_that_there_is_not(self, bank: Path, env: str, told: str, tmp_path, capsys) -> None:
+        assert train(bank, tmp_path / "run", "--env", env) == 2
+        assert told in capsys.readouterr().err
 
     def test_same_seed_same_results(self, bank: Path, tmp_path: Path) -> None:
         runs = []

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize, pixel_unshuffle
 
-from sketchless.agents import make_agent
+from sketchless.agents import load_agent, make_agent
 from sketchless.benchmarks import evaluate
 from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.explanation.episode import (
@@ -24,7 +24,6 @@ from sketchless.benchmarks.explanation.episode import (
     bank_of_one,
     explain_episode,
     last_similarity,
-    load_agent,
     rank_of,
     sentence,
     turning_point,
