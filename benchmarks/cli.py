@@ -32,6 +32,7 @@ COMMANDS = {
     "bench": ("bench", "BenchConfig", "how fast the environment is, beside what others would write"),
     "draw": ("draw", "DrawConfig", "draw in the browser and see the photos come; or collect drawings"),
     "explain": ("explain", "ExplainConfig", "why a photo is found: patch by patch, stroke by stroke"),
+    "export": ("export", "ExportConfig", "write episodes as a data set for offline RL (Minari)"),
     "info": ("info", "InfoConfig", "what is installed, what can be chosen, what is in a data set"),
 }
 

@@ -34,7 +34,7 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
             drawings), `drawings` (those same drawings, against all photos), `noisy_bank noisy_bank_sha256` (their
             features with noise strokes); and of all splits `width` (share of d, along the training photos'
             principal directions: B1 is another). `split`: what it is measured on, always in full.
-            `logger` (`tensorboard` or `csv`): writes `log` below the folder, and changes nothing else.
+            `logger` (`tensorboard`, `csv` or `wandb`): writes `log` below the folder, and changes nothing else.
         folder: gets `agent.safetensors` and `ranks.safetensors`.
         progress: told the share done and how it goes; True asks to stop.
 

@@ -91,8 +91,8 @@ class AblateConfig:
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
     logger: str = "none"
-    """`tensorboard`, `csv` or `none`; `auto`: TensorBoard where it is installed. Every cell logs into its own `log`:
-    by default none does, as reports need no logs. A grid may go on with another logger."""
+    """`tensorboard`, `csv`, `wandb` or `none`; `auto`: TensorBoard where it is installed. Every cell logs into its own
+    `log`: by default none does, as reports need no logs. A grid may go on with another logger."""
     out: str | None = None
     """Folder of the grid; by default `runs/ablate-<what>-<date>`."""
 

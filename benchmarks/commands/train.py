@@ -71,7 +71,7 @@ class TrainConfig:
     device: str = "auto"
     """`auto`, `cpu` or `cuda`."""
     logger: str = "auto"
-    """`tensorboard`, `csv` or `none`; `auto`: TensorBoard where it is installed."""
+    """`tensorboard`, `csv`, `wandb` or `none`; `auto`: TensorBoard where it is installed."""
     gif: bool = True
     """Draw one test episode as an animation; needs the data set that the bank was made from."""
     out: str | None = None
