@@ -66,6 +66,15 @@ def test_torchrl_env_keeps_torchrls_rules(capsys: pytest.CaptureFixture[str]) ->
     assert "mean 1/rank" in capsys.readouterr().out
 
 
+def test_skrl_ppo_learns_a_little(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("skrl")
+    example = runpy.run_path(str(EXAMPLES / "skrl_ppo.py"))
+    before, after = example["main"](example["Args"](total_timesteps=4_000, num_envs=40))
+    assert np.array_equal(before.rank, evaluate(None, EpisodeBank.load("procedural", "test")).rank)
+    assert not np.array_equal(after.rank, before.rank)
+    assert f"m@B {after.m_at_b:.2f}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["OnTheFly", "Strokes"])
 def test_torchrl_env_plays_the_episodes_of_the_single_environment(kind: str) -> None:
     """Two and more episodes of each row, which end at different steps when a step is a stroke."""
