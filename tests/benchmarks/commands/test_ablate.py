@@ -302,6 +302,21 @@ class TestCommand:
             "sketchless ablate methods --mode absolute --env sketchless/Strokes-v0"
         )
 
+    @pytest.mark.parametrize("env", ["Carry-v0", "Stop-v0?scale=0.1", "OnTheFly-v0"])
+    def test_the_arms_are_those_that_the_task_can_have(self, env: str, tmp_path: Path, monkeypatch, capsys) -> None:
+        grids: list[Any] = []
+        monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda cells, *_: grids.append(cells))
+        monkeypatch.setattr("sketchless.benchmarks.commands.report.run", lambda *_: None)
+        assert main(["ablate", "--env", env, "--seeds", "0", "--out", str(tmp_path / "grid")]) == 0
+        arms = {cell.id.split("/")[1] for cell in grids[0]}
+        bandit, printed = env.startswith("OnTheFly"), capsys.readouterr().out
+        assert ({"gru", "per-step", "gamma-0"} <= arms) is not bandit
+        assert ("rank-softmax" in arms) is bandit
+        assert bandit or "ppo-a-clip-paper" not in arms
+        assert ("left out: rank-softmax (no RL); rank-softmax learns frame by frame" in printed) is not bandit
+        assert ("has no mode 'absolute'" in printed) is not bandit
+        assert {cell.settings.get("env") for cell in grids[0]} == {None if bandit else f"sketchless/{env}"}
+
     def test_arms_without_a_bank_are_named_before_the_cells_run(
         self, bank: Path, tmp_path: Path, monkeypatch, capsys
     ) -> None:
