@@ -79,7 +79,7 @@ def run(config: DrawConfig, console: Console | None = None) -> None:
                 Path(config.collect), Path(str(config.out)), config.seconds, config.seed, config.drawings
             )
             stack.callback(collector.close)
-            for name, why in list(collector.bad.items())[:5]:
+            for name, why in list(collector.bad.items())[:20]:
                 console.print(f"left out {name}: {why}", markup=False, highlight=False)
             if collector.bad:
                 console.print(f"{len(collector.bad)} files left out")

@@ -51,6 +51,10 @@ class BenchConfig:
     """Readings of each."""
     threads: int | None = None
     """Threads of torch and of the compiled kernels; by default one per core."""
+    run: str | None = None
+    """With `draw`: serve this run instead of what ships, as `sketchless draw --run` does."""
+    photos: str | None = None
+    """With `draw`: search this folder, as `sketchless draw --photos` does."""
     out: str | None = None
     """Folder of the run."""
 

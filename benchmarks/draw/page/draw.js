@@ -617,6 +617,7 @@ async function film() {
   if (state.filming) return;
   state.filming = true;
   const rest = (ms) => new Promise((done) => setTimeout(done, ms));
+  scrollTo(0, 0); // the paper moves against the photos while the page is scrolled
   const boxes = ["paper", "lists", "curve-box"].map((id) => $(id).getBoundingClientRect());
   const reel = document.createElement("canvas");
   reel.width = 2 * Math.ceil((Math.max(...boxes.map((b) => b.right)) - Math.min(...boxes.map((b) => b.left))) / 2 + 12);
@@ -663,7 +664,7 @@ function paintPage(reel) {
   for (const title of document.querySelectorAll("#lists h2, #figures span")) {
     const [x, y] = place(title);
     to.fillStyle = getComputedStyle(title).color;
-    to.fillText(title.innerText.replace(/\s+/g, " "), x, y + 17);
+    to.fillText(title.innerText.replace(/\s+/g, " "), x, y + 17, reel.width - x - 12);
   }
   for (const item of document.querySelectorAll("#lists li[data-row]")) {
     const [image, [x, y, width, height]] = [item.querySelector("img"), place(item)];
