@@ -24,6 +24,7 @@ from ..formats.ndjson import at_line, parse_own, read_lines
 from ..formats.svg import read_svg_counted
 from ..photos import read_photo
 from ..sketch import Sketch
+from .doubts import doubts
 from .folders import PICTURES, files_below, lines, some
 from .holdout import TEST, at_most_a_share
 from .twins import groups, listed, normal, plain, same_content
@@ -33,7 +34,6 @@ DRAWINGS = (".svg", ".ndjson")
 LISTS = ("pairs.csv", "pairs.jsonl")
 TEST_SHARE = 0.2  # of the photos, where no test split is stated
 MAX_POINTS = 20_000_000  # of all drawings, which are held in memory
-SMALL = 2  # pixels: a drawing on a canvas of its own that is smaller is in other units
 _SEPARATORS = re.compile(r"[_\-. ]")
 _DOCS = "see docs/your-own-data.md"
 
@@ -163,7 +163,7 @@ def folder(
             **({"other files in sketches/": listed(other_sketches)} if other_sketches else {}),
             **({"parts of SVG": dict(found.svg_left_out)} if found.svg_left_out else {}),
         },
-        "notes": [*notes, *_doubts(found.sketches)],
+        "notes": [*notes, *doubts(found.sketches)],
     }
     spec = {
         **{"name": "folder", "root": str(home), "seed": seed, "validation": validation, "test": test},
@@ -457,21 +457,6 @@ def _split(photos: Sequence[str], drawn: Sequence[tuple[Sketch, str]], category:
         tuple(category[id] for _, id in drawn) if category else (),
         tuple(category[id] for id in photos) if category else (),
     )
-
-
-def _doubts(sketches: Sequence[Sketch]) -> list[str]:
-    """What may be wrong with the units or the flags of all drawings."""
-    if not sketches:
-        return []
-    size = np.median([np.ptp(sketch.points, axis=0).max() for sketch in sketches])
-    notes = []
-    if size < SMALL:
-        notes.append(
-            f"half of the drawings are smaller than {size:.3g} px of 256: is `canvas` in the units of the points?"
-        )
-    if np.mean([sketch.n_strokes == len(sketch) for sketch in sketches]) > 0.5:
-        notes.append("most drawings are of dots alone: is each stroke a list of all its x and of all its y?")
-    return notes
 
 
 def _photo(root: Path, known: frozenset[str], id: str) -> npt.NDArray[np.uint8]:
