@@ -33,7 +33,7 @@ from sketchless.benchmarks.reporting.compare import Comparison, Ordering, compar
 from sketchless.benchmarks.reporting.figures import learning_curves, pictures
 from sketchless.benchmarks.reporting.page import page
 from sketchless.benchmarks.reporting.published import BASELINES, TABLES, published
-from sketchless.benchmarks.reporting.results import read_grid, read_records
+from sketchless.benchmarks.reporting.results import pack, read_grid, read_records
 from sketchless.benchmarks.reporting.statistics import Estimate
 from sketchless.benchmarks.reporting.tables import HEADER, body, comma_separated, markdown, p_value, terminal, tex
 from sketchless.datasets.errors import CheckpointError, ConfigError
@@ -360,7 +360,7 @@ def test_packing_loses_no_rank(tmp_path: Path, photos: int) -> None:
 
 
 def test_a_packed_grid_of_before_loads(tmp_path: Path) -> None:
-    run(ReportConfig(str(tiny(tmp_path)), str(tmp_path / "report"), pack=True), Console(quiet=True))
+    pack(tiny(tmp_path))
     new = read_records(tmp_path, about := json.loads((tmp_path / "grid.json").read_text()))
     tensors, meta = load_tensors(tmp_path / "ranks.safetensors", "grid ranks")
     ranks = {id: torch.from_numpy(record.refined.rank.astype(np.uint8)) for id, record in new.items()}
@@ -379,7 +379,7 @@ def test_a_packed_grid_of_before_loads(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["bytes", "short", "long", "type", "no bytes"])
 def test_damaged_ranks_of_a_packed_grid_are_one_line(tmp_path: Path, refuses: Refuses, how: str) -> None:
-    run(ReportConfig(str(tiny(tmp_path)), str(tmp_path / "report"), pack=True), Console(quiet=True))
+    pack(tiny(tmp_path))
     tensors, meta = load_tensors(tmp_path / "ranks.safetensors", "grid ranks")
     name, kind, shape = meta["index"][0]
     if how == "bytes":
@@ -435,7 +435,7 @@ PACKED: dict[str, Callable[[dict[str, Any]], object]] = {
 
 @pytest.mark.parametrize("how", PACKED)
 def test_a_damaged_packed_grid_is_one_line(tmp_path: Path, how: str) -> None:
-    run(ReportConfig(str(tiny(tmp_path)), str(tmp_path / "report"), pack=True), Console(quiet=True))
+    pack(tiny(tmp_path))
     grid = json.loads((tmp_path / "grid.json").read_text())
     PACKED[how](grid)
     (tmp_path / "grid.json").write_text(json.dumps(grid))
@@ -446,7 +446,7 @@ def test_a_damaged_packed_grid_is_one_line(tmp_path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("machine", [-1, 1])
 def test_a_cell_of_a_machine_that_is_not_listed_is_named(tmp_path: Path, machine: int, refuses: Refuses) -> None:
-    run(ReportConfig(str(tiny(tmp_path)), str(tmp_path / "report"), pack=True), Console(quiet=True))
+    pack(tiny(tmp_path))
     grid = json.loads((tmp_path / "grid.json").read_text())
     grid["machines"] = grid["machines"][:1]
     for cell in grid["cells"].values():
