@@ -3,7 +3,7 @@
 ROOMS = datasets encoders envs agents benchmarks
 
 test:  ## all tests that need no network, GPU, browser or data set; minutes
-	pytest
+	pytest -n auto
 
 lint:  ## style
 	ruff check .

@@ -17,6 +17,10 @@ from torch.nn.functional import normalize
 
 from sketchless.encoders.bank import EpisodeBank
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads would only wait for each other
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what the tests start
+
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
 
 
