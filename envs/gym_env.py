@@ -21,7 +21,7 @@ from .core import Core, State, Transition
 from .inputs import as_action, as_render_mode
 from .rendering.camera import Camera
 from .rendering.window import has_display
-from .shell import EnvKeywords, by_row, open_core, told, untold, with_length
+from .shell import EnvKeywords, by_row, no_step_info, open_core, step_info, with_length
 
 Array = npt.NDArray[np.float32]
 
@@ -175,7 +175,9 @@ class OnTheFlyEnv(gym.Env[Array, Array]):
         assert self._state is not None
         bank, sketch, step = self.core.bank, int(self._state.sketch), int(self._state.step)
         last = self._last
-        told_of = untold(1, self.core.device) if last is None else told(last.rank, self.core.n_photos, last.terms)
+        told_of = (
+            no_step_info(1, self.core.device) if last is None else step_info(last.rank, self.core.n_photos, last.terms)
+        )
         return {
             "step": step + 1 if last is not None and bool(last.terminated) else step,
             "sketch_id": bank.sketch_ids[sketch],

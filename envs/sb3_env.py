@@ -27,7 +27,7 @@ from sketchless.encoders.bank import EpisodeBank
 from .core import Core, State, Terms, Transition
 from .inputs import as_action, as_render_mode
 from .rendering.camera import Camera
-from .shell import EnvKeywords, by_row, open_core, told
+from .shell import EnvKeywords, by_row, open_core, step_info
 
 Array = npt.NDArray[np.float32]
 
@@ -61,12 +61,12 @@ class StepInfos(Sequence[dict[str, Any]]):
     def infos(self) -> list[dict[str, Any]]:
         infos: list[dict[str, Any]] = [{}] * len(self.done)
         if self.every:
-            infos = by_row(told(self.rank, self.core.n_photos, self.terms))
+            infos = by_row(step_info(self.rank, self.core.n_photos, self.terms))
         rows = self.done.nonzero().squeeze(1)
         state = State(*(part[rows] for part in self.state))
         last = self.core.observe(state).cpu().numpy()
         terms = Terms(*(term[rows] for term in self.terms))
-        steps = by_row(told(self.rank[rows], self.core.n_photos, terms))
+        steps = by_row(step_info(self.rank[rows], self.core.n_photos, terms))
         columns = (rows.tolist(), self.returns[rows].tolist(), self.lengths[rows].tolist())
         for observation, step, row, total, length in zip(last, steps, *columns, strict=True):
             infos[row] = {

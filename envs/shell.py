@@ -60,7 +60,7 @@ def open_core(bank: EpisodeBank | str | os.PathLike[str], **keywords: Unpack[Env
     )
 
 
-def told(rank: Tensor, size: int, terms: Terms | None = None) -> dict[str, Any]:
+def step_info(rank: Tensor, size: int, terms: Terms | None = None) -> dict[str, Any]:
     """What is told of a step: ranks int64 [B] among `size` photos, and what was paid. New tensors [B]."""
     paid = None if terms is None else {name: term.clone() for name, term in terms._asdict().items()}
     return {
@@ -71,10 +71,10 @@ def told(rank: Tensor, size: int, terms: Terms | None = None) -> dict[str, Any]:
     } | ({} if paid is None else {"reward_terms": paid})
 
 
-def untold(rows: int, device: torch.device, paid: bool = True) -> dict[str, Any]:
+def no_step_info(rows: int, device: torch.device, paid: bool = True) -> dict[str, Any]:
     """The same keys before a step: nothing is ranked yet, and all is 0."""
     ones = torch.ones(rows, dtype=torch.int64, device=device)
-    return cleared(told(ones, 2, Terms(ones.double(), ones.double()) if paid else None), ones.bool())
+    return cleared(step_info(ones, 2, Terms(ones.double(), ones.double()) if paid else None), ones.bool())
 
 
 def cleared(info: dict[str, Any], where: Tensor) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from .ranking import described
 from .rendering.camera import dataset_of
 from .rendering.game import GameRenderer
 from .rewards import Local, RewardScheme
-from .shell import by_row, told, untold
+from .shell import by_row, no_step_info, step_info
 
 __all__ = ["SketchGame", "env", "parallel_env", "raw_env"]
 
@@ -233,7 +233,7 @@ class SketchGame(ParallelEnv[str, Array, Any]):  # type: ignore[misc]  # petting
         assert self._position is not None
         bank, sketch = self.game.core.bank, int(self._position.state.sketch)
         core, last = self.game.core, self._last
-        told_of = untold(1, core.device, paid=False) if last is None else told(last.rank, core.n_photos)
+        told_of = no_step_info(1, core.device, paid=False) if last is None else step_info(last.rank, core.n_photos)
         return {
             "stroke": int(self._position.state.step),
             "kept": strokes_of(self._position.kept[0]),

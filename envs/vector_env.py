@@ -22,7 +22,7 @@ from sketchless.encoders.bank import EpisodeBank
 from .core import State, Transition, choose
 from .inputs import as_action, as_autoreset_mode, as_render_mode
 from .rendering.camera import Camera
-from .shell import EnvKeywords, cleared, open_core, told, untold, with_length
+from .shell import EnvKeywords, cleared, no_step_info, open_core, step_info, with_length
 from .wrappers import to_numpy
 
 Result = TypeVar("Result", bound=tuple[Any, ...])
@@ -112,7 +112,7 @@ class OnTheFlyVectorEnv(VectorEnv):
         self._ended, self._ranked = self._ended & ~mask, self._ranked & ~mask
         info = {"step": self._state.step.clone()} | self._names(self._state)
         if self._outcome is None:
-            info |= untold(self.num_envs, self.core.device)
+            info |= no_step_info(self.num_envs, self.core.device)
         else:
             info |= cleared(self._told(self._outcome), ~self._ranked)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
@@ -243,7 +243,7 @@ class OnTheFlyVectorEnv(VectorEnv):
         return {"step": before.step + 1, **self._names(before), **self._told(outcome)}
 
     def _told(self, outcome: Transition) -> dict[str, Any]:
-        return told(outcome.rank, self.core.n_photos, outcome.terms)
+        return step_info(outcome.rank, self.core.n_photos, outcome.terms)
 
 
 def _copied(info: dict[str, Any]) -> dict[str, Any]:
