@@ -12,7 +12,7 @@ from ..sketch import CANVAS, Sketch
 SMALL = 2  # px, the larger side: a drawing on a canvas of its own that is smaller is in other units
 OUTSIDE = 0.2  # share of points outside of the canvas
 JUMP = 3.0  # a stroke's first or last piece over its median one; in Chair-V2 1.0 and 1.4, with wrong flags 7
-SMOOTH, LONG = 0.4, 10  # mean cosine of a piece and the next, of strokes of so many points; Chair-V2 0.91, offsets 0.17
+SMOOTH, LONG = 0.5, 8  # mean cosine of a piece and the next, of strokes of so many points; chairs 0.8, offsets 0.4
 LOOKED_AT = 1000  # drawings
 
 
