@@ -103,6 +103,33 @@ def test_torchrl_env_plays_the_episodes_of_the_single_environment(kind: str) -> 
                 observation, _ = single.reset()
 
 
+@pytest.mark.parametrize("kind", ["OnTheFly", "Strokes"])
+def test_torchrls_own_wrapper_plays_the_vector_environment_with_chosen_infos(kind: str) -> None:
+    """As the documentation says: two and more episodes of each row, all of them those of the single environment."""
+    envs, data = pytest.importorskip("torchrl.envs"), pytest.importorskip("torchrl.data")
+    rows, steps = 3, 45
+    vec = gym.make_vec(f"sketchless/{kind}-v0", num_envs=rows, autoreset_mode="Disabled", device="cpu")
+    env = envs.GymWrapper(vec)
+    ranks = data.Unbounded((rows,), dtype=torch.int64)
+    env.set_info_dict_reader(envs.default_info_dict_reader(["rank"], [ranks]))
+    envs.check_env_specs(env)
+    env.set_seed(7)  # which resets, and so does `rollout`: what is played begins with each seed's second episode
+    rollout = env.rollout(steps, break_when_any_done=False)
+    for row in range(rows):
+        single = gym.make(f"sketchless/{kind}-v0", device="cpu")
+        single.reset(seed=7 + row)
+        observation, _ = single.reset()
+        for t in range(steps):
+            now, then = rollout[row, t], rollout[row, t]["next"]
+            assert np.array_equal(now["observation"].numpy(), observation)
+            observation, reward, terminated, _, info = single.step(now["action"].numpy())
+            assert np.array_equal(then["observation"].numpy(), observation)
+            assert (then["rank"].item(), then["done"].item()) == (info["rank"], terminated)
+            assert then["reward"].item() == pytest.approx(reward)
+            if terminated:
+                observation, _ = single.reset()
+
+
 @pytest.mark.parametrize("algorithm", ["SAC", "TD3", "TQC", "CrossQ"])
 def test_off_policy_models_begin_as_the_baseline(algorithm: str) -> None:
     example = runpy.run_path(str(EXAMPLES / "off_policy.py"))
