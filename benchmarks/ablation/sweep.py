@@ -194,6 +194,20 @@ DESIGN = Sweep(
     "each variant against the default, in m@B",
 )
 
+
+def _cost(cost: float) -> Arm:
+    settings = {"env": f"sketchless/Stop-v0?stroke_cost={cost}&scale=0.1", "reward": "inv-rank", "mode": "residual"}
+    return Arm(f"a stroke costs {100 * cost:g}", settings)
+
+
+COSTS = Sweep(
+    "When to show, as strokes cost more?",
+    {f"cost-{cost}": _cost(cost) for cost in (0.005, 0.01, 0.02, 0.03, 0.05)},
+    "cost-0.02",
+    "each cost against 0.02, in m@B",
+    remarks=("Returns at different costs are not compared with each other, but each with rivals at that cost.",),
+)
+
 _TRIPLET: dict[str, Any] = {"agent": "frame-triplet"}
 _SODEEP: dict[str, Any] = {"agent": "sodeep"}
 
@@ -255,6 +269,7 @@ SWEEPS = {
     "methods": METHODS,
     "rewards": REWARDS,
     "design": DESIGN,
+    "costs": COSTS,
     "baselines": BASELINES,
     "tuning": _tuning(METHODS),
     "rewards-tuning": _tuning(REWARDS, " for the rewards"),

@@ -48,8 +48,8 @@ class AblateConfig:
     """Compare methods, rewards, designs or whole systems over many seeds; an interrupted grid is taken up again."""
 
     what: Positional[str] = "methods"
-    """`methods`, `rewards`, `design`, `baselines`, or their step sizes, measured on validation: `tuning` (of the
-    methods), `rewards-tuning`, `baselines-tuning`."""
+    """`methods`, `rewards`, `design`, `baselines`, `costs` (of a stroke, in `Stop-v0`), or their step sizes, measured
+    on validation: `tuning` (of the methods), `rewards-tuning`, `baselines-tuning`."""
     bank: str = "procedural"
     """Bank file written by `sketchless encode`, or the name of one that ships."""
     banks: tuple[str, ...] = ()
@@ -159,7 +159,9 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         "reference": sweep.reference if usual else arms[0],
         "family": sweep.family if usual else f"each arm against {sweep.arms[arms[0]].label}, in m@B",
         "seeds": seed_list,
-        "published": sweep.published,
+        "published": sweep.published
+        if environment.task == Core.task
+        else None,  # the paper's numbers are of its own task
         "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published is not None},
         "seeds_per_bank": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
         "remarks": _remarks(sweep, banks),
@@ -175,11 +177,11 @@ def _fits(arm: Arm, config: AblateConfig, task: type[Core], console: Console) ->
     """Whether an arm that nobody named is one for the task; if its agent cannot learn it, that is said."""
     if arm.ahead and task.bandit:
         return False
-    mode = arm.settings.get("mode", config.mode)
+    agent, mode = agent_class(arm.settings.get("agent", config.agent)), arm.settings.get("mode", config.mode)
     try:
         if mode not in task.modes:
             raise ConfigError(f"the task {task.task!r} has no mode {mode!r}")
-        agent_class(arm.settings.get("agent", config.agent)).check_task(task)
+        agent.check_task(task)
     except ConfigError as error:
         console.print(f"left out: {arm.label}; {error}", soft_wrap=True)
         return False

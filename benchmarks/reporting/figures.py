@@ -16,6 +16,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, PercentForm
 
 from ..display.plots import TEXT, Curve, curves_figure, line_look, plain
 from ..metrics import POINTS
+from ..stopping import at_share, stopping
 from .compare import HEADLINE, Comparison, Row
 from .published import published_set
 from .statistics import Estimate, bootstrap_band, p_value, preliminary, profile, text
@@ -161,7 +162,33 @@ def beside_published(found: Comparison) -> Figure:
     return figure
 
 
+def used_and_found(found: Comparison) -> Figure:
+    """What the lists shown in `Stop-v0` hold, against the share of the drawing that was used."""
+    figure, (panels,) = _canvas(_some(found), (10, 4.8), columns=2)
+    b1 = found.grid.example.b1
+    for axes, metric in zip(panels, ("A@1", "A@10"), strict=True):
+        if b1 is not None:
+            fixed = [stopping(b1.rank, b1.lengths, at_share(b1.lengths, share / 100)) for share in POINTS]
+            points = [(one.summary()["used"], one.summary()[metric]) for one in fixed]
+            axes.plot(*np.transpose(points), color=_FAINT, linewidth=1.2, label="B1 at fixed shares")
+        for index, row in _shown(found):
+            every = [cell.evaluation.stopping for cell in found.grid.cells[row.name].values()]
+            points = [(one.summary()["used"], one.summary()[metric]) for one in every if one]
+            label = row.label if metric == "A@1" else None
+            axes.plot(*np.transpose(points), "o", color=line_look(index)["color"], alpha=0.6, label=label)
+        axes.set(xlabel="percentage of the drawing used", ylabel=f"{metric} of the list shown", xlim=(0, 103))
+    _legend(figure)
+    return figure
+
+
 PICTURES = (
+    Picture(
+        "shown",
+        "How much was drawn, and what was found",
+        "A dot is a run: the mean share of the drawing at which it shows its list, and how often that list holds the "
+        "photo first, or among the first ten. The line is B1, shown at the same share of every drawing.",
+        used_and_found,
+    ),
     Picture(
         "published",
         "Published and measured order",
@@ -214,6 +241,7 @@ def pictures(found: Comparison) -> Iterable[Picture]:
     some_history = any(len(cell.history) for cells in found.grid.cells.values() for cell in cells.values())
     without = {"published": not any(row.published for row in found.rows), "learning": not some_history}
     without["differences"] = not any(row.contrast for row in found.rows)
+    without["shown"] = found.grid.example.evaluation.stopping is None
     return [picture for picture in PICTURES if not without.get(picture.name)]
 
 

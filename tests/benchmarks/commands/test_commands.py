@@ -88,6 +88,7 @@ class TestTrain:
         assert main(["report", str(out)]) == 0
         page, table = ((out / "report" / name).read_text() for name in ("report.html", "table.md"))
         assert "<h2>When the list is shown</h2>" in page
+        assert (out / "report" / "shown.png").is_file()
         row = next(line for line in table.splitlines() if line.startswith("| ppo-a-clip | 5 |"))
         mean = (stopping["seed 0"]["return"] + stopping["seed 1"]["return"]) / 2
         assert f"| {mean:.2f} ".replace("-", "−") in row
@@ -252,7 +253,8 @@ class TestTrain:
             assert cell.evaluation.m_at_b == results["refined"][str(seed)]["m@B"]
             assert cell.b1 is not None
             assert cell.b1.m_at_b == results["baseline"]["m@B"]
-            assert cell.history[:, 1].tolist() == [row["val_m_at_b"] for row in results["validation"][str(seed)]]
+            looks = [row["val_m_at_b"] for row in results["validation"][str(seed)]]
+            assert cell.history[:, 1].tolist() == pytest.approx(looks, abs=1e-6)
         assert main(["report", str(tmp_path / "run")]) == 0
         with (tmp_path / "run" / "report" / "table.csv").open() as table:
             rows = {row["arm"]: row for row in csv.DictReader(table)}
