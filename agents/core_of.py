@@ -25,6 +25,7 @@ _HARMLESS: tuple[type[Any], ...] = (
     *(vector.DictInfoToList, Monitor, VecMonitor, VecCheckNan, VecVideoRecorder),
 )
 _SHELLS = (OnTheFlyEnv, OnTheFlyVectorEnv, SketchVecEnv)
+_PLAYING = ("step", "step_async", "step_wait", "reset")
 _CONVERSIONS = ("array_conversion", "jax_to_numpy", "jax_to_torch", "numpy_to_torch")  # which need further packages
 
 
@@ -47,7 +48,8 @@ def core_of(env: Any) -> Core:
     for layer in layers:
         if not (_is_conversion(layer) or plays_as(layer, _HARMLESS)):
             raise _ignored(layer, "around the environment")
-        limit = getattr(layer, "_max_episode_steps", None) if isinstance(layer, wrappers.TimeLimit) else None
+    for layer in (*layers, shell):
+        limit = _limit(layer)
         if limit is not None and limit < shell.core.n_steps:
             raise _ignored(layer, f"to {limit} of {shell.core.n_steps} frames")
     if not plays_as(shell, _SHELLS):
@@ -64,11 +66,22 @@ def _layers(env: Any) -> Iterator[Any]:
 
 
 def plays_as(layer: Any, known: tuple[type[Any], ...]) -> bool:
-    """Whether `step` and `reset` of an environment or wrapper are those of known classes, not a subclass's own."""
-    return all(
-        _method(type(layer), name) in {_method(one, name) for one in known}
-        for name in ("step", "step_async", "step_wait", "reset")
+    """Whether `step` and `reset` of an environment or wrapper are those of known classes, not others of its own."""
+    return not is_patched(layer) and all(
+        _method(type(layer), name) in {_method(one, name) for one in known} for name in _PLAYING
     )
+
+
+def is_patched(layer: Any) -> bool:
+    """Whether another `step` or `reset` was put on the object itself, where no class shows it."""
+    return any(name in vars(layer) for name in _PLAYING)
+
+
+def _limit(layer: Any) -> int | None:
+    """Steps after which it ends every episode."""
+    if isinstance(layer, wrappers.TimeLimit):
+        return layer._max_episode_steps
+    return layer.max_episode_steps if isinstance(layer, OnTheFlyVectorEnv) else None
 
 
 def _method(kind: type[Any], name: str) -> Callable[..., Any] | None:
@@ -81,6 +94,7 @@ def _is_conversion(layer: Any) -> bool:
 
 def _ignored(layer: Any, how: str) -> ConfigError:
     return ConfigError(
-        f"{type(layer).__name__} {how} would be ignored, as agents train on the core: take it off (env.unwrapped) and "
-        "give reward=, mode=, observation= or scale= to the environment, or train with DevicePPO or stable-baselines3"
+        f"{type(layer).__name__} {how} would be ignored, as agents train on the core: take it off (env.unwrapped, no "
+        "max_episode_steps) and give reward=, mode=, observation= or scale= to the environment, or train with "
+        "DevicePPO or stable-baselines3"
     )

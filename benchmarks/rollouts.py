@@ -32,7 +32,7 @@ from stable_baselines3.common.vec_env import (
 )
 from torch import Tensor
 
-from sketchless.agents.core_of import plays_as
+from sketchless.agents.core_of import is_patched, plays_as
 from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core, State, Transition
@@ -188,9 +188,11 @@ def _find(env: Any) -> _Trained:
     """Settings and wrappers of an environment. Raises ConfigError for one that cannot be played elsewhere."""
     layers, base = [], env
     while isinstance(base, VecEnvWrapper):
+        _check_unpatched(base)
         layers += [] if type(base) in _WATCHING else [base]
         base = base.venv
     while isinstance(base, VectorWrapper):
+        _check_unpatched(base)
         if type(base) not in _WATCHING and not isinstance(base, VectorRewardWrapper):
             raise _unplayable(type(base).__name__, "around a gymnasium vector environment")
         base = base.env
@@ -212,6 +214,9 @@ def _in_sequence(envs: list[gym.Env[Any, Any]], layers: list[VecEnvWrapper]) -> 
     if not all(isinstance(one, OnTheFlyEnv) for one in inner):
         raise _not_ours(envs[0])
     settings = [one.core_settings for one in inner if isinstance(one, OnTheFlyEnv)]
+    for env in envs:
+        for layer in (*_wrappers(env), env.unwrapped):
+            _check_unpatched(layer)
     changing = [type(wrapper) for wrapper in _wrappers(envs[0]) if not _watches(wrapper)]
     _check_alike([{**one, "wrappers": _layers_of(env)} for one, env in zip(settings, envs, strict=True)])
     plain = not changing and type(inner[0]) is OnTheFlyEnv
@@ -244,6 +249,15 @@ def _check_alike(settings: Sequence[Mapping[str, Any]]) -> None:
     for name in settings[0]:
         if len(values := {str(one[name]) for one in settings}) > 1:
             raise ConfigError(f"the model's environments differ in {name} ({', '.join(sorted(values))}): give it one")
+
+
+def _check_unpatched(layer: Any) -> None:
+    """Raises ConfigError where `step` or `reset` were replaced on the object: a copy would play in the old place."""
+    if is_patched(layer):
+        raise ConfigError(
+            f"evaluate cannot play through a step or reset that was put on a {type(layer).__name__} itself: "
+            "write it as a gymnasium.Wrapper"
+        )
 
 
 def _not_ours(env: object) -> ConfigError:
@@ -371,7 +385,11 @@ class _Listener:
                     "a wrapper of the model's environment does not pass reset options on, which choose drawings"
                 )
             self.actions.append(action[0])
-        return self._core.step(state, action)
+        outcome = self._core.step(state, action)
+        # A drawing is measured to its end, also where a task would end the episode before (`StopCore`).
+        last = self._core.bank.lengths[state.sketch] - 1
+        following = outcome.state._replace(step=torch.minimum(state.step + 1, last))
+        return outcome._replace(state=following, terminated=state.step >= last)
 
 
 def _env_around(env: Any, core: _Listener) -> Any:

@@ -85,7 +85,7 @@ class OnTheFlyVectorEnv(VectorEnv):
         num_envs = as_count("num_envs", num_envs, 1)
         limit = None if max_episode_steps is None else as_count("max_episode_steps", max_episode_steps, 1)
         self.core = open_core(bank, **keywords)
-        self.num_envs, self.tensors = num_envs, tensors
+        self.num_envs, self.tensors, self.max_episode_steps = num_envs, tensors, limit
         self.single_observation_space = gym.spaces.Box(-1.0, 1.0, (self.core.observation_dim,), np.float32)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.core.action_dim,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)

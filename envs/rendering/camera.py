@@ -6,9 +6,12 @@ import json
 from functools import lru_cache
 from typing import Any
 
+from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
+
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.loading import load_dataset
+from sketchless.datasets.schema import conform
 from sketchless.encoders.bank import EpisodeBank
 
 from ..core import Core, State, Transition
@@ -69,12 +72,19 @@ def dataset_of(bank: EpisodeBank) -> SketchDataset:
     """The data set a bank was made from, one object for all who ask; not to be written to.
 
     Raises:
-        ConfigError: the bank does not say. Others as its loader raises them.
+        ConfigError: the bank does not say, or nothing that is a data set. Others as its loader raises them.
     """
     spec = bank.provenance.get("data")
     if not spec:
         raise ConfigError("this bank does not say what it was made from: pass dataset= to draw it")
+    conform(_Spec, spec, "the data set in the bank's provenance", error=ConfigError, cure="pass dataset= to draw it")
     return _load(json.dumps(spec, sort_keys=True))
+
+
+class _Spec(TypedDict):
+    """What a bank says of its data set; the rest are options of its loader."""
+
+    name: str
 
 
 @lru_cache(maxsize=2)  # making the procedural one takes seconds

@@ -45,6 +45,13 @@ class Paying(OnTheFlyEnv):
         return observation, 0.0, *rest
 
 
+def patched(env: Any, part: Any) -> Any:
+    """An environment with another `step` on one of its parts, where no class shows it."""
+    before = part.step
+    part.step = lambda action: before(-action)
+    return env
+
+
 class Retitled(OnTheFlyEnv):
     """The same by another name."""
 
@@ -63,6 +70,10 @@ def many(bank: EpisodeBank) -> Any:
     return gym.make_vec("sketchless/OnTheFly-v0", num_envs=2, bank=bank, device="cpu")
 
 
+def short(bank: EpisodeBank, steps: int) -> Any:
+    return gym.make_vec("sketchless/OnTheFly-v0", num_envs=2, bank=bank, device="cpu", max_episode_steps=steps)
+
+
 def theirs(bank: EpisodeBank) -> SketchVecEnv:
     return SketchVecEnv(2, bank, device="cpu")
 
@@ -76,6 +87,7 @@ HARMLESS: list[Callable[[EpisodeBank], Any]] = [
     lambda bank: Monitor(one(bank)),
     lambda bank: wrappers.RecordEpisodeStatistics(one(bank)),
     lambda bank: wrappers.TimeLimit(one(bank), 5),
+    lambda bank: short(bank, 5),
     lambda bank: wrappers.OrderEnforcing(wrappers.PassiveEnvChecker(OnTheFlyEnv(bank))),
     lambda bank: Named(one(bank)),
     lambda bank: Monitor(Named(wrappers.RenderCollection(one(bank, render_mode="rgb_array")))),
@@ -93,6 +105,9 @@ IGNORED: list[tuple[str, Callable[[EpisodeBank], Any]]] = [
     ("NormalizeReward", lambda bank: wrappers.NormalizeReward(one(bank))),
     ("StickyAction", lambda bank: wrappers.StickyAction(one(bank), 0.1)),
     ("TimeLimit to 3 of 5 frames", lambda bank: wrappers.TimeLimit(one(bank), 3)),
+    ("OnTheFlyVectorEnv to 3 of 5 frames", lambda bank: short(bank, 3)),
+    ("Monitor around", lambda bank: patched(env := Monitor(one(bank)), env)),
+    ("OnTheFlyEnv with a step or reset of its own", lambda bank: patched(env := one(bank), env.unwrapped)),
     ("Patient", lambda bank: Patient(one(bank), 5)),
     ("Paying with a step or reset of its own", Paying),
     ("NormalizeReward", lambda bank: NormalizeReward(many(bank))),

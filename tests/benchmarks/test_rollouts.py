@@ -32,7 +32,7 @@ from stable_baselines3.common.vec_env import (
 from sketchless.benchmarks import evaluate
 from sketchless.datasets import ConfigError
 from sketchless.encoders import EpisodeBank
-from sketchless.envs import OnTheFlyEnv, OnTheFlyVectorEnv, ToNumpy
+from sketchless.envs import Core, OnTheFlyEnv, OnTheFlyVectorEnv, ToNumpy
 from sketchless.envs.sb3_env import SketchVecEnv
 
 MakeBank = Callable[..., EpisodeBank]
@@ -415,6 +415,13 @@ def test_what_cannot_be_played_is_refused_by_name(train: EpisodeBank, test: Epis
     locked.close()
     with refuses(ConfigError, "NormalizeObservation keeps other statistics in each of the 2 environments"):
         evaluate(model_in(env(wrappers.NormalizeObservation, 2)), test)
+    for put in (lambda env: env, lambda env: env.unwrapped):
+        model = model_in(env(wrappers.RecordEpisodeStatistics))
+        inside = put(model.get_env().envs[0])
+        before = inside.step
+        inside.step = lambda action, step=before: step(-action)
+        with refuses(ConfigError, f"a step or reset that was put on a {type(inside).__name__} itself"):
+            evaluate(model, test)
     mixed = DummyVecEnv([lambda: OnTheFlyEnv(train), lambda: OnTheFlyEnv(train, scale=0.5)])
     with refuses(ConfigError, r"environments differ in scale \(0.5, 1.0\)"):
         evaluate(model_in(mixed), test)
@@ -423,6 +430,21 @@ def test_what_cannot_be_played_is_refused_by_name(train: EpisodeBank, test: Epis
     around = vector_wrappers.ClipAction(OnTheFlyVectorEnv(2, train, device="cpu"))
     with refuses(ConfigError, "cannot play through ClipAction around a gymnasium vector environment"):
         evaluate(Linear(around), test)
+
+
+@pytest.mark.parametrize("wrap", [lambda env: env, zoom], ids=["plain", "zoom"])
+def test_a_task_that_stops_early_is_measured_to_the_end_of_each_drawing(
+    train: EpisodeBank, test: EpisodeBank, wrap: Callable[[Any], Any]
+) -> None:
+    def made() -> Any:
+        return wrap(gym.make("sketchless.envs:sketchless/Stop-v0", bank=train))
+
+    model = model_in(DummyVecEnv([made, made]))
+    seen = test.features.numpy() if wrap is not zoom else 1 - test.features.numpy() ** 2
+    actions = np.stack([model.predict(frames, deterministic=True)[0] for frames in seen])  # [N, T, d + 1]
+    assert (actions[:, :-1, -1] > 0).any()  # or nothing stops early
+    wanted = Core(test, "inv-rank").score(torch.arange(len(test)), torch.as_tensor(actions[..., :-1])).rank
+    assert np.array_equal(evaluate(model, test).rank, wanted.numpy())
 
 
 def test_a_vector_wrapper_of_a_users_own_is_played(train: EpisodeBank, test: EpisodeBank) -> None:

@@ -518,6 +518,14 @@ def test_rendering_that_cannot_be(bank: EpisodeBank, refuses: Refuses) -> None:
         env.render()
 
 
+@pytest.mark.parametrize("data", ["procedural", ["procedural"], {"root": "here"}, {"name": 5}])
+def test_a_bank_that_names_no_data_set_is_refused_in_one_line(data: Any, bank: EpisodeBank, refuses: Refuses) -> None:
+    env = OnTheFlyEnv(replace(bank, provenance={"data": data}), render_mode="ansi")
+    env.reset(seed=0)
+    with refuses(ConfigError, "the data set in the bank's provenance: .*pass dataset= to draw it"):
+        env.render()
+
+
 def test_render_without_a_mode_warns_and_gives_nothing(env: OnTheFlyEnv) -> None:
     env.reset(seed=0)
     with pytest.warns(UserWarning, match="needs a render_mode"):
