@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,6 +57,8 @@ def learn_together(
 ) -> None:
     """`Agent.learn` of all, an update of each at a time; one that has its budget, or no more patience, drops out.
 
+    On a CPU each of torch's threads takes a part of them and works alone: agents share no work, so only cores pay.
+
     Args:
         agents: for which `can_learn_together`.
         total_timesteps: budget of each.
@@ -62,18 +66,31 @@ def learn_together(
         log_interval, reset_num_timesteps: as for `Agent.learn`; the latter may differ from agent to agent.
 
     Raises:
-        As `Agent.learn`, for the first agent whose update goes wrong; all are then as before that update.
+        As `Agent.learn`, for an agent whose update goes wrong; the others of its part are then as before that update.
     """
     size = len(agents)
     anew = [reset_num_timesteps] * size if isinstance(reset_num_timesteps, bool) else reset_num_timesteps
+    courses = [
+        (agent, agent.course(total_timesteps, callback, log_interval, begin))
+        for agent, callback, begin in zip(agents, callbacks or [None] * size, anew, strict=True)
+    ]
+    threads = torch.get_num_threads()
+    parts = min(threads, size) if agents[0].device.type == "cpu" else 1
+    if parts == 1:
+        _learn(courses, log_interval)
+        return
+    try:
+        with ThreadPoolExecutor(parts, "sketchless", torch.set_num_threads, (1,)) as pool:
+            list(pool.map(partial(_learn, log_interval=log_interval), [courses[i::parts] for i in range(parts)]))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _learn(going: list[tuple[Any, Any]], log_interval: int | None) -> None:
+    """An update of each at a time."""
     with contextlib.ExitStack() as stack:
-        going = [
-            (
-                agent,
-                stack.enter_context(contextlib.closing(agent.course(total_timesteps, callback, log_interval, begin))),
-            )
-            for agent, callback, begin in zip(agents, callbacks or [None] * size, anew, strict=True)
-        ]
+        for _, course in going:
+            stack.enter_context(contextlib.closing(course))
         while going := [(agent, course) for agent, course in going if next(course, None)]:  # to "collect"
             learning = [agent for agent, _ in going]
             batch = _collect(learning)

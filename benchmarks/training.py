@@ -6,12 +6,9 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from sketchless.agents import Agent, learn_together
 from sketchless.encoders.bank import EpisodeBank
@@ -126,23 +123,17 @@ def train(job: Training) -> float | None:
 
 
 def train_together(jobs: Sequence[Training]) -> list[float | None]:
-    """`train` for agents for which `can_learn_together`: on a CPU some of them in each thread, on a GPU all at once.
+    """`train` for agents for which `can_learn_together`.
 
     All are saved where they are asked to stop. Seconds are a share of those that all took.
     """
     todo, start = [job for job in jobs if not job.done], time.perf_counter()
-    if todo:
-        before = torch.get_num_threads()
-        parts = min(before, len(todo)) if todo[0].agent.device.type == "cpu" else 1
-        with contextlib.ExitStack() as stack:
-            for job in todo:
-                stack.enter_context(job.logged())
-            if parts == 1:
-                _learn(todo)
-            else:
-                stack.callback(torch.set_num_threads, before)
-                with ThreadPoolExecutor(parts, "sketchless-train", torch.set_num_threads, (1,)) as pool:
-                    list(pool.map(_learn, [todo[i::parts] for i in range(parts)]))
+    with contextlib.ExitStack() as stack:
+        for job in todo:
+            stack.enter_context(job.logged())
+        if todo:
+            agents, notes = [job.agent for job in todo], [job.note for job in todo]
+            learn_together(agents, todo[0].steps, notes, reset_num_timesteps=[not job.resumed for job in todo])
     stopped: Interrupted | None = None
     for job in todo:
         try:
@@ -153,11 +144,6 @@ def train_together(jobs: Sequence[Training]) -> list[float | None]:
         raise stopped
     seconds = round((time.perf_counter() - start) / max(len(todo), 1), 3)
     return [None if job.done or job.resumed else seconds for job in jobs]
-
-
-def _learn(jobs: Sequence[Training]) -> None:
-    anew = [not job.resumed for job in jobs]
-    learn_together([job.agent for job in jobs], jobs[0].steps, [job.note for job in jobs], reset_num_timesteps=anew)
 
 
 def stop_rivals(core: Core, validation: EpisodeBank | None, bank: EpisodeBank) -> dict[str, Evaluation]:

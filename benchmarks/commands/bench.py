@@ -10,6 +10,7 @@ from rich.console import Console
 
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import write_json
+from sketchless.encoders.device import resolve_device
 
 from ..display.terminal import Terminal
 from ..runs import Stopwatch, machine, run_folder
@@ -35,6 +36,8 @@ def run(config: BenchConfig, console: Console | None = None) -> dict[str, Any]:
         )
     if config.repeats < 1 or (config.threads is not None and config.threads < 1):
         raise ConfigError(f"repeats={config.repeats}, threads={config.threads}: must be 1 or more")
+    if resolve_device(config.device).type != config.device:
+        raise ConfigError(f"device {config.device!r}: want cpu or cuda")
     if config.quick:
         config = replace(config, galleries=config.galleries[:1], batches=config.batches[:3], repeats=3)
     watch = Stopwatch()

@@ -57,20 +57,21 @@ def _episodes(config: BenchConfig, size: int) -> list[Reading]:
     bank = random_bank(size, STEPS, 1 << 22 if config.quick else BANK_BYTES)
     work: dict[tuple[str, int], tuple[Job, int]] = {}
     with ExitStack() as stack:
+        ours = bank.to(config.device)
         for reward in REWARDS:
             for name, make in OTHER_VECTORS.items():
                 vector = make([partial(PlainEnv, **plain_arrays(bank), tau=reward == "combined")] * OTHERS)
                 stack.callback(vector.close)
                 work[f"{name} {reward}", OTHERS] = _play(vector, OTHERS, bank), OTHERS * STEPS
-            core = Core(bank, reward)
+            core = Core(ours, reward)
             for batch in config.batches:
                 if reward == "inv-rank" or batch * size <= SORTED_NUMBERS:
-                    env = OnTheFlyVectorEnv(batch, bank, reward=reward, device="cpu", tensors=True)
+                    env = OnTheFlyVectorEnv(batch, ours, reward=reward, device=config.device, tensors=True)
                     work[f"env {reward}", batch] = _play(env, batch, bank), batch * STEPS
                 episodes = min(batch, max(1, SCORE_NUMBERS // (STEPS * max(size, D))))
                 work[f"score {reward}", batch] = _score(core, episodes), episodes * STEPS
         for batch in config.batches:
-            work["floor", batch] = floor(bank, batch), batch * STEPS
+            work["floor", batch] = floor(ours, batch), batch * STEPS
         return measure(work, config, size, STEPS)
 
 
@@ -80,10 +81,10 @@ def _growth_with_steps(config: BenchConfig) -> list[Reading]:
     batch = max(b for b in config.batches if b <= 1024) if min(config.batches) <= 1024 else config.batches[0]
     cells: list[Reading] = []
     for steps in (5, STEPS, 80):
-        bank = random_bank(size, steps, 1 << 22 if config.quick else BANK_BYTES)
+        bank = random_bank(size, steps, 1 << 22 if config.quick else BANK_BYTES).to(config.device)
         work: dict[tuple[str, int], tuple[Job, int]] = {}
         for reward in REWARDS:
-            env = OnTheFlyVectorEnv(batch, bank, reward=reward, device="cpu", tensors=True)
+            env = OnTheFlyVectorEnv(batch, bank, reward=reward, device=config.device, tensors=True)
             work[f"env {reward}", batch] = _play(env, batch, bank), batch * steps
         cells += measure(work, config, size, steps)
     return cells
@@ -129,7 +130,7 @@ def _play(vector: Any, batch: int, bank: EpisodeBank) -> Job:
     ours = isinstance(vector, OnTheFlyVectorEnv)
     random = torch.Generator().manual_seed(1)
     ready = [2 * torch.rand(batch, bank.gallery.shape[1], generator=random) - 1 for _ in range(bank.features.shape[1])]
-    actions = ready if ours else [action.numpy() for action in ready]
+    actions = [action.to(vector.core.device) for action in ready] if ours else [action.numpy() for action in ready]
     if isinstance(vector, gym.vector.VectorEnv):
         vector.reset(seed=0)
     else:
@@ -148,6 +149,7 @@ def _score(core: Core, episodes: int) -> Job:
     random = torch.Generator().manual_seed(1)
     sketches = torch.randint(len(core.bank), (episodes,), generator=random)
     actions = 2 * torch.rand(episodes, core.n_steps, core.action_dim, generator=random) - 1
+    sketches, actions = sketches.to(core.device), actions.to(core.device)
 
     def score() -> None:
         core.observations(sketches)
@@ -161,9 +163,9 @@ def floor(bank: EpisodeBank, batch: int) -> Job:
     random = torch.Generator().manual_seed(1)
     n, steps, width = bank.features.shape
     frames = bank.features.view(n * steps, width)
-    rows = [torch.randint(n * steps, (batch,), generator=random) for _ in range(steps)]
+    rows = [torch.randint(n * steps, (batch,), generator=random).to(frames.device) for _ in range(steps)]
     own = bank.targets[rows[0] // steps].unsqueeze(1)
-    embedding = normalize(torch.randn(batch, bank.gallery.shape[1], generator=random), dim=-1)
+    embedding = normalize(torch.randn(batch, bank.gallery.shape[1], generator=random), dim=-1).to(frames.device)
 
     def work() -> None:
         for row in rows:

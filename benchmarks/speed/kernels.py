@@ -53,7 +53,7 @@ def _list_kernels(config: BenchConfig, size: int) -> list[Reading]:
     before = rng.standard_normal((rows, size))
     after = before + 0.3 * rng.standard_normal((rows, size))
     target = rng.integers(size, size=rows)
-    a, b, own = torch.from_numpy(before), torch.from_numpy(after), torch.from_numpy(target)
+    a, b, own = (torch.from_numpy(array).to(config.device) for array in (before, after, target))
     few = range(max(1, min(rows, 4)))
 
     def scipy_tau() -> None:

@@ -66,6 +66,7 @@ def interleave(
     rounds: int,
     least: float = 0.0,
     clock: Clock = time.perf_counter,
+    settle: Callable[[], None] = lambda: None,
 ) -> dict[str, Timing]:
     """Time every job once a round, each round in the order of the one before turned by one.
 
@@ -74,13 +75,16 @@ def interleave(
         rounds: readings per job, 1 or more.
         least: seconds that one reading should take at least; quick jobs are called several times for it.
         clock: seconds from any beginning.
+        settle: called before the clock is read: waits until what was asked for is done.
     """
 
     def reading(job: Callable[[], object], loops: int) -> float:
         job()
+        settle()
         start = clock()
         for _ in range(loops):
             job()
+        settle()
         return (clock() - start) / loops
 
     loops = {name: max(1, math.ceil(least / max(reading(job, 1), 1e-9))) for name, job in jobs.items()}
