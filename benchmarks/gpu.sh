@@ -9,8 +9,8 @@ set -u
 out=${1:?give a folder for the results}
 device=${2:-cuda}
 quick=${3:-}
-passes=20 batches="1024 4096 16384"
-[ -n "$quick" ] && passes=0.2 batches="4 8"
+passes=20 batches="1024 4096 16384" limit=150 # seconds a part
+[ -n "$quick" ] && passes=0.2 batches="4 8" limit=3600
 failed=""
 mkdir -p "$out"
 
@@ -18,7 +18,7 @@ part() {
     name=$1
     shift
     echo "== $name"
-    timeout 240 python -m sketchless "$@" --out "$out/$name" > "$out/$name.txt" 2>&1 || failed="$failed $name"
+    timeout $limit python -m sketchless "$@" --out "$out/$name" > "$out/$name.txt" 2>&1 || failed="$failed $name"
     tail -n 25 "$out/$name.txt"
 }
 
