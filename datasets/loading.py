@@ -18,7 +18,7 @@ from .errors import ConfigError, DataError, unknown_name
 from .files import user_path
 from .procedural.chairs.dataset import procedural
 from .procedural.objects.dataset import objects
-from .readers.folder import folder, is_folder
+from .readers.folder import folder, is_folder, is_meant_as_folder
 from .readers.qmul import is_qmul, qmul
 from .readers.quickdraw import is_quickdraw, quickdraw
 from .readers.sketchy import is_sketchy, sketchy
@@ -102,6 +102,8 @@ def _layout(folder: Path) -> str:
     for name, holds in LAYOUTS.items():
         if holds(folder):
             return name
+    if is_meant_as_folder(folder):
+        return "folder"  # its reader says what is not as it should be
     raise DataError(
         f"{folder}: holds no data set: neither <Name>_Coordinate (QMUL), 256x256/photo/ (Sketchy), png/ or svg/ "
         f"(TU-Berlin) nor *.ndjson, QuickDraw_sketches_final/ or sketches/ with images/ (QuickDraw); "

@@ -50,7 +50,7 @@ class OwnRecord(NamedTuple):
     strokes: Sequence[npt.NDArray[np.float64]]  # [p, 2] each
 
     def sketch(self, id: str) -> Sketch:
-        """The drawing where it stands on its canvas, or fitted. Raises as `Sketch`; FormatError for points in 0..1."""
+        """The drawing where it stands on its canvas, or fitted. Raises as `Sketch`; FormatError for points in -1..1."""
         if self.canvas is None or not self.strokes:
             return Sketch.from_strokes(fit(self.strokes), id)
         width, height = self.canvas
@@ -58,8 +58,10 @@ class OwnRecord(NamedTuple):
         middle = np.array([width, height]) / 2
         points = np.concatenate(self.strokes)
         if max(width, height) >= 32 and np.abs(points).max() <= 1.5:
+            low, high = points.min(), points.max()
             raise FormatError(
-                f"all points lie between 0 and 1 of a canvas of {width:g} x {height:g}; give points in its units"
+                f"all points lie between {low:.3g} and {high:.3g} on a canvas of {width:g} x {height:g}; give points "
+                "in its units"
             )
         return Sketch.from_strokes([(stroke - middle) * scale + CANVAS / 2 for stroke in self.strokes], id)
 
@@ -115,10 +117,10 @@ def parse(content: bytes) -> Record:
     entry = _entry(content)
     word, key_id = (_text(entry, key) for key in ("word", "key_id"))
     if not _KEY.fullmatch(key_id):
-        raise FormatError(f"'key_id' is {key_id[:20]!r}, not letters and digits")
+        raise FormatError(f"'key_id' is {key_id[:20]!r}, not letters and digits; rename it")
     recognized = entry.get("recognized", True)
     if not isinstance(recognized, bool):
-        raise FormatError(f"'recognized' is {str(recognized)[:20]!r}, neither true nor false")
+        raise FormatError(f"'recognized' is {str(recognized)[:20]!r}, neither true nor false; correct it")
     return Record(word, key_id, recognized, _drawing(entry))
 
 
@@ -135,12 +137,12 @@ def parse_own(content: bytes, number: str) -> OwnRecord:
     entry = _entry(content)
     key_id, photo, split = (_text(entry, key) if key in entry else "" for key in ("key_id", "photo", "split"))
     if key_id and not _KEY.fullmatch(key_id):
-        raise FormatError(f"'key_id' is {key_id[:20]!r}, not letters and digits")
+        raise FormatError(f"'key_id' is {key_id[:20]!r}, not letters and digits; rename it")
     canvas = entry.get("canvas")
     if canvas is not None and not (
         isinstance(canvas, list) and len(canvas) == 2 and all(type(n) in (int, float) and 0 < n < 1e9 for n in canvas)
     ):
-        raise FormatError("'canvas' is not [width, height]")
+        raise FormatError("'canvas' is not [width, height]; give both as numbers above 0, or leave it out")
     return OwnRecord(key_id or number, photo, split, (canvas[0], canvas[1]) if canvas else None, _drawing(entry))
 
 
@@ -165,7 +167,8 @@ def _entry(content: bytes) -> dict[str, Any]:
 def _drawing(entry: dict[str, Any]) -> list[npt.NDArray[np.float64]]:
     drawing = entry.get("drawing")
     if not isinstance(drawing, list):
-        raise FormatError("has no list 'drawing'" if drawing is None else "'drawing' is no list of strokes")
+        fault = "has no list 'drawing'" if drawing is None else "'drawing' is no list of strokes"
+        raise FormatError(f"{fault}; give it as [[[x ..], [y ..]], ..]")
     return _strokes(drawing)
 
 
@@ -187,9 +190,9 @@ def _text(entry: dict[str, Any], key: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and key == "key_id":
         value = str(value)
     if not isinstance(value, str) or not value:
-        raise FormatError(f"has no {key!r}" if value is None else f"{key!r} is no text")
+        raise FormatError(f"has no {key!r}; add it" if value is None else f"{key!r} is no text; correct it")
     if not value.isprintable():  # lone surrogates, line breaks
-        raise FormatError(f"{key!r} is {value[:20]!r}, which is no printable text")
+        raise FormatError(f"{key!r} is {value[:20]!r}, which is no printable text; correct it")
     return value
 
 
@@ -199,12 +202,17 @@ def _strokes(drawing: list[Any]) -> list[npt.NDArray[np.float64]]:
         raise ResourceError(f"{len(drawing):,} strokes; at most {MAX_STROKES:,} are accepted, thin it out")
     for number, stroke in enumerate(drawing, start=1):
         if not (isinstance(stroke, list) and len(stroke) in (2, 3) and all(isinstance(axis, list) for axis in stroke)):
-            raise FormatError(f"stroke {number} is not [[x ..], [y ..]] or [[x ..], [y ..], [t ..]]")
+            raise FormatError(
+                f"stroke {number} is not [[x ..], [y ..]] or [[x ..], [y ..], [t ..]]; give its points as such lists"
+            )
         lengths = [len(axis) for axis in stroke]
         if len(set(lengths)) > 1:
-            raise FormatError(f"stroke {number} has {' and '.join(map(str, lengths))} values of x, y (and t)")
+            raise FormatError(
+                f"stroke {number} has {' and '.join(map(str, lengths))} values of x, y (and t); give each point all of "
+                "them, or drop the stroke"
+            )
         if not all(type(value) in (int, float) for axis in stroke[:2] for value in axis):
-            raise FormatError(f"stroke {number} holds something that is no number")
+            raise FormatError(f"stroke {number} holds something that is no number; drop the point or correct it")
         total += lengths[0]
         if total > MAX_POINTS:
             raise ResourceError(f"over {MAX_POINTS:,} points; thin it out")
@@ -213,7 +221,7 @@ def _strokes(drawing: list[Any]) -> list[npt.NDArray[np.float64]]:
         except OverflowError as error:
             raise FormatError(f"stroke {number} has a number beyond all bounds; drop the line") from error
         if not (np.abs(points) < 1e9).all():
-            raise FormatError(f"stroke {number} has a coordinate that is not finite or beyond 1e9")
+            raise FormatError(f"stroke {number} has a coordinate that is not finite or beyond 1e9; drop the point")
         if len(points):
             strokes.append(points)
     return strokes

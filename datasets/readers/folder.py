@@ -25,11 +25,12 @@ from ..formats.svg import read_svg_counted
 from ..photos import read_photo
 from ..sketch import Sketch
 from .doubts import doubts
-from .folders import PICTURES, files_below, lines, some
+from .folders import PICTURES, files_below, first_folder, lines, some
 from .holdout import TEST, at_most_a_share
 from .twins import groups, listed, normal, plain, same_content
 
 PHOTOS, SKETCHES = "photos", "sketches"
+OTHER_PHOTOS = ("images", "Photos", "photo", "pictures")  # what it is called elsewhere
 DRAWINGS = (".svg", ".ndjson")
 LISTS = ("pairs.csv", "pairs.jsonl")
 TEST_SHARE = 0.2  # of the photos, where no test split is stated
@@ -143,6 +144,7 @@ def folder(
     for name in ("test", "validation"):
         if not len(parts[name].sketches):
             notes.append(f"{name}: no drawing; nothing can be measured on it")
+    lost = "drawings whose photo is not there"
     report = {
         "photos": len(photos),
         "drawings": drawings,
@@ -156,7 +158,7 @@ def folder(
         "merged_categories": listed([list(all) for all in spelled.values() if len(all) > 1]),
         "left_out": {
             **{why: listed(ids) for why, ids in found.left_out.items()},
-            **({"drawings whose photo is not there": listed(missing)} if missing else {}),
+            **({lost: listed([f"{id} -> {photo}" for id, photo in missing])} if missing else {}),
             **({"drawings that name no photo": listed(unpaired)} if unpaired else {}),
             **({"train drawings equal to a test drawing": listed(dropped)} if dropped else {}),
             **({"other files in photos/": listed(other_photos)} if other_photos else {}),
@@ -182,20 +184,27 @@ def is_folder(path: Path) -> bool:
     )
 
 
+def is_meant_as_folder(path: Path) -> bool:
+    """Whether a folder that holds no set as it stands is likely a set of one's own: `sketches/` beside photos."""
+    return (path / SKETCHES).is_dir() and first_folder(path, PHOTOS, *OTHER_PHOTOS) is not None
+
+
 def _photos(root: Path) -> tuple[dict[str, str], list[str]]:
     """Photo ids by name (the path below `photos/` without suffix), and other files there."""
     if not (root / PHOTOS).is_dir():
-        raise DataError(f"{root}: lacks the folder {PHOTOS}/; put the photos there, {_DOCS}")
+        other = first_folder(root, *OTHER_PHOTOS)
+        cure = f"rename {other}/" if other else "put the photos there"
+        raise DataError(f"{root}: lacks the folder {PHOTOS}/; {cure}, {_DOCS}")
     items = files_below(root, PHOTOS)
     pictures = [item.id for item in items if item.id.lower().endswith(PICTURES)]
     twins = groups((_name(id, PHOTOS).casefold(), id) for id in pictures)
     if twins:
         raise DataError(f"{root}: {some(twins[0])} have one name but for case or suffix; rename or drop one of them")
+    others = [item.id for item in items if not item.id.lower().endswith(PICTURES)]
     if not pictures:
-        raise DataError(f"{root / PHOTOS}: holds no photo ({', '.join(PICTURES)}); put them there, {_DOCS}")
-    return {_name(id, PHOTOS): id for id in pictures}, [
-        item.id for item in items if not item.id.lower().endswith(PICTURES)
-    ]
+        cure = f", but {some(others, 2)}; convert them" if others else "; put them there"
+        raise DataError(f"{root / PHOTOS}: holds no photo ({', '.join(PICTURES)}){cure}, {_DOCS}")
+    return {_name(id, PHOTOS): id for id in pictures}, others
 
 
 def _name(id: str, folder: str) -> str:
@@ -224,9 +233,12 @@ def _drawings(root: Path, skip: bool) -> tuple[Found, int, list[str]]:
                 found.leave("drawings that cannot be read", str(error))
             continue
         total += _read_ndjson(root / file, id, found, skip)
+    others = [item.id for item in items if not item.id.lower().endswith(DRAWINGS)]
     if not total:
-        raise DataError(f"{root / SKETCHES}: holds no drawing ({', '.join(DRAWINGS)}); put them there, {_DOCS}")
-    return found, total, [item.id for item in items if not item.id.lower().endswith(DRAWINGS)]
+        pictures = [id for id in others if id.lower().endswith(PICTURES)]
+        cure = f", but {some(pictures, 2)}; a picture has no strokes, give these" if pictures else "; put them there"
+        raise DataError(f"{root / SKETCHES}: holds no drawing ({', '.join(DRAWINGS)}){cure}, {_DOCS}")
+    return found, total, others
 
 
 def _read_ndjson(path: Path, id: str, found: Found, skip: bool) -> int:
@@ -274,6 +286,10 @@ def _entries(file: Path) -> Iterable[tuple[int, Mapping[str | None, Any]]]:
     """Rows of a CSV or JSON Lines file with the numbers of their lines."""
     numbered = lines(file)
     if file.suffix == ".csv":
+        if numbered and "," not in numbered[0][1] and (other := re.search(r"[;\t|]", numbered[0][1])):
+            raise FormatError(
+                f"{file}: line {numbered[0][0]}: has {other[0]!r} between its values; put commas there in all lines"
+            )
         try:
             table = csv.DictReader([text for _, text in numbered], strict=True)
             return [(number, row) for (number, _), row in zip(numbered[1:], table, strict=True)]
@@ -293,8 +309,8 @@ def _entries(file: Path) -> Iterable[tuple[int, Mapping[str | None, Any]]]:
 
 def _pair(
     root: Path, found: Found, rows: Mapping[str, Row], photos: Mapping[str, str]
-) -> tuple[list[str], list[str], list[str], list[str]]:
-    """Photo and split of every drawing (or empty), drawings whose photo is missing, and drawings that name none."""
+) -> tuple[list[str], list[str], list[tuple[str, str]], list[str]]:
+    """Photo and split of every drawing (or empty), drawings with photos that are missing, drawings that name none."""
     known = _names(photos)
     targets, splits, missing, unpaired = [], [], [], []
     used: set[str] = set()
@@ -308,7 +324,7 @@ def _pair(
         if photo:
             id = _known(photo, known)
             if not id:
-                missing.append(f"{sketch.id} -> {photo}")
+                missing.append((sketch.id, photo))
         else:
             id = _by_name(sketch.id.partition("#")[0], known)
             if not id:
@@ -321,7 +337,10 @@ def _pair(
     left = found.left_out.get("empty drawings", [])
     lost = [key for key in rows if key not in used and not any(key in (id, _name(id, SKETCHES)) for id in left)]
     if lost and not found.left_out.get("drawings that cannot be read"):
-        raise DataError(f"{rows[lost[0]].place}: {len(lost)} of the drawings are not there, {some(lost)}; correct it")
+        hint = _meant(lost[0], [_name(sketch.id, SKETCHES) for sketch in found.sketches])
+        raise DataError(
+            f"{rows[lost[0]].place}: {len(lost)} of the drawings are not there, {some(lost)}{hint}; correct it"
+        )
     return targets, splits, missing, unpaired
 
 
@@ -364,10 +383,25 @@ def _by_name(path: str, known: Mapping[str, str]) -> str | None:
     return None
 
 
-def _not_there(root: Path, missing: Sequence[str], unpaired: Sequence[str], photos: Mapping[str, str]) -> DataError:
+def _meant(path: str, names: Iterable[str]) -> str:
+    """A question after the one name that a path is but for case, suffix, separators and `\\`; empty if none is."""
+
+    def letters(name: str) -> str:
+        return re.sub(r"[_\-. /\\]", "", name).casefold()
+
+    below = path.replace("\\", "/").removeprefix(f"{PHOTOS}/").removeprefix(f"{SKETCHES}/")
+    wanted = {letters(below), letters(_name(below, ""))}
+    found = [name for name in names if letters(name) in wanted]
+    return f" (did you mean {found[0]!r}?)" if len(found) == 1 else ""
+
+
+def _not_there(
+    root: Path, missing: Sequence[tuple[str, str]], unpaired: Sequence[str], photos: Mapping[str, str]
+) -> DataError:
     cure = f"complete photos/, correct the pairs, or pass allow_missing=true; {_DOCS}"
     if missing:
-        return DataError(f"{root}: {len(missing)} drawings name photos that are not there, {some(missing)}; {cure}")
+        told = some([f"{id} -> {photo}" for id, photo in missing]) + _meant(missing[0][1], photos)
+        return DataError(f"{root}: {len(missing)} drawings name photos that are not there, {told}; {cure}")
     example = next(iter(photos))
     return DataError(
         f"{root}: {len(unpaired)} drawings name no photo, {some(unpaired)}: a drawing of {example!r} is called "
@@ -388,7 +422,8 @@ def _stated(root: Path, photos: Mapping[str, str], merged: Mapping[str, str]) ->
             for number, line in lines(file):
                 found = _known(line, known)
                 if found is None:
-                    raise DataError(f"{file}: line {number}: no photo {line[:80]!r} in photos/; correct it")
+                    hint = _meant(line, photos)
+                    raise DataError(f"{file}: line {number}: no photo {line[:80]!r} in photos/{hint}; correct it")
                 _state(stated, merged.get(found, found), split, f"{file}: line {number}")
     return stated
 
@@ -419,6 +454,11 @@ def _divide(
         pool = [photo for photo in photos if of[photo] == "train" and photo in drawn]
         if asked is None:
             count = min(round(share * len(pool)) or 1, max(len(pool) - 1, 0))
+            if split == "test" and any(photo in stated for photo in pool):
+                notes.append(
+                    f"test: {count} of {len(pool)} photos at random, stated as train or not; state which are for the "
+                    "test, or take none by test=0"
+                )
         else:
             count, said = at_most_a_share(asked, len(pool), split)
             notes += said

@@ -104,9 +104,11 @@ def is_quickdraw(folder: Path) -> bool:
     """Whether a folder holds Quick, Draw!."""
     if _ndjson(folder) or (folder / QUICKDRAW_SKETCHES[0]).is_dir():
         return True
-    # `sketches` alone could be of any set
-    both = first_folder(folder, *QUICKDRAW_SKETCHES) and first_folder(folder, *QUICKDRAW_PHOTOS)
-    return bool(both) and not is_tu_berlin(folder)
+    # `sketches` alone could be of any set, as could pictures that are not in folders by category
+    sketches = first_folder(folder, *QUICKDRAW_SKETCHES)
+    if not sketches or not first_folder(folder, *QUICKDRAW_PHOTOS) or is_tu_berlin(folder):
+        return False
+    return any(path.suffix.lower() == ".png" for path in (folder / sketches).glob("*/*"))
 
 
 def _ndjson(root: Path) -> list[Path]:

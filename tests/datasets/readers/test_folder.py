@@ -226,6 +226,17 @@ def test_a_quarter_at_most(build: Build) -> None:
     ]
 
 
+def test_a_test_taken_from_photos_stated_for_training_is_said(build: Build) -> None:
+    root = build()
+    by_file(root, {"train": range(10)})
+    data = folder(root)
+    assert len(data.split("test").photos) == 2
+    assert data.report["notes"] == [
+        "test: 2 of 10 photos at random, stated as train or not; state which are for the test, or take none by test=0"
+    ]
+    assert photos_of(folder(root, test=0))["test"] == []
+
+
 def test_without_a_test_split_it_is_said_at_once(build: Build) -> None:
     assert "test: no drawing; nothing can be measured on it" in folder(build(), test=0).report["notes"]
 
@@ -312,6 +323,33 @@ def test_what_is_left_out_is_told(build: Build) -> None:
         ("pairs.csv", "sketch,photo\nc99_1,c2\n", DataError, "1 of the drawings are not there, 'c99_1'"),
         ("pairs.csv", "sketch,photo\nc1_1,c99\n", DataError, "c1_1.svg -> c99"),
         ("pairs.csv", "sketch,photo,split\nc1_1,c2,dev\n", FormatError, "pairs.csv: line 2: split 'dev'"),
+        (
+            "pairs.csv",
+            "sketch;photo\nc1_1;c2\n",
+            FormatError,
+            "pairs.csv: line 1: has ';' between its values; put commas",
+        ),
+        ("pairs.csv", "sketch\tphoto\nc1_1\tc2\n", FormatError, r"line 1: has '\\t' between its values; put commas"),
+        ("pairs.csv", "sketch,photo\nc1_1,photos\\c2.png\n", DataError, r"photos\\\\c2.png' \(did you mean 'c2'\?\); "),
+        (
+            "pairs.csv",
+            "sketch,photo\nsketches\\C1-1.svg,c2\n",
+            DataError,
+            r"line 2: .* \(did you mean 'c1_1'\?\); correct",
+        ),
+        ("test.txt", "photos\\c2.png\n", DataError, r"test.txt: line 1: .* \(did you mean 'c2'\?\); correct it"),
+        (
+            "sketches/c1_3.ndjson",
+            line(1, photo="C-2.PNG"),
+            DataError,
+            r"1 drawings name photos that are not there, 'c1_3.ndjson -> C-2.PNG' \(did you mean 'c2'\?\); ",
+        ),
+        (
+            "sketches/c1_3.ndjson",
+            json.dumps({"drawing": [[[1, 2, 3], [4, 5]]]}),
+            FormatError,
+            "c1_3.ndjson: line 1: stroke 1 has 3 and 2 values of x, y .*; give each point all of them",
+        ),
         ("pairs.jsonl", "[1]", FormatError, "pairs.jsonl: line 1: holds a list"),
         ("pairs.jsonl", "x", FormatError, "pairs.jsonl: line 1: no JSON object"),
         ("pairs.jsonl", '{"sketch": 5, "photo": "c1"}', FormatError, "line 1: has no text 'sketch'"),
@@ -333,7 +371,7 @@ def test_what_is_wrong(name: str, content: str, kind: Any, match: str, build: Bu
 @pytest.mark.parametrize(
     ("drawing", "match"),
     [
-        ([[[0.1, 0.9], [0.2, 0.4]]], "all points lie between 0 and 1 of a canvas of 256 x 256"),
+        ([[[0.1, 0.9], [0.2, 0.4]]], "all points lie between 0.1 and 0.9 on a canvas of 256 x 256; give"),
         ([[[1000, 2000], [2000, 4000]]], "outside the 256 px canvas"),
     ],
 )
@@ -365,6 +403,31 @@ def test_an_incomplete_folder(lost: str, empty: bool, build: Build, refuses: Any
         (root / lost).mkdir()
     with refuses(DataError, rf"{lost}.*docs/your-own-data.md"):
         folder(root)
+
+
+def test_photos_in_a_folder_of_another_name(build: Build, refuses: Any) -> None:
+    root = build()
+    (root / "photos").rename(root / "images")
+    with refuses(DataError, r"my-set: lacks the folder photos/; rename images/, see docs/your-own-data.md"):
+        load_dataset(str(root))
+
+
+def test_pictures_for_drawings(build: Build, refuses: Any) -> None:
+    root = build()
+    shutil.rmtree(root / "sketches")
+    photo(root / "sketches/c1_1", 0)
+    with refuses(
+        DataError, r"sketches: holds no drawing \(.svg, .ndjson\), but 'sketches/c1_1.png'; a picture has no str"
+    ):
+        load_dataset(str(root))
+
+
+def test_photos_of_another_kind(build: Build, refuses: Any) -> None:
+    root = build()
+    for path in (root / "photos").iterdir():
+        path.rename(path.with_suffix(".webp"))
+    with refuses(DataError, r"photos: holds no photo \(.*\), but 'photos/c0.webp', .*; convert them"):
+        load_dataset(str(root))
 
 
 def test_links_out_of_the_folder(build: Build, tmp_path: Path, refuses: Any) -> None:
