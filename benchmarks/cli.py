@@ -49,7 +49,8 @@ of an error."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns 0, or the exit code: 2 wrong use or data, 3 no resources, 130 interrupted."""
     output = _Output(sys.stdout or io.StringIO())  # closed by `>&-`
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(sys.stderr or io.StringIO()):
+    complaints = _Output(sys.stderr or io.StringIO())
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(complaints):
         code = _main(list(sys.argv[1:] if argv is None else argv))
         if argv is None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C while Python tidies up ends it without a traceback
@@ -94,7 +95,7 @@ def _main(arguments: list[str]) -> int:
 
 
 class _Output:
-    """Standard output that may end before the work does: its reader goes, its disk fills. What follows is dropped."""
+    """An output that may end before the work does: its reader goes, its disk fills. What follows is dropped."""
 
     fault: OSError | None = None
 

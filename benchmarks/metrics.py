@@ -169,7 +169,7 @@ def evaluate(
 
     Args:
         policy: an agent of ours, a model with stable-baselines3's `predict` and `get_env`, a function from
-            observations [N, D] to actions [N, d] (tensors), or None for the baseline B1 (zero refinement).
+            observations [N, D] (a tensor) to actions [N, d], or None for the baseline B1 (zero refinement).
         bank: drawings and gallery.
         mode, observation, scale: of the refinement; by default those of the model's own environment. A model
             without one (`PPO.load(path)`) needs them, and is taken to have no wrappers. For a function they are

@@ -37,6 +37,7 @@ from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core, State, Transition
 from sketchless.envs.gym_env import OnTheFlyEnv
+from sketchless.envs.inputs import as_action
 from sketchless.envs.rewards import RewardScheme
 from sketchless.envs.sb3_env import SketchVecEnv
 from sketchless.envs.stop import StopCore
@@ -124,7 +125,7 @@ def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any]) -> Ro
     if isinstance(getattr(policy, "core", None), Core):  # an agent of ours
         return _ranked(_core(bank, {**policy.core.settings, **known}), lambda core: _predicted(policy, core))
     if not hasattr(policy, "predict"):
-        return _ranked(_core(bank, known), lambda core: core.play(_all(core), policy)[1])
+        return _ranked(_core(bank, known), lambda core: core.play(_all(core), lambda x: _checked(policy(x), core))[1])
     env = policy.get_env() if hasattr(policy, "get_env") else getattr(policy, "env", None)
     trained = None if env is None else _find(env)
     core = _core(bank, _given_for(policy, bank, known) if trained is None else {**trained.settings, **known})
@@ -306,9 +307,14 @@ def _predicted(policy: Any, core: Core) -> Tensor:
         seen = observation.cpu().numpy()
         action, state = policy.predict(seen, state=state, episode_start=start, deterministic=True)
         start = np.zeros_like(start)
-        return torch.as_tensor(action, device=core.device)
+        return _checked(action, core)
 
     return core.play(_all(core), act)[1]
+
+
+def _checked(action: Any, core: Core) -> Tensor:
+    """An action of any array type for every drawing. Raises ConfigError for another shape, or one with masks."""
+    return as_action(action, (len(core.bank), core.action_dim), core.device)
 
 
 def _all(core: Core) -> Tensor:

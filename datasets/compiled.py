@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numba
 
@@ -22,7 +22,8 @@ def compiled(function: Compiled | None = None, *, fastmath: set[str] | None = No
     """`function` compiled by numba without holding the GIL, by the types of its arguments at their first use.
 
     Machine code is kept in numba's cache: beside the source, or in the user's cache folder. Where neither can be
-    written (a read-only installation without a home, a full disk), each process compiles again.
+    written (a read-only installation without a home, a full disk), each process compiles again. A damaged cache is
+    emptied. With numba's NUMBA_DISABLE_JIT=1 it is `function` itself.
 
     Args:
         function: to be compiled; without one, a decorator.
@@ -34,17 +35,31 @@ def compiled(function: Compiled | None = None, *, fastmath: set[str] | None = No
 
 
 def _compiled(function: Compiled, fastmath: Any = False) -> Compiled:
+    kept: Any
     try:
-        cached: Any = numba.njit(cache=True, nogil=True, fastmath=fastmath)(function)
+        kept = numba.njit(cache=True, nogil=True, fastmath=fastmath)(function)
     except RuntimeError:  # numba: "no locator available"
-        uncached: Compiled = numba.njit(nogil=True, fastmath=fastmath)(function)
-        return uncached
-    save = cached._cache.save_overload
+        kept = numba.njit(nogil=True, fastmath=fastmath)(function)
+        return cast(Compiled, kept)
+    if kept is not function:  # as it is with NUMBA_DISABLE_JIT=1
+        _forgive(kept._cache)
+    return cast(Compiled, kept)
+
+
+def _forgive(cache: Any) -> None:
+    """Let a cache that cannot be read or written pass for an empty one; numba would raise at the first call."""
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_if_possible(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:  # bytes that a crash cut off are a pickle of anything
+            with contextlib.suppress(OSError):
+                cache.flush()
+            return None
 
     def save_if_possible(*arguments: Any) -> None:
-        with contextlib.suppress(OSError):  # a full disk shows only here, at the first call
+        with contextlib.suppress(OSError):  # a full disk shows only here
             save(*arguments)
 
-    cached._cache.save_overload = save_if_possible
-    kept: Compiled = cached
-    return kept
+    cache.load_overload, cache.save_overload = load_if_possible, save_if_possible

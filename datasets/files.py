@@ -30,7 +30,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ResourceError: the disk is full or a size limit was hit.
         ConfigError: the folder cannot be written, or `path` is a folder.
     """
-    target = Path(path)
+    target = user_path(path)
     if target.is_dir():
         raise ConfigError(f"{target}: is a folder; name a file")
     temporary: Path | None = None

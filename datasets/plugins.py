@@ -6,6 +6,7 @@ import importlib
 import os
 from collections.abc import Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
 from typing import Any
 
 from .checks import shown
@@ -50,7 +51,7 @@ def find(kind: str, name: str, known: Mapping[str, Any], also: tuple[str, ...] =
         also: further names for the error to offer.
 
     Raises:
-        ConfigError: unknown name (with the nearest one), or it cannot be imported.
+        ConfigError: unknown name (with the nearest one), or it cannot be imported, whatever its module raises.
     """
     if name in known:
         return known[name]
@@ -61,6 +62,7 @@ def find(kind: str, name: str, known: Mapping[str, Any], also: tuple[str, ...] =
             raise unknown_name(kind, name, [*known, *there, *also])
         module, attribute = there[name].module, there[name].attr
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: ".a:b" and ":b"
-        raise ConfigError(f"{kind} {name!r} cannot be imported: {error}") from error
+        return attrgetter(attribute)(importlib.import_module(module))
+    except Exception as error:  # a module may raise anything
+        fault = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"{kind} {name!r} cannot be imported: {fault} (--debug shows where)") from error

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
+from sketchless.datasets.files import user_path
 from sketchless.datasets.schema import conform
 
 from .device import resolve_device
@@ -235,7 +236,7 @@ def bank_path(path: str | os.PathLike[str]) -> Path:
     shipped = {file.stem: file for file in files if not file.stem.endswith(("-encoder", "-agent"))}
     if str(path) in shipped:
         return shipped[str(path)]
-    where = Path(path)
+    where = user_path(path)
     if not os.path.exists(where) and where.suffix == "" and len(where.parts) == 1:
         raise unknown_name("bank", str(path), [*shipped, "<path of a bank file>"])
     return where

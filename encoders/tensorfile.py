@@ -7,7 +7,6 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +20,7 @@ from torch.nn.modules.module import (
 )
 
 from sketchless.datasets.errors import CheckpointError, SketchlessError
-from sketchless.datasets.files import replacing
+from sketchless.datasets.files import replacing, user_path
 from sketchless.datasets.schema import conform
 
 VERSION = 1
@@ -105,7 +104,7 @@ def _checksum(tensor: torch.Tensor) -> int:
 
 
 def _open(path: str | os.PathLike[str], kind: str) -> tuple[Any, dict[str, Any]]:
-    where = Path(path)
+    where = user_path(path)
     if not os.path.isfile(where):  # unlike `Path.is_file`, raises for no path
         fault = "is a folder, not a file" if os.path.isdir(where) else "no such file"
         raise CheckpointError(f"{where}: {fault}; expected a sketchless {kind} file")

@@ -61,6 +61,18 @@ def test_faults_are_one_line(refuses) -> None:
         agent_class("plugged_in:Lost")
 
 
+@pytest.mark.parametrize("code", ["def broken(:", "1/0", "raise RuntimeError('no\\nlicence')", "import absent"])
+def test_whatever_a_module_raises_is_one_line(code: str, tmp_path: Path, refuses) -> None:
+    (tmp_path / "broken_part.py").write_text(code)
+    with refuses(ConfigError, r"^agent 'broken_part:Mine' cannot be imported: \w+Error: .* \(--debug shows where\)$"):
+        agent_class("broken_part:Mine")
+
+
+def test_a_part_may_stand_in_a_class(tmp_path: Path) -> None:
+    (tmp_path / "nested_part.py").write_text("from sketchless.agents import VPG\nclass Parts:\n    Mine = VPG\n")
+    assert agent_class("nested_part:Parts.Mine") is VPG
+
+
 def test_info_lists_what_is_installed(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     assert main(["info"]) == 0

@@ -447,6 +447,21 @@ def test_a_task_that_stops_early_is_measured_to_the_end_of_each_drawing(
     assert np.array_equal(evaluate(model, test).rank, wanted.numpy())
 
 
+def test_a_function_may_answer_in_numpy_and_nothing_masked_counts(
+    train: EpisodeBank, test: EpisodeBank, refuses: Refuses
+) -> None:
+    weights = np.random.default_rng(0).normal(size=(test.features.shape[2], 8))
+    found = evaluate(lambda x: x.double().numpy() @ weights, test)
+    assert np.array_equal(found.rank, evaluate(lambda x: x.double() @ torch.from_numpy(weights), test).rank)
+    with refuses(ConfigError, "action is a masked array"):
+        evaluate(lambda x: np.ma.masked_greater(np.zeros((len(x), 8)), 1), test)
+    model = Linear(OnTheFlyVectorEnv(2, train, device="cpu"))
+    answer = model.predict
+    model.predict = lambda *given, **more: (np.ma.masked_array(answer(*given, **more)[0]), None)
+    with refuses(ConfigError, "action is a masked array"):
+        evaluate(model, test)
+
+
 def test_a_vector_wrapper_of_a_users_own_is_played(train: EpisodeBank, test: EpisodeBank) -> None:
     class Half(VecEnvWrapper):
         def reset(self) -> Any:

@@ -66,6 +66,25 @@ def test_a_full_disk_stops_no_first_call(tmp_path: Path) -> None:
     assert np.array_equal(np.frombuffer(done.stdout, dtype=np.uint8).reshape(256, 256), here)
 
 
+def test_a_damaged_cache_is_made_anew_and_numba_may_be_off(tmp_path: Path) -> None:
+    call = f"print(birth_map(Sketch.from_rows({ROWS}), [1, 3], size=256).sum())"
+    names = "from sketchless.datasets.raster import birth_map\nfrom sketchless.datasets.sketch import Sketch"
+
+    def run(**settings: str) -> bytes:
+        env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), **settings}
+        return subprocess.run([sys.executable, "-c", f"{names}\n{call}"], env=env, stdout=-1, check=True).stdout
+
+    here = run()
+    (index,) = tmp_path.rglob("*.nbi")
+    index.write_bytes(b"")  # as a crash of the machine may leave it
+    assert run() == here
+    (code,) = (path for path in tmp_path.rglob("*.nbc") if path.stat().st_size)
+    code.write_bytes(code.read_bytes()[:20])
+    assert run() == here
+    assert code.stat().st_size > 20
+    assert run(NUMBA_DISABLE_JIT="1") == here
+
+
 def test_elsewhere_machine_code_is_kept() -> None:
     assert compiled(_twice)(21) == 42
     assert compiled(_twice).stats.cache_path  # type: ignore[attr-defined]

@@ -181,3 +181,12 @@ def test_a_newer_version_is_refused(file: Path, refuses: Any) -> None:
     save_file(TENSORS, file, {"sketchless": f"{zlib.crc32(text.encode()):08x} {text}"})
     with refuses(CheckpointError, "version 2 is newer than 1; update"):
         load_tensors(file, "toy")
+
+
+def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    save_tensors("~/deep/file", "toy", TENSORS, META)
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert load_tensors("~/deep/file", "toy")[0].keys() == TENSORS.keys()
+    assert read_meta(tmp_path / "deep" / "file", "toy")["ids"] == META["ids"]

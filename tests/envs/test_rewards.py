@@ -347,7 +347,7 @@ def test_rewards_are_float64_whatever_an_own_function_gives(make_bank: Any) -> N
         ("xyz", "choose one of: combined, early, inv-rank"),
         ("", "unknown reward ''"),
         ("own_rewards:missing", "'own_rewards:missing' cannot be imported: .*missing"),
-        ("no_such_module:reward", "cannot be imported: No module named 'no_such_module'"),
+        ("no_such_module:reward", "cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
         (":reward", "cannot be imported"),
         (".own_rewards:half", "cannot be imported"),
         ("own_rewards:number", "is neither a RewardScheme nor a function"),

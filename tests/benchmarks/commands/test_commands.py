@@ -726,6 +726,12 @@ class TestStandardOutput:
         assert done.stderr.splitlines() == ["sketchless: standard output: cannot be written (No space left on device)"]
         assert (tmp_path / "run" / "results.json").exists()
 
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+    def test_complaints_that_nobody_can_read_change_no_exit_code(self) -> None:
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "sketchless.benchmarks.cli", "inof"]
+            assert subprocess.run(command, stderr=full, check=False).returncode == 2
+
     def test_letters_that_the_terminal_lacks(self, bank: Path) -> None:
         done = process("evaluate", str(bank), stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"})
         assert done.returncode == 0
