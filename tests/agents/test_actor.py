@@ -108,13 +108,26 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, part in inner for place in places(part, (*path, key)))]
 
 
+@pytest.fixture(scope="module")
+def tiny(make_bank) -> Core:
+    return Core(make_bank(n=4, steps=3, width=4, dim=3))
+
+
+@pytest.fixture(scope="module")
+def saved(tiny: Core, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, torch.Tensor], Any]]:
+    """Of two agents by name: what their files hold."""
+    folder = tmp_path_factory.mktemp("saved")
+    for name in ("ppo-a-kl", "ppo-ac-clip"):
+        make_agent(name, tiny, validation=tiny.bank, **SMALL).learn(12).save(folder / name)
+    return {file.name: load_tensors(file, "agent") for file in sorted(folder.iterdir())}
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_description_of_anything_is_refused_in_one_line(data: Any, make_bank, tmp_path: Path) -> None:
-    core, file = Core(make_bank(n=4, steps=3, width=4, dim=3)), tmp_path / "agent.safetensors"
-    name = data.draw(st.sampled_from(["ppo-a-kl", "ppo-ac-clip"]))
-    make_agent(name, core, validation=core.bank, **SMALL).learn(12).save(file)
-    tensors, meta = load_tensors(file, "agent")
+def test_a_description_of_anything_is_refused_in_one_line(data: Any, saved, tiny: Core, tmp_path: Path) -> None:
+    core, file = tiny, tmp_path / "agent.safetensors"
+    name = data.draw(st.sampled_from(list(saved)))
+    tensors, meta = saved[name]
     about = json.loads(json.dumps({k: v for k, v in meta.items() if k not in ("kind", "version", "checksums")}))
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.sampled_from([path for path in places(about) if path]))

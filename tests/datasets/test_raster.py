@@ -159,9 +159,9 @@ def test_a_smaller_canvas_cuts_off() -> None:
 def test_far_points_cost_no_more_than_near_ones() -> None:
     points = np.tile([(1e5, -1e5), (-1e5, 9e4)], (50_000, 1))
     sketch = Sketch.from_strokes([points, [(9, 9)]])
-    begin = time.perf_counter()
+    begin = time.process_time()
     birth_map(sketch, reveal(sketch))
-    assert time.perf_counter() - begin < 10, "walks along the 2e10 pixels outside the canvas"
+    assert time.process_time() - begin < 10, "walks along the 2e10 pixels outside the canvas"
 
 
 @pytest.mark.parametrize("knots", [[], [2, 1], [1] * 255, [[1, 2]]])

@@ -1,10 +1,13 @@
-"""Several processes train as one: run as a script under `torchrun`, and beside it in one process."""
+"""Several processes train as one: forked ones, or this script under `torchrun`, and beside them one process."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +43,38 @@ def trained(dataset: SketchDataset, name: str, size: int, loss: str) -> dict[str
     }
 
 
+def by_torchrun(dataset: SketchDataset, out: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launch, __file__, str(out)], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def by_fork(dataset: SketchDataset, out: Path) -> None:
+    """In processes that need not import everything again, with the variables that torchrun sets."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    shared["TORCHELASTIC_USE_AGENT_STORE"] = "True"  # the store is here already
+    children = []
+    for number in "01":
+        if child := os.fork():
+            children.append(child)
+            continue
+        try:
+            os.environ.update(shared, RANK=number, LOCAL_RANK=number)
+            share(dataset, out)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+
+
+@pytest.mark.parametrize("start", [by_fork, pytest.param(by_torchrun, marks=pytest.mark.slow)])
 def test_two_processes_have_the_loss_curve_of_one_with_the_doubled_batch(
-    polygons: SketchDataset, tmp_path: Path
+    start: Callable[[SketchDataset, Path], None], polygons: SketchDataset, tmp_path: Path
 ) -> None:
     """Of a batch of 8 each of the two processes sees 4 pairs; negatives come from all 8."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*launch, __file__, str(tmp_path)], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    start(polygons, tmp_path)
     for case in TRIED:
         alone = trained(polygons, *case)
         for number in (0, 1):
@@ -68,12 +96,8 @@ def test_alone_nothing_is_gathered() -> None:
         assert device is None
 
 
-def main(out: Path) -> None:
-    sys.path.insert(0, str(HERE))
-    from conftest import photo, split
-
-    splits = {"train": split(0, 16), "validation": split(100, 8), "test": split(200, 4)}
-    dataset = SketchDataset("polygons", {"name": "polygons", "root": "here"}, splits, photo, {})
+def share(dataset: SketchDataset, out: Path) -> None:
+    """What one of two processes finds, written to a file of its own."""
     torch.set_num_threads(1)
     with torchrun() as device:
         assert device == torch.device("cpu")
@@ -85,10 +109,6 @@ def main(out: Path) -> None:
         found["anyone"] = [anyone(rank() == 1), anyone(False)]
         found |= {str(case): trained(dataset, *case) for case in TRIED}
         (out / f"{rank()}.json").write_text(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
 
 
 @pytest.mark.parametrize("stale", [["LOCAL_RANK"], ["RANK"], ["LOCAL_RANK", "RANK", "WORLD_SIZE"]])
@@ -111,3 +131,15 @@ def test_variables_that_lead_nowhere_are_one_line(
         monkeypatch.setenv(name, value)
     with refuses(ConfigError, "unset"), torchrun():
         pass
+
+
+def main(out: Path) -> None:
+    sys.path.insert(0, str(HERE))
+    from conftest import photo, split
+
+    splits = {"train": split(0, 16), "validation": split(100, 8), "test": split(200, 4)}
+    share(SketchDataset("polygons", {"name": "polygons", "root": "here"}, splits, photo, {}), out)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

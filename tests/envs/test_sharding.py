@@ -231,7 +231,7 @@ def answer(process: subprocess.Popen[str], patience: float) -> dict[str, Any]:
 
 def test_two_processes_give_the_answers_of_one(tmp_path: Path) -> None:
     processes = [started("share", number, tmp_path / "meeting") for number in (0, 1)]
-    answers = [answer(process, 60) for process in processes]
+    answers = [answer(process, 300) for process in processes]
     rank, near, row = in_one_piece(*question(), 50)  # more photos than the second process holds
     for found in answers:
         assert found["photos"] == sum(SIZES)

@@ -16,7 +16,6 @@ from sketchless.benchmarks.ablation.experiment import _banks, run
 from sketchless.benchmarks.ablation.sweep import BASELINES, FEATURES, METHODS, RATES, SWEEPS, cells
 from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.commands.ablate import AblateConfig, command_of
-from sketchless.benchmarks.reporting.figures import pictures
 from sketchless.benchmarks.reporting.published import BASELINES as PUBLISHED
 from sketchless.benchmarks.runs import Interrupted
 from sketchless.datasets import ConfigError
@@ -238,12 +237,8 @@ class TestCell:
             run(self.settings(common, bank_sha256="0"), tmp_path, go_on)
 
 
+@pytest.mark.usefixtures("one_figure", "forked_workers")
 class TestCommand:
-    @pytest.fixture(autouse=True)
-    def _one_figure(self, monkeypatch) -> None:
-        """Reports draw one figure in place of six, as all are shown in `reporting/test_report.py`."""
-        monkeypatch.setattr("sketchless.benchmarks.commands.report.pictures", lambda found: pictures(found)[:1])
-
     def test_ablates_and_reports_and_goes_on(self, bank: Path, tmp_path: Path, capsys) -> None:
         out = tmp_path / "grid"
         arguments = ["ablate", "methods", "--bank", str(bank), "--arms", "vpg", "ppo-a-clip", "--seeds", "0-1"]

@@ -27,6 +27,8 @@ from sketchless.encoders.networks.encoder import EncoderConfig
 from sketchless.encoders.registry import make_encoder
 from sketchless.envs.core import Core
 
+PATIENCE = 300.0  # seconds: for hangs alone, as a slow machine is not one
+
 
 def small_dataset() -> SketchDataset:
     """Procedural chairs: a dozen photos to search."""
@@ -59,13 +61,13 @@ class Served:
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
         request = urllib.request.Request(self.url + path, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
     def socket(self, **options: Any) -> ClientConnection:
-        return connect(f"ws://127.0.0.1:{self.port}/draw", open_timeout=30, close_timeout=2, **options)
+        return connect(f"ws://127.0.0.1:{self.port}/draw", open_timeout=PATIENCE, close_timeout=2, **options)
 
 
 @contextlib.contextmanager
@@ -82,7 +84,7 @@ def serving(app: Any, port: int = 0, limits: Limits | None = None) -> Iterator[S
         yield Served(listening.getsockname()[1])
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENCE)
         listening.close()
         assert not thread.is_alive()
 
@@ -105,5 +107,5 @@ def ask(socket: ClientConnection, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(socket: ClientConnection) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(socket.recv(timeout=30))
+    found: dict[str, Any] = json.loads(socket.recv(timeout=PATIENCE))
     return found

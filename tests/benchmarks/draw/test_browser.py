@@ -21,7 +21,7 @@ from sketchless.benchmarks.draw.engine import Engine
 from sketchless.benchmarks.draw.server import create_app
 from sketchless.datasets.loading import load_dataset
 
-from .conftest import Served, serving
+from .conftest import PATIENCE, Served, serving
 
 pytestmark = pytest.mark.browser
 
@@ -46,7 +46,7 @@ def chromium() -> Iterator[Any]:
         pytest.skip("no Chromium here: apt-get install chromium")
     api = pytest.importorskip("playwright.sync_api", reason="no playwright here: pip install playwright")
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=1000 * PATIENCE)
         yield browser
         browser.close()
 
@@ -56,6 +56,7 @@ class Page:
 
     def __init__(self, browser: Any, url: str, offline: bool = False, **options: Any) -> None:
         self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        self.context.set_default_timeout(1000 * PATIENCE)
         self.page = self.context.new_page()
         self.faults: list[str] = []
         self.host = url.split("/")[2]
@@ -71,7 +72,7 @@ class Page:
     def _own(self, url: str) -> bool:
         return url.startswith("blob:") or url.split("/")[2] == self.host
 
-    def until(self, condition: str, seconds: float = 60) -> None:
+    def until(self, condition: str, seconds: float = PATIENCE) -> None:
         for _ in range(int(seconds * 40)):
             if self.page.evaluate(condition):
                 return
@@ -284,12 +285,12 @@ def test_drawing_and_animation_can_be_saved(
     x, y, times = record["drawing"][0]
     assert (round(x[0]), round(y[0]), round(x[-1]), round(y[-1])) == (80, 40, 86, 140)
     assert times == sorted(times)
-    with tab.page.expect_download(timeout=60_000) as found:
+    with tab.page.expect_download() as found:
         tab.page.click("#save-gif")
     with Image.open(found.value.path()) as picture:
         assert picture.format == "GIF"
         assert picture.n_frames > 1
-    with tab.page.expect_download(timeout=60_000) as found:
+    with tab.page.expect_download() as found:
         tab.page.click("#save-webm")
     content = Path(found.value.path()).read_bytes()
     assert content[:4] == bytes([0x1A, 0x45, 0xDF, 0xA3])  # EBML, as WebM is

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from sketchless.benchmarks.draw.engine import Engine
 from sketchless.benchmarks.draw.server import Limits
 
-from .conftest import Served, answer, ask
+from .conftest import PATIENCE, Served, answer, ask
 
 LINE = [[40, 40, 0], [200, 60, 30]]
 OTHER = [[60, 200, 60], [220, 210, 90]]
@@ -101,7 +101,7 @@ def test_nothing_else_is_served(serve: Callable[..., Served], path: str) -> None
     served = serve()
     with sockets.create_connection(("127.0.0.1", served.port)) as raw:  # urllib would tidy the path up
         raw.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-        raw.settimeout(30)
+        raw.settimeout(PATIENCE)
         assert raw.recv(100).split()[1] == b"404"
 
 
@@ -150,7 +150,7 @@ def test_a_body_is_refused_before_it_is_read(serve: Callable[..., Served], metho
     with sockets.create_connection(("127.0.0.1", serve().port)) as raw:
         head = f"{method} / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n"
         raw.sendall(head.encode() + b"x" * 1000)
-        raw.settimeout(30)
+        raw.settimeout(PATIENCE)
         assert raw.recv(100).split()[1] == b"405"
 
 
@@ -209,7 +209,7 @@ def test_a_message_beyond_all_bounds_ends_its_connection_only(serve: Callable[..
 
         def send_too_much() -> None:
             socket.send("x" * (1 << 22))
-            socket.recv(timeout=30)
+            socket.recv(timeout=PATIENCE)
 
         with pytest.raises(ConnectionClosed) as closed:
             send_too_much()
@@ -244,11 +244,11 @@ def test_no_more_than_so_many_draw_at_once(serve: Callable[..., Served]) -> None
     served = serve(Limits(sockets=3))
     with served.socket(), served.socket(), served.socket(), served.socket() as late:
         with pytest.raises(ConnectionClosed) as closed:
-            late.recv(timeout=30)
+            late.recv(timeout=PATIENCE)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1013
         assert "try again" in closed.value.rcvd.reason
-    for _ in range(200):  # the place is free as soon as the server has noticed
+    for _ in range(5000):  # the place is free as soon as the server has noticed
         with served.socket() as again:
             try:
                 assert ask(again, draw(1))["type"] == "ranked"
@@ -264,14 +264,14 @@ def test_a_thousand_connections_leave_the_server_alive(serve: Callable[..., Serv
     raw = []
     try:
         for _ in range(1000):
-            one = sockets.create_connection(("127.0.0.1", served.port), timeout=30)
+            one = sockets.create_connection(("127.0.0.1", served.port), timeout=PATIENCE)
             one.sendall(b"GET /world.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
             raw.append(one)
         assert b"503" in raw[-1].recv(100)
     finally:
         for one in raw:
             one.close()
-    for _ in range(500):
+    for _ in range(5000):
         if served.get("world.json")[0] == 200:
             break
         time.sleep(0.02)
@@ -282,7 +282,7 @@ def test_a_thousand_connections_leave_the_server_alive(serve: Callable[..., Serv
 def test_a_slow_request_is_hung_up_on(serve: Callable[..., Served]) -> None:
     with sockets.create_connection(("127.0.0.1", serve(Limits(header_seconds=0.3)).port)) as raw:
         raw.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow")
-        raw.settimeout(30)
+        raw.settimeout(PATIENCE)
         assert raw.recv(100) == b""
 
 
@@ -306,7 +306,7 @@ def test_who_does_not_read_is_dropped_and_nobody_waits(serve: Callable[..., Serv
     threading.Thread(target=flood, daemon=True).start()
     with served.socket() as socket:
         assert ask(socket, draw(1))["type"] == "ranked"
-        assert gone.wait(120)
+        assert gone.wait(PATIENCE)
         assert ask(socket, draw(2))["type"] == "ranked"
     deaf.close()
 
@@ -319,7 +319,7 @@ def test_a_connection_that_breaks_off_in_a_message_is_forgotten(serve: Callable[
     assert b"101" in raw.recv(200)
     raw.sendall(bytes([0x81, 0xFE, 0x40, 0]) + b"half")
     raw.close()
-    for _ in range(500):
+    for _ in range(5000):
         with served.socket() as socket:
             try:
                 assert ask(socket, draw(1))["type"] == "ranked"
@@ -333,7 +333,7 @@ def test_a_drawing_can_be_had_as_an_animation_and_a_hit_explained(serve: Callabl
     with serve().socket() as socket:
         ask(socket, draw(1, 0, [LINE, OTHER]))
         socket.send(json.dumps({"type": "gif", "seq": 2}))
-        found = socket.recv(timeout=60)
+        found = socket.recv(timeout=PATIENCE)
         assert isinstance(found, bytes)
         assert found[:6] in (b"GIF87a", b"GIF89a")
         why = ask(socket, {"type": "explain", "seq": 3, "photo": 5})

@@ -314,6 +314,7 @@ def record(cell: Path) -> tuple[Any, ...]:
     return found.manifest, found.result, found.split, found.refined.rank.tolist(), found.refined.lengths.tolist()
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_packed_grid_gives_the_same_report_and_keeps_agents(tmp_path: Path) -> None:
     arms = {"vpg": "VPG", "ppo-a-clip": "ours"}
     write_grid(tmp_path, arms, seeds=(0, 1, 2))
