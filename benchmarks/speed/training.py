@@ -45,17 +45,17 @@ def stock(kind: Any, env: VecEnv, steps: int, updates: int, **more: Any) -> tupl
     return updates * batch, lambda: agent.learn(updates * batch)
 
 
-def ours(name: str, core: Core, updates: int, **settings: Any) -> tuple[int, Callable[[], object]]:
+def ours(name: str, core: Core, episodes: int, updates: int, **settings: Any) -> tuple[int, Callable[[], object]]:
     """`learn` of one of our agents."""
-    agent = make_agent(name, core, episodes=EPISODES, **settings)
-    steps = updates * EPISODES * agent.config.samples * core.n_steps
+    agent = make_agent(name, core, episodes=episodes, **settings)
+    steps = updates * episodes * agent.config.samples * core.n_steps
     return steps, lambda: agent.learn(steps)
 
 
-def ten(name: str, core: Core, updates: int, together: bool) -> tuple[int, Callable[[], object]]:
+def ten(name: str, core: Core, episodes: int, updates: int, together: bool) -> tuple[int, Callable[[], object]]:
     """`learn` of ten seeds, side by side or one after the other."""
-    agents = [make_agent(name, core, episodes=EPISODES, seed=seed) for seed in range(10)]
-    steps = updates * EPISODES * agents[0].config.samples * core.n_steps
+    agents = [make_agent(name, core, episodes=episodes, seed=seed) for seed in range(10)]
+    steps = updates * episodes * agents[0].config.samples * core.n_steps
 
     def one_by_one() -> None:
         for agent in agents:
@@ -70,13 +70,15 @@ def bench_training(config: Any, console: Console) -> dict[str, Any]:
     On the built-in bank (T = 20, G = 250 photos, D = 128), 4 epochs of an update in one piece.
     """
     bank = EpisodeBank.load("procedural", "train", "cpu")
-    updates, length = (1 if config.quick else 3), int(bank.lengths.max())
+    (episodes, updates), length = ((1, 1) if config.quick else (EPISODES, 3)), int(bank.lengths.max())
+    size = episodes, updates
+    single: dict[str, Any] = {"samples": 1, "advantage": "batch-mean"}
     found: list[dict[str, Any]] = []
     for reward in ("inv-rank", "combined"):
         core = Core(bank.to(config.device), reward)
 
         def many(reward: str = reward) -> VecEnv:
-            return SketchVecEnv(EPISODES * SAMPLES, bank=bank, reward=reward, device="cpu")
+            return SketchVecEnv(episodes * SAMPLES, bank=bank, reward=reward, device="cpu")
 
         def one(reward: str = reward) -> gym.Env[Any, Any]:
             return gym.make("sketchless/OnTheFly-v0", bank=bank, reward=reward, device="cpu")
@@ -87,13 +89,13 @@ def bench_training(config: Any, console: Console) -> dict[str, Any]:
             "stock PPO, DummyVecEnv(16), batch 320": stock(
                 PPO, DummyVecEnv([one] * EPISODES), length, updates, n_epochs=EPOCHS
             ),
-            "ppo-a-clip": ours("ppo-a-clip", core, updates),
-            "ppo-ac-clip": ours("ppo-ac-clip", core, updates),
-            "ppo-ac-kl": ours("ppo-ac-kl", core, updates),
-            "trpo": ours("trpo", core, updates),
-            "ppo-a-clip, batch 320": ours("ppo-a-clip", core, 10 * updates, samples=1, advantage="batch-mean"),
-            **{f"ten runs of {name}": ten(name, core, updates, together=False) for name in ("ppo-a-clip", "grpo")},
-            **{f"ten seeds of {name}": ten(name, core, updates, together=True) for name in ("ppo-a-clip", "grpo")},
+            "ppo-a-clip": ours("ppo-a-clip", core, *size),
+            "ppo-ac-clip": ours("ppo-ac-clip", core, *size),
+            "ppo-ac-kl": ours("ppo-ac-kl", core, *size),
+            "trpo": ours("trpo", core, *size),
+            "ppo-a-clip, batch 320": ours("ppo-a-clip", core, episodes, 10 * updates, **single),
+            **{f"ten runs of {name}": ten(name, core, *size, together=False) for name in ("ppo-a-clip", "grpo")},
+            **{f"ten seeds of {name}": ten(name, core, *size, together=True) for name in ("ppo-a-clip", "grpo")},
         }
         console.print(f"measuring with reward {reward} ...")
         work = {name: job for name, (_, job) in jobs.items()}
