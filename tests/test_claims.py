@@ -20,7 +20,7 @@ def table(marker: str) -> dict[str, list[str]]:
     lines = README.partition(f"<!-- {marker} -->\n")[2].splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if line.startswith("|")]
     length = next(i for i, line in enumerate(lines) if not line.startswith("|")) - 2
-    return {re.sub(r"[*]|\(K = .*", "", row[0]).strip(): row[1:] for row in rows[:length]}
+    return {row[0].replace("*", ""): row[1:] for row in rows[:length]}
 
 
 def report(grid: str) -> dict[str, dict[str, str]]:
@@ -38,7 +38,7 @@ def change(row: dict[str, str], metric: str, sign: int = 1) -> str:
 
 def test_the_change_over_b1_is_that_of_the_baselines() -> None:
     found, rows = table("baselines: change of refined over b1"), report("baselines")
-    b1, refined = rows["B1: complete sketches"], rows["refined: PPO-A-Clipping on B1"]
+    b1, refined = rows["B1: complete sketches"], rows["refined: PPO-A-Clipping, K = 16, on B1"]
     assert list(found) == list(METRICS)
     for metric, cells in found.items():
         assert cells[2:] == [f"{float(b1[metric]):.2f}", f"{float(refined[metric]):.2f}", change(b1, metric, -1)]
@@ -49,7 +49,7 @@ def test_the_methods_are_those_of_the_grid() -> None:
     assert set(found) == set(rows) - {"B1 (no refinement)"}
     for label, cells in found.items():
         row = rows[label]
-        mine = label == "PPO-A-Clipping"
+        mine = label == "PPO-A-Clipping, K = 16"
         expected = [
             part
             for metric in ("m@A", "m@B")
@@ -62,7 +62,7 @@ def test_the_methods_are_those_of_the_grid() -> None:
 
 def test_what_is_said_of_methods_holds_for_the_family() -> None:
     rows = report("methods")
-    five = ("TRPO", "VPG", "PPO-AC-KL", "PPO-A-KL", "PPO-AC-Clipping")
+    five = ("TRPO", "VPG, K = 16", "PPO-AC-KL", "PPO-A-KL, K = 16", "PPO-AC-Clipping")
     for label in (*five, "GRPO", "rank-softmax (no RL)"):
         above = float(rows[label]["difference m@A"]) > 0
         assert above == (label not in five)
@@ -74,7 +74,7 @@ def test_strokes_saved_are_those_of_the_report() -> None:
     line = next(
         line
         for line in (RESULTS / "chair-v2/baselines/report/table.md").read_text(encoding="utf-8").splitlines()
-        if line.startswith("| refined: PPO-A-Clipping on B1 |") and line.count("|") == 8
+        if line.startswith("| refined: PPO-A-Clipping, K = 16, on B1 |") and line.count("|") == 8
     )
     first, five, ten, staying = (float(cell.split()[0]) for cell in line.split("|")[2:6])
     assert (round(ten), round(five), round(first), round(staying)) == (30, 21, 7, 8)
@@ -84,13 +84,17 @@ def test_strokes_saved_are_those_of_the_report() -> None:
 
 
 def test_looks_at_the_test_drawings_are_counted() -> None:
-    looks = 0
-    for file in sorted((RESULTS / "chair-v2").rglob("grid.json")):
-        cells = json.loads(file.read_text(encoding="utf-8"))["cells"].values()
-        looks += sum(cell["settings"].get("split") == "test" for cell in cells)
-    said = re.search(r"looked at by more than (\d+) cells", README)
-    assert said is not None
-    assert int(said[1]) <= looks < int(said[1]) + 100
+    cells = [
+        cell
+        for file in (RESULTS / "chair-v2").rglob("grid.json")
+        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"].values()
+        if cell["settings"]["split"] == "test"
+    ]
+    banks = {cell["settings"]["bank_sha256"] for cell in cells}
+    for page in (README, (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")):
+        found = re.search(r"(\d+) cells of committed grids,\s+on\s+(\d+) banks", page)
+        assert found is not None
+        assert (int(found[1]), int(found[2])) == (len(cells), len(banks))
 
 
 @pytest.mark.parametrize(
