@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 COOKIE = "sketchless"
+MAX_PATH = 100  # characters; Python refuses to read numbers of thousands of digits
 
 # Nothing but what the package serves runs or is fetched, whatever a name or a photo holds.
 HEADERS = {
@@ -67,6 +68,8 @@ class Guard:
             query = parse_qs(scope["query_string"].decode("latin-1"))
             if not (self._is_token(query.get("token", [""])[0]) or self._is_token(_cookie(headers.get("cookie", "")))):
                 return 403, "open the link with the token that sketchless draw has printed"
+        if len(scope["path"]) > MAX_PATH:
+            return 404, f"nothing here has an address of over {MAX_PATH} characters"
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             return 405, "only GET is answered; nothing is ever posted to this server"
         return None

@@ -686,7 +686,7 @@ function paintPage(reel) {
     to.beginPath();
     const number = (name) => Number(mark.getAttribute(name));
     if (mark.tagName === "text") {
-      to.font = "11px system-ui, sans-serif";
+      to.font = `${look.fontSize} system-ui, sans-serif`;
       to.textAlign = { middle: "center", end: "right" }[mark.getAttribute("text-anchor")] ?? "left";
       to.fillText(mark.textContent, number("x"), number("y"));
       to.textAlign = "left";

@@ -94,7 +94,14 @@ def test_the_page_and_all_it_needs_comes_from_here(serve: Callable[..., Served],
     [
         *("photo/12", "photo/-1", "photo/1e3", "photo/999999999999999999999", "example/99", "nothing"),
         *("photo/../../etc/passwd", "photo/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "photo/%252e%252e", "photo/%00"),
-        *("/etc/passwd", "photo//etc/passwd", "draw.py", "../server.py"),
+        *(
+            "/etc/passwd",
+            "photo//etc/passwd",
+            "draw.py",
+            "../server.py",
+            "photo/" + 5000 * "9",
+            "example/" + 5000 * "9",
+        ),
     ],
 )
 def test_nothing_else_is_served(serve: Callable[..., Served], path: str) -> None:
