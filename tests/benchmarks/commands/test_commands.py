@@ -11,7 +11,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -132,18 +131,25 @@ class TestTrain:
 
     @pytest.mark.parametrize("seeds", ["0", "0-2"])
     def test_interrupted_and_repeated_ends_as_if_never_stopped(
-        self, bank: Path, tmp_path: Path, capsys, seeds: str
+        self, bank: Path, tmp_path: Path, capsys, monkeypatch, seeds: str
     ) -> None:
-        assert train(bank, tmp_path / "whole", "--passes", "200", "--seeds", seeds) == 0
-        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        code = train(bank, tmp_path / "cut", "--passes", "200", "--seeds", seeds)
-        timer.cancel()
-        assert code == 130
+        signals = iter([signal.SIGINT])
+
+        def save_and_interrupt(agent: PPOAClip, path: Path, save=PPOAClip.save) -> None:
+            save(agent, path)
+            if agent.n_updates == 7:
+                for number in signals:
+                    signal.raise_signal(number)
+
+        assert train(bank, tmp_path / "whole", "--passes", "20", "--seeds", seeds) == 0
+        with monkeypatch.context() as on_the_way:
+            on_the_way.setattr("sketchless.benchmarks.training.SECONDS_BETWEEN_SAVES", 0.0)
+            on_the_way.setattr(PPOAClip, "save", save_and_interrupt)
+            assert train(bank, tmp_path / "cut", "--passes", "20", "--seeds", seeds) == 130
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert message.startswith("sketchless: stopped at")
         assert "goes on" in message
-        assert train(bank, tmp_path / "cut", "--passes", "200", "--seeds", seeds) == 0
+        assert train(bank, tmp_path / "cut", "--passes", "20", "--seeds", seeds) == 0
         whole, cut = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut"))
         assert whole["refined"] == cut["refined"]
         assert whole["validation"] == cut["validation"]
