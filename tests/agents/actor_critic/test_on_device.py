@@ -351,9 +351,12 @@ def planted() -> EpisodeBank:
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
-        (DevicePPO, {"n_steps": 8, "batch_size": 128, "learning_rate": 3e-3, "n_epochs": 5}),
         (DeviceA2C, {"n_steps": 8, "learning_rate": 3e-3}),
-        (DeviceTRPO, {"n_steps": 16, "batch_size": 256, "target_kl": 0.02}),
+        pytest.param(
+            *(DevicePPO, {"n_steps": 8, "batch_size": 128, "learning_rate": 3e-3, "n_epochs": 5}),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(*(DeviceTRPO, {"n_steps": 16, "batch_size": 256, "target_kl": 0.02}), marks=pytest.mark.slow),
     ],
 )
 def test_learns_to_turn_the_rotation_back(kind: type[OnDeviceRollouts], settings: dict[str, Any]) -> None:
