@@ -37,6 +37,7 @@ PAPER = PPOConfig(
     init_log_std=0.0,
     train_log_std=False,
     mean_norm=4.0,
+    eval_every=500,
 )
 """The paper to the letter: the reward is the advantage, one action a state, sigma 1, steps of 1e-3 and then of 1e-4.
 

@@ -181,6 +181,8 @@ DESIGN = Sweep(
         "samples-64": Arm("K = 64", set={"samples": 64}),
         "memory": Arm("GRU memory", set={"policy": "gru"}),
         "gamma2-large": Arm("gamma2 = 1", {"gamma2": 1.0}),
+        "gamma2-ten": Arm("gamma2 = 10", {"gamma2": 10.0}),
+        "gamma2-ten-summed": Arm("gamma2 = 10, summed credit", {"gamma2": 10.0}, {"credit": "summed"}),
         "tau-counts": Arm("tau as pair counts", {"tau_normalized": False}),
         "frames-2nd": Arm("T / 2: trains on every 2nd frame", {"frames": 2}),
         "frames-4th": Arm("T / 4: trains on every 4th frame", {"frames": 4}),

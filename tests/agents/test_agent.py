@@ -175,7 +175,7 @@ def test_paper_preset_is_the_paper_to_the_letter() -> None:
 def test_paper_preset_learns() -> None:
     train, validation = (EpisodeBank.load("procedural", split) for split in ("train", "validation"))
     core = Core(train, "combined", PPOAClip.modes["paper"])
-    agent = PPOAClip(core, validation, PPOAClip.presets["paper"]).learn(8 * int(train.lengths.sum()))
+    agent = PPOAClip(core, validation, PPOAClip.presets["paper"], eval_every=25).learn(8 * int(train.lengths.sum()))
     b1 = agent.history[0]
     assert agent.best.m_at_b > b1["val_m_at_b"] + 0.3
     assert max(row["val_m_at_a"] for row in agent.history) > b1["val_m_at_a"] + 0.8
