@@ -83,6 +83,17 @@ def test_strokes_saved_are_those_of_the_report() -> None:
     assert "30 % fewer strokes (25 to 35)" in README
 
 
+def test_the_letter_is_that_of_its_report() -> None:
+    rows = report("paper")
+    b1, letter = rows["B1 (no refinement)"], rows["PPO-A-Clipping, to the letter"]
+    text = " ".join(README.split())
+    assert f"B1 has m@A {float(b1['m@A']):.2f} and m@B {float(b1['m@B']):.2f}" in text
+    gains = [[float(letter[f"{m} against B1{end}"]) for end in ("", " low", " high")] for m in ("m@A", "m@B")]
+    told = " and ".join(f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in gains)
+    assert f"refinement adds {told}" in text
+    assert gains[0][1] > 0 > gains[1][1]
+
+
 def test_looks_at_the_test_drawings_are_counted() -> None:
     cells = [
         cell
