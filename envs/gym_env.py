@@ -18,10 +18,11 @@ from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
 from .core import Core, State, Transition
+from .info import by_row, no_step_info, step_info
 from .inputs import as_action, as_render_mode
+from .keywords import EnvKeywords, open_core, with_length
 from .rendering.camera import Camera
 from .rendering.window import has_display
-from .shell import EnvKeywords, by_row, no_step_info, open_core, step_info, with_length
 
 Array = npt.NDArray[np.float32]
 

@@ -25,9 +25,10 @@ from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 
 from .core import Core, State, Terms, Transition
+from .info import by_row, step_info
 from .inputs import as_action, as_render_mode
+from .keywords import EnvKeywords, open_core
 from .rendering.camera import Camera
-from .shell import EnvKeywords, by_row, open_core, step_info
 
 Array = npt.NDArray[np.float32]
 

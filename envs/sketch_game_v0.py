@@ -26,12 +26,12 @@ from sketchless.encoders.registry import load_encoder
 
 from .game.core import Game, Outcome, Position
 from .game.subsets import strokes_of
+from .info import by_row, no_step_info, step_info
 from .inputs import as_action, open_bank
 from .ranking import described
 from .rendering.camera import dataset_of
 from .rendering.game import GameRenderer
 from .rewards import Local, RewardScheme
-from .shell import by_row, no_step_info, step_info
 
 __all__ = ["SketchGame", "env", "parallel_env", "raw_env"]
 

@@ -20,9 +20,10 @@ from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
 from .core import State, Transition, choose
+from .info import cleared, no_step_info, step_info
 from .inputs import as_action, as_autoreset_mode, as_render_mode
+from .keywords import EnvKeywords, open_core, with_length
 from .rendering.camera import Camera
-from .shell import EnvKeywords, cleared, no_step_info, open_core, step_info, with_length
 from .wrappers import to_numpy
 
 Result = TypeVar("Result", bound=tuple[Any, ...])
