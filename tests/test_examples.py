@@ -198,8 +198,9 @@ def test_a_missing_library_is_named_in_one_line(name: str, module: str, package:
 
 
 def test_the_snippets_run_on_their_own(page: str) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) == 4
+    every = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    blocks = [block for block in every if "torchrl" not in block]  # TorchRL has a test of its own, as it may be missing
+    assert (len(blocks), len(every)) == (4, 5)
     for block in blocks:
         assert block.count("\n") <= 11
         scope: dict[str, Any] = {}
