@@ -376,6 +376,7 @@ class TestMisuse:
         env.close()
 
 
+@pytest.mark.slow
 def test_twenty_thousand_steps_leave_nothing_behind(bank) -> None:
     """About 6,700 episodes for each of two environments: no container grows, no object stays."""
     env = SketchVecEnv(2, bank, reward="inv-rank", device="cpu")

@@ -113,6 +113,7 @@ def test_a_thousand_steps_repeat(parts: dict[str, Any]) -> None:
     assert digest(sketch_game_v0.parallel_env(**tiny(), capacity=64)) == wanted
 
 
+@pytest.mark.slow
 def test_a_thousand_steps_repeat_in_another_process(env: SketchGame) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_sketch_game as t; "

@@ -311,6 +311,7 @@ def killed_again_and_again(grid: Path, times: int, seed: int, victim: str, worke
     assert not list(grid.rglob("error.txt"))
 
 
+@pytest.mark.slow
 def test_a_runner_killed_at_any_instant_loses_and_doubles_nothing(grid: Path) -> None:
     killed_again_and_again(grid, times=3, seed=0, victim="runner", workers=1, n=8)
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from sketchless.benchmarks.commands.bench import run
@@ -17,6 +18,7 @@ SCRIPT = Path(__file__).parents[3] / "benchmarks" / "gpu.sh"
 PARTS = ("kernels", "env", "training", "seeds")
 
 
+@pytest.mark.slow
 def test_every_part_runs_and_leaves_its_results(tmp_path: Path) -> None:
     command = ["sh", str(SCRIPT), str(tmp_path), "cpu", "--quick"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=SCRIPT.parents[1])

@@ -293,6 +293,7 @@ def test_a_slow_request_is_hung_up_on(serve: Callable[..., Served]) -> None:
         assert raw.recv(100) == b""
 
 
+@pytest.mark.slow
 def test_who_does_not_read_is_dropped_and_nobody_waits(serve: Callable[..., Served]) -> None:
     served = serve(Limits(send_seconds=0.5, rate=1e6, burst=1e6))
     deaf = sockets.create_connection(("127.0.0.1", served.port))
