@@ -23,8 +23,12 @@ def normal(name: str) -> str:
 
 
 def plain(category: str) -> str:
-    """A category's name as all lists can be made to agree on it: case, spaces, `_`, `-` and accents' form are one."""
-    text = " ".join(normal(normal(category).casefold()).replace("_", " ").replace("-", " ").split())
+    """A category's name as all lists can be made to agree on it.
+
+    Case, spaces, `_`, `-` and accents' form are one, and what is not seen, such as a zero-width space, does not count.
+    """
+    seen = "".join(letter for letter in category if unicodedata.category(letter) != "Cf")
+    text = " ".join(normal(normal(seen).casefold()).replace("_", " ").replace("-", " ").split())
     return MISSPELT.get(text, text)
 
 
