@@ -18,7 +18,7 @@ class PolicyGradient(Agent):
     """Goes down a loss for `epochs` steps a batch; subclasses say `loss`. See `Agent` for the arguments.
 
     What a subclass says is computed for one agent, or for many that differ in their seeds by `torch.vmap`
-    (`sketchless.agents.Together`): pure functions of tensors, without a branch on what these hold.
+    (`sketchless.agents.learn_together`): pure functions of tensors, without a branch on what these hold.
     """
 
     @property

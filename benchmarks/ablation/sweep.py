@@ -138,7 +138,8 @@ METHODS = Sweep(
     "methods",
     (
         "K = 16: the mean reward of the 16 samples of a state is their baseline, a form of our own; A = R: the reward "
-        "itself is the advantage, as published.",
+        "itself is the advantage, as published; here divided by its deviation over the batch, which has 16 samples a "
+        "state too.",
     ),
     compares="agent",
 )
