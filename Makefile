@@ -1,5 +1,5 @@
-# Six verbs, for a checkout with `pip install -e ".[test]"`.
-.PHONY: test lint types docs bench release
+# Seven verbs, for a checkout with `pip install -e ".[test,docs]"`.
+.PHONY: test lint types docs site bench release
 ROOMS = datasets encoders envs agents benchmarks
 
 test:  ## all tests that need no network, GPU, browser or data set; minutes
@@ -17,6 +17,9 @@ types:  ## of the five rooms, however the package is installed: mypy cannot foll
 docs:  ## the pages: their programs run, their links lead somewhere, their tables and words are those of the code
 	python tests/test_architecture.py
 	pytest tests/test_pages.py tests/test_readme.py tests/test_glossary.py tests/test_your_own_data.py tests/datasets/test_page.py
+
+site:  ## the pages, and one for each public name and id, in build/site: a warning is an error
+	sphinx-build -c docs --fail-on-warning --keep-going --quiet . build/site
 
 bench:  ## a few readings of each speed, in seconds; `sketchless bench` measures in earnest
 	sketchless bench env --quick

@@ -5,12 +5,16 @@ from __future__ import annotations
 import configparser
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sketchless.agents import AGENTS
+
 ROOT = Path(__file__).parents[1]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
-VERBS = ["test", "lint", "types", "docs", "bench", "release"]
+PLACES = ("*.md", "docs/*.md", "examples/*.md", "benchmarks/results/*/README.md")
+PAGES = [page for place in PLACES for page in sorted(ROOT.glob(place))]
+VERBS = ["test", "lint", "types", "docs", "site", "bench", "release"]
 
 
 def anchors(page: Path) -> set[str]:
@@ -62,3 +66,24 @@ def test_changes_are_grouped_as_keep_a_changelog_says() -> None:
         found = re.findall(r"^### (.+)$", section, re.MULTILINE)
         assert set(found) <= groups
         assert len(set(found)) == len(found), found
+
+
+def first_column(page: Path) -> list[str]:
+    """The names in the first cells of its tables."""
+    cells = re.findall(r"^\| (`.*?) \|", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_the_page_on_algorithms_names_every_agent_and_its_program_runs() -> None:
+    page = ROOT / "docs/algorithms.md"
+    assert sorted(first_column(page)) == sorted(AGENTS)
+    (program,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    scope: dict[str, Any] = {}
+    exec(program, scope)
+    assert scope["agent"].num_timesteps >= 50_000
+
+
+def test_the_page_on_installing_names_every_extra() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    assert sorted(first_column(ROOT / "docs/install.md")) == sorted(setup["options.extras_require"])

@@ -1,0 +1,58 @@
+"""The site: `make site`. Its source is the whole repository, so that a link between two pages is that of a forge."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path, PurePosixPath
+
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[1]
+
+# The pages in the order of the side bar. README is the first; `*` stands for all that are there.
+root_doc = "README"
+SECTIONS = {
+    "Start": ["docs/install"],
+    "The environment": ["docs/environment", "docs/offline"],
+    "Algorithms": ["docs/algorithms", "docs/add-an-agent"],
+    "Rewards": ["docs/add-a-reward"],
+    "Encoders": ["docs/encoders", "docs/add-an-encoder", "docs/zero-shot", "docs/explain"],
+    "Your own data": ["docs/your-own-data", "docs/datasets", "docs/objects"],
+    "Draw": ["docs/draw"],
+    "Benchmarks": ["docs/benchmarks", "benchmarks/results/*/README"],
+    "Contribute": ["CONTRIBUTING", "examples/README", "CHANGELOG", "SECURITY"],
+}
+TABLES = "benchmarks/results/*/*/report/table"
+PAGES = [root_doc, TABLES, *(name for names in SECTIONS.values() for name in names)]
+include_patterns = [f"{name}.md" for name in PAGES]
+
+project = html_title = "SketchLess"
+extensions = ["myst_parser", "sphinx_copybutton"]
+myst_heading_anchors = 4  # those that a forge gives
+html_theme = "furo"
+html_favicon = "../benchmarks/draw/page/icon.svg"
+
+
+def toctree(names: list[str], *options: str) -> str:
+    return "\n\n" + "\n".join(["```{toctree}", ":hidden:", ":glob:", *options, "", *names, "```"])
+
+
+def add_what_a_forge_does_not_need(_: Sphinx, name: str, text: list[str]) -> None:
+    """Give the first page the side bar, pages of results their tables, and tables a title."""
+    if name == root_doc:
+        text[0] += "".join(toctree(names, f":caption: {caption}") for caption, names in SECTIONS.items())
+    elif name.endswith("/report/table"):
+        text[0] = f"# {PurePosixPath(name).parts[-3]}\n\n{text[0]}"
+    elif any((ROOT / name).parent.glob("*/report/table.md")):
+        text[0] += toctree(["*/report/table"])
+
+
+def copy_the_first_page(app: Sphinx, error: Exception | None) -> None:
+    """README.html is what a web server shows of the folder, too."""
+    if error is None:
+        shutil.copy(Path(app.outdir) / f"{root_doc}.html", Path(app.outdir) / "index.html")
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", add_what_a_forge_does_not_need)
+    app.connect("build-finished", copy_the_first_page)
