@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # which imports its parts at their first use
 import torch
-from scipy import stats
 from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError
@@ -204,7 +204,7 @@ def interval(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[fl
     """Percentile-bootstrap interval of the mean of values [N], resampling them (9,999 times)."""
     if len(values) < 2 or np.ptp(values) == 0:
         return float(values.mean()), float(values.mean())
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (values,), np.mean, confidence_level=level, method="percentile", rng=np.random.default_rng(seed), batch=500
     ).confidence_interval
     return float(found.low), float(found.high)

@@ -29,7 +29,6 @@ from ..logs import log_format
 from ..options import EnvId, RewardName, listed
 from ..reporting.compare import Comparison
 from ..runs import RunFolder, new_folder, parse_seeds, parse_values
-from . import report
 
 # Passes over the training drawings and seeds; `quick` is for a first look, `full` for a conclusion.
 PRESETS = {"quick": (1.0, "0-2"), "full": (5.0, "0-9")}
@@ -170,6 +169,8 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     }
     console.print(f"{len(grid)} cells of {grid[0].settings['steps']:,} steps in {folder}")
     run_cells(grid, folder, config.workers, config.executor, config.gpus, console, lambda run: _claim(run, about))
+    from . import report  # matplotlib takes a second
+
     return report.run(report.ReportConfig(str(folder)), console)
 
 

@@ -26,7 +26,7 @@ from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.networks.correspondence import token_model
 from sketchless.encoders.registry import load_encoder
 
-from ..display.plots import gif
+from ..display.animation import gif
 from ..display.terminal import Terminal
 from ..explanation.episode import (
     DROPPED,

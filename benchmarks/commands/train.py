@@ -22,8 +22,8 @@ from sketchless.datasets.files import write_json
 from sketchless.encoders.bank import EpisodeBank
 
 from ..bank_file import BankFile
+from ..display.animation import gif
 from ..display.episode import episode_frames
-from ..display.plots import Curve, curves, gif, learning
 from ..display.tables import LEGEND, comparison, in_words, when_shown
 from ..display.terminal import Terminal
 from ..environments import DEFAULT_ENV, Environment
@@ -326,6 +326,8 @@ def _draw(
     console: Console,
 ) -> None:
     """Draw what can be drawn. The results are written: whatever fails here, or a stop, costs a picture and no more."""
+    from ..display.plots import Curve, curves, learning  # matplotlib takes a second
+
     folder, percent = trained.folder, POINTS.astype(np.float64)
     series = [
         Curve("B1", percent, *trained.baseline.by_percentage()),

@@ -25,7 +25,7 @@ from sketchless.encoders.networks.encoder import Encoder
 from sketchless.envs.ranking import count_rank, m_at_a, m_at_b, percentile
 from sketchless.envs.rendering.renderer import Renderer
 
-from ..display.plots import gif
+from ..display.animation import gif
 from ..explanation.pair import explain
 from ..live import Ranker, Standing
 

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy  # which imports its parts at their first use
 
 from sketchless.datasets.errors import ConfigError
 
@@ -139,12 +139,12 @@ class Inference(NamedTuple):
 
     def equivalent(self, margin: float, level: float = 0.95) -> bool:
         """Whether the truth is surely between -margin and +margin (two one-sided tests, each at 1 - level)."""
-        reach = stats.t.ppf(level, self.df) * self.error
+        reach = scipy.stats.t.ppf(level, self.df) * self.error
         return bool(abs(self.estimate.value) + reach < margin)
 
     def detectable(self, power: float = 0.8, level: float = 0.95) -> float:
         """The smallest true difference that such an experiment would tell from zero with this chance."""
-        return float((stats.t.ppf((1 + level) / 2, self.df) + stats.t.ppf(power, self.df)) * self.error)
+        return float((scipy.stats.t.ppf((1 + level) / 2, self.df) + scipy.stats.t.ppf(power, self.df)) * self.error)
 
 
 def pigeonhole_bootstrap(
@@ -191,8 +191,8 @@ def _p_value(found: float, means: FloatArray, shrinkage: float, df: float) -> fl
         return 1.0 if found == 0 else 0.0
     beyond = min((means <= 0).mean(), (means >= 0).mean())
     # far out in the tail the replicates are too few to count, and nearly normal
-    z = stats.norm.isf(beyond) if beyond * len(means) >= 20 else abs(found) / means.std()
-    return float(min(2 * stats.t.sf(max(z, 0.0) / shrinkage, df), 1.0))
+    z = scipy.stats.norm.isf(beyond) if beyond * len(means) >= 20 else abs(found) / means.std()
+    return float(min(2 * scipy.stats.t.sf(max(z, 0.0) / shrinkage, df), 1.0))
 
 
 def tolerance(runs: Sequence[float] | FloatArray, share: float = 0.95, level: float = 0.95) -> tuple[float, float]:
@@ -204,7 +204,8 @@ def tolerance(runs: Sequence[float] | FloatArray, share: float = 0.95, level: fl
     n = len(values)
     if n < 2:
         return -np.inf, np.inf
-    factor = stats.norm.ppf((1 + share) / 2) * np.sqrt((n - 1) * (1 + 1 / n) / stats.chi2.ppf(1 - level, n - 1))
+    least = scipy.stats.chi2.ppf(1 - level, n - 1)
+    factor = scipy.stats.norm.ppf((1 + share) / 2) * np.sqrt((n - 1) * (1 + 1 / n) / least)
     reach = float(factor * values.std(ddof=1))
     return float(values.mean()) - reach, float(values.mean()) + reach
 
@@ -269,7 +270,7 @@ def _small_sample(parts: Sequence[FloatArray]) -> tuple[float, float]:
 
 def _t_over_normal(df: float, level: float) -> float:
     upper = (1 + level) / 2
-    return float(stats.t.ppf(upper, df) / stats.norm.ppf(upper))
+    return float(scipy.stats.t.ppf(upper, df) / scipy.stats.norm.ppf(upper))
 
 
 def _group_means(values: FloatArray, groups: Sequence[str]) -> FloatArray:
@@ -324,6 +325,6 @@ def _ends(replicates: FloatArray, level: float) -> FloatArray:
 def _share_ends(share: FloatArray, trials: int, level: float) -> tuple[FloatArray, FloatArray]:
     """Both ends of the interval of a share [...] of so many trials (Clopper-Pearson)."""
     hits, tail = np.clip(share, 0, 1) * trials, (1 - level) / 2
-    low = np.nan_to_num(stats.beta.ppf(tail, hits, trials - hits + 1), nan=0.0)  # nan: of none or of all
-    high = np.nan_to_num(stats.beta.ppf(1 - tail, hits + 1, trials - hits), nan=1.0)
+    low = np.nan_to_num(scipy.stats.beta.ppf(tail, hits, trials - hits + 1), nan=0.0)  # nan: of none or of all
+    high = np.nan_to_num(scipy.stats.beta.ppf(1 - tail, hits + 1, trials - hits), nan=1.0)
     return low, high

@@ -13,12 +13,9 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -29,8 +26,10 @@ from sketchless.encoders import BACKBONES, ENCODERS, EncoderConfig, make_encoder
 from sketchless.encoders.networks.encoder import inference
 
 from ..cli import keep_freed_memory
-from ..display.plots import own_settings
 from ..speed.timing import interleave
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FILE = Path(__file__).parents[1] / "results" / "encoders.json"
 """`machine`, and by name: `encoder` (for `encode --encoder`), `rebuild` (the network without its weights; null where
@@ -103,11 +102,17 @@ def _machine() -> str:
 
 def figure(path: str | os.PathLike[str]) -> None:
     """Draw the scores of those that have one against their speed, as PNG; the others' speeds as marks below."""
+    from ..display.plots import own_settings  # matplotlib takes a second
+
     with own_settings(), replacing(path) as temporary:
         _scatter().savefig(temporary, format="png", dpi=150, metadata={"Software": None})
 
 
 def _scatter() -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
+
     canvas = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = canvas.add_subplot()
     rows = {name: row for name, row in entries().items() if row.get("images_per_second")}

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # which imports its parts at their first use
 import torch
-from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
@@ -116,16 +116,17 @@ def edge_map(luminance: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     above a twentieth of its peak, then thickened by a 3 x 3 cross. The root of the strength lets faint edges
     be seen. A picture without edges gives zeros.
     """
-    down = gaussian_filter(luminance, BLUR, order=(1, 0), mode="nearest")
-    right = gaussian_filter(luminance, BLUR, order=(0, 1), mode="nearest")
+    down = scipy.ndimage.gaussian_filter(luminance, BLUR, order=(1, 0), mode="nearest")
+    right = scipy.ndimage.gaussian_filter(luminance, BLUR, order=(0, 1), mode="nearest")
     strength = np.hypot(down, right)
     peak = float(np.percentile(strength, 99))
     if peak < 1e-3:  # of 0..1 a pixel: flat
         return np.zeros_like(strength)
     step = np.stack([down, right]) / np.maximum(strength, 1e-9)
     here = np.indices(strength.shape, dtype=np.float32)
-    ahead, behind = (map_coordinates(strength, here + side * step, order=1, mode="nearest") for side in (1, -1))
+    sides = here + step, here - step
+    ahead, behind = (scipy.ndimage.map_coordinates(strength, side, order=1, mode="nearest") for side in sides)
     crest = (strength >= ahead) & (strength > behind) & (strength > 0.05 * peak)
     edges = np.where(crest, np.sqrt(np.minimum(strength / peak, 1)), 0).astype(np.float32)
-    thick: npt.NDArray[np.float32] = maximum_filter(edges, footprint=CROSS)
+    thick: npt.NDArray[np.float32] = scipy.ndimage.maximum_filter(edges, footprint=CROSS)
     return thick

@@ -9,13 +9,12 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import numpy.typing as npt
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from sketchless.benchmarks.display.plots import Curve, curves, gif, learning
+from sketchless.benchmarks.display.plots import Curve, curves, learning
 from sketchless.datasets.errors import ConfigError
 
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
@@ -28,14 +27,6 @@ def curve(name: str, height: float = 0.5, band: bool = True) -> Curve:
     rising = height * PERCENT / 100
     interval = np.stack([rising - 0.02, rising + 0.02]) if band else None
     return Curve(name, PERCENT, rising, rising / 2, interval, interval)
-
-
-def movie(n: int = 20, height: int = 40, width: int = 60) -> list[npt.NDArray[np.uint8]]:
-    """A bright bar that wanders to the right."""
-    frames = np.full((n, height, width, 3), 240, np.uint8)
-    for t in range(n):
-        frames[t, :, 2 * t : 2 * t + 4] = (200, 30, 30)
-    return list(frames)
 
 
 @pytest.fixture
@@ -135,67 +126,6 @@ def test_an_empty_history_is_refused(tmp_path: Path, refuses: Refuses) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# Animations ------------------------------------------------------------------------------------------------
-
-
-def test_an_animation_has_its_frames_and_times(tmp_path: Path) -> None:
-    frames = movie()
-    gif(tmp_path / "a.gif", frames, seconds=0.25, hold=1.5)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.gif"]
-    with Image.open(tmp_path / "a.gif") as image:
-        assert image.format == "GIF"
-        assert image.info["loop"] == 0
-        assert image.n_frames == 20
-        durations = []
-        for t, frame in enumerate(frames):
-            image.seek(t)
-            durations.append(image.info["duration"])
-            assert np.abs(np.asarray(image.convert("RGB")).astype(int) - frame).max() <= 4
-    assert durations == [250] * 19 + [1500]
-
-
-def test_equal_neighbours_are_shown_as_long(tmp_path: Path) -> None:
-    first, second = movie(2)
-    gif(tmp_path / "a.gif", [first, first, second, second], seconds=0.1, hold=1)
-    with Image.open(tmp_path / "a.gif") as image:
-        durations = []
-        for t in range(image.n_frames):
-            image.seek(t)
-            durations.append(image.info["duration"])
-    assert durations == [200, 1100]
-
-
-def test_a_single_frame(tmp_path: Path) -> None:
-    gif(tmp_path / "a.gif", movie(1))
-    with Image.open(tmp_path / "a.gif") as image:
-        assert image.size == (60, 40)
-
-
-def test_an_animation_is_small(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    base = np.full((400, 900, 3), 245, np.uint8)
-    base[100:300, 500:800] = rng.integers(0, 256, (200, 300, 3))
-    frames = []
-    for t in range(20):
-        frames.append(base.copy())
-        frames[t][50 : 60 + 10 * t, 50:54] = 20
-    gif(tmp_path / "a.gif", frames)
-    assert (tmp_path / "a.gif").stat().st_size < 400_000
-
-
-@pytest.mark.parametrize("frames", [[], [np.zeros((4, 4), np.uint8)], [*movie(1), *movie(1, 20)]])
-def test_frames_that_make_no_animation_are_refused(tmp_path: Path, frames: Any, refuses: Refuses) -> None:
-    with refuses(ConfigError, "of one size"):
-        gif(tmp_path / "a.gif", frames)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("seconds", "hold"), [(0, 2), (-1, 2), (0.4, 1000), (float("nan"), 2)])
-def test_impossible_times_are_refused(tmp_path: Path, seconds: float, hold: float, refuses: Refuses) -> None:
-    with refuses(ConfigError, "0 to 600 s"):
-        gif(tmp_path / "a.gif", movie(2), seconds, hold)
-
-
 # Failure ---------------------------------------------------------------------------------------------------
 
 
@@ -204,9 +134,8 @@ def test_impossible_times_are_refused(tmp_path: Path, seconds: float, hold: floa
     [
         (Figure, "savefig", lambda path: curves(path, [curve("B1")])),
         (Figure, "savefig", lambda path: learning(path, HISTORY)),
-        (Image.Image, "save", lambda path: gif(path, movie(3))),
     ],
-    ids=["curves", "learning", "gif"],
+    ids=["curves", "learning"],
 )
 def test_a_failure_leaves_the_old_file_alone(
     tmp_path: Path,
@@ -234,7 +163,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, refuses: Ref
         curves(tmp_path, [curve("B1")])
     (tmp_path / "file").write_text("")
     with refuses(ConfigError, "cannot be written"):
-        gif(tmp_path / "file" / "a.gif", movie(2))
+        curves(tmp_path / "file" / "a.png", [curve("B1")])
 
 
 @pytest.fixture
