@@ -35,6 +35,7 @@ from .drawings import Drawings
 from .fingerprint import training_fingerprint
 from .gaussian import gaussian_entropy, gaussian_kl, gaussian_log_prob
 from .policy import make_policy
+from .pull import pull
 from .settings import SYNONYMS
 
 
@@ -100,6 +101,7 @@ class Agent(Actor):
         self._parameters = [p for p in self.policy.parameters() if p.requires_grad]
         self._rollout: dict[str, Tensor] = {}  # of the last batch, to be logged
         self._descents: list[Tensor] = []  # loss and norm of the gradient of each step of the update
+        self._batch: Batch | None = None  # of the update
         self.setup()
 
     # What a subclass says --------------------------------------------------------------------------------
@@ -213,21 +215,19 @@ class Agent(Actor):
         return rate
 
     def descend(self, loss: Tensor) -> dict[str, Tensor]:
-        """One step of Adam down a loss, pulled towards the start if `weight_decay` says so.
+        """One step of Adam down a loss, pulled towards B1 if the settings say so.
 
         Returns:
             `loss` and `grad_norm`, on the device. Where one of an update is not finite, `learn` undoes the whole of it
             and raises DataError.
         """
-        if self.config.weight_decay:
-            pairs = zip(self.policy.mean.parameters(), self.start, strict=True)
-            loss = loss + self.config.weight_decay * sum((p - p0).square().sum() for p, p0 in pairs)
         self.optimizers["policy"].zero_grad(set_to_none=True)
         loss.backward()
         return self.step_down(loss.detach())
 
     def step_down(self, loss: Tensor) -> dict[str, Tensor]:
         """The step of `descend`, with the gradient of the loss in the parameters."""
+        loss = self._pulled(loss)
         optimizer = self.optimizers["policy"]
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate
@@ -236,6 +236,15 @@ class Agent(Actor):
         found = {"loss": loss, "grad_norm": norm}
         self._descents.append(torch.stack([value.double() for value in found.values()]))
         return found
+
+    @torch.enable_grad()
+    def _pulled(self, loss: Tensor) -> Tensor:
+        """The loss with what pulls towards B1, whose gradient joins those in the parameters."""
+        more = pull(self.config, self.policy, self.start, self.core, self._batch)
+        if more is None:
+            return loss
+        more.backward()
+        return loss + more.detach()
 
     def gone_wrong(self, what: str) -> DataError:
         return DataError(f"update {self.n_updates + 1}: {what}; stopped, the policy before it is kept")
@@ -343,7 +352,7 @@ class Agent(Actor):
         """An update goes inside; where that raises, all is as before it."""
         parts: list[Any] = [*self.modules.values(), *self.optimizers.values()]
         states, numbers = [copied(part.state_dict()) for part in parts], dict(self.numbers)
-        self._descents = []
+        self._descents, self._batch = [], batch
         try:
             yield
         except BaseException as error:

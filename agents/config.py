@@ -52,6 +52,10 @@ class AgentConfig:
     """Length of the mean action to begin with, in absolute mode; none: the head as stage 1 left it."""
     weight_decay: float = 0.0
     """Pull of the weights towards where they began (the frozen head)."""
+    b1_penalty: float = 0.0
+    """Weight of |e_T - b_T|^2 in the loss: how far the refined embedding of a complete sketch is from that of B1, which
+    was trained on complete ones. Default presets of policy gradients have 1, so that first places on complete sketches
+    are kept. Without effect where actions change what follows (Carry, Stop)."""
     max_grad_norm: float = 40.0
     """Longer gradients are scaled down to this length."""
     eval_every: int = 25
@@ -69,7 +73,7 @@ class AgentConfig:
         for name in ("learning_rate", "episodes", "samples", "max_grad_norm", "eval_every", *self._positive):
             if not 0 < getattr(self, name) <= MAX_VALUE:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be a number above 0, {MAX_VALUE:.0e} at most")
-        for name in ("weight_decay", "patience", "seed", *self._not_negative):
+        for name in ("weight_decay", "b1_penalty", "patience", "seed", *self._not_negative):
             most = MAX_SEED if name == "seed" else MAX_VALUE
             if not 0 <= getattr(self, name) <= most:
                 raise ConfigError(f"{name}={getattr(self, name)}: must be a number of 0 or more, {most:.3g} at most")

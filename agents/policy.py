@@ -41,6 +41,11 @@ class LinearGaussianPolicy(nn.Module):
         """Mean actions [B, d] of one frame each [B, D], and what to remember for the next frame: nothing."""
         return self(observation), None
 
+    def at(self, observation: Tensor, step: Tensor) -> Tensor:
+        """Mean actions [B, d] in one step (from 0) of each drawing: `forward` of [B, T, D], of steps int64 [B]."""
+        mean: Tensor = self(_at(observation, step))  # it looks at one frame
+        return mean
+
     @torch.no_grad()
     def start_from_baseline(self, core: Core, mean_norm: float | None = 1.0) -> None:
         """Make the mean action retrieve as the frozen encoder does (B1).
@@ -140,6 +145,9 @@ class RecurrentGaussianPolicy(LinearGaussianPolicy):
         _, after = self.memory(observation.unsqueeze(1), before)
         return self.mean(observation) + self.recall(after[0]), after[0]
 
+    def at(self, observation: Tensor, step: Tensor) -> Tensor:
+        return _at(self(observation), step)
+
     def start_from_baseline(self, core: Core, mean_norm: float | None = 1.0) -> None:
         nn.init.zeros_(self.recall.weight)
         super().start_from_baseline(core, mean_norm)
@@ -174,6 +182,14 @@ class PerStepGaussianPolicy(LinearGaussianPolicy):
             rows = step[:, 0] == number
             mean[rows] = self.mean(observation[rows].unsqueeze(1), int(number)).squeeze(1)
         return mean, step + 1
+
+    def at(self, observation: Tensor, step: Tensor) -> Tensor:
+        return _at(self(observation), step)
+
+
+def _at(along: Tensor, step: Tensor) -> Tensor:
+    """One step (from 0) of each row: [B, T, d] and int64 [B] to [B, d]."""
+    return along[torch.arange(len(step), device=step.device), step]
 
 
 def make_policy(kind: str, core: Core, init_log_std: float, mean_norm: float | None, seed: int) -> LinearGaussianPolicy:

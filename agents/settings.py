@@ -28,6 +28,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("damping",), ("cg_damping",)),
     **dict.fromkeys(("grad_clip", "clip_grad", "max_norm", "gradient_clip"), ("max_grad_norm",)),
     **dict.fromkeys(("l2", "wd", "decay"), ("weight_decay",)),
+    **dict.fromkeys(("anchor", "penalty", "kl_to_baseline", "ref_penalty"), ("b1_penalty",)),
     **dict.fromkeys(("schedule", "scheduler", "lr_scheduler", "anneal_lr"), ("lr_schedule",)),
     **dict.fromkeys(("baseline", "estimator"), ("advantage",)),
     **dict.fromkeys(("norm_adv", "standardize_advantage"), ("normalize_advantage",)),

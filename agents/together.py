@@ -164,20 +164,19 @@ def _descend(agents: Sequence[PolicyGradient], batch: Batch) -> list[Numbers]:
         by_mean, by_log_std = samples_gradient(batch.action, mean, log_std, weight)
         by_mean, by_log_std = by_mean + direct, by_log_std + scale
         for s, agent in enumerate(agents):
-            own = _put(agent, loss[s], batch.observation[s], by_mean[s], by_log_std[s])
-            logged[s] = {**agent.step_down(own), **{name: value[s] for name, value in told.items()}}
+            _put(agent, batch.observation[s], by_mean[s], by_log_std[s])
+            logged[s] = {**agent.step_down(loss[s]), **{name: value[s] for name, value in told.items()}}
     if first.tells_of_moves:
         moved = torch.vmap(first.moved)(batch, *_acting(agents, batch.observation))
         logged = [told | {name: value[s] for name, value in moved.items()} for s, told in enumerate(logged)]
     return [told | agent.numbers for told, agent in zip(logged, agents, strict=True)]
 
 
-def _put(agent: PolicyGradient, loss: Tensor, observation: Tensor, by_mean: Tensor, by_log_std: Tensor) -> Tensor:
-    """Put the gradient into an agent's parameters; returns its loss, pulled towards the start if it says so.
+def _put(agent: PolicyGradient, observation: Tensor, by_mean: Tensor, by_log_std: Tensor) -> None:
+    """Put the gradient into an agent's parameters.
 
     Args:
         agent: whose policy is mu = W x + c.
-        loss: a scalar.
         observation: x, [B, T, D].
         by_mean: dL / dmu, [B, T, d].
         by_log_std: dL / dlog sigma, [d].
@@ -185,13 +184,7 @@ def _put(agent: PolicyGradient, loss: Tensor, observation: Tensor, by_mean: Tens
     states, slope = observation.flatten(0, 1), by_mean.flatten(0, 1)
     # dL/dW = (dL/dmu)^T x,  dL/dc = sum dL/dmu
     gradient = [slope.T @ states, slope.sum(dim=0)]
-    parameters, pull = list(agent.policy.mean.parameters()), agent.config.weight_decay
-    if pull:
-        away = [p - p0 for p, p0 in zip(parameters, agent.start, strict=True)]
-        gradient = [slope + pull * 2 * moved for slope, moved in zip(gradient, away, strict=True)]
-        loss = loss + pull * sum(moved.square().sum() for moved in away)
-    for parameter, slope in zip(parameters, gradient, strict=True):
+    for parameter, slope in zip(agent.policy.mean.parameters(), gradient, strict=True):
         parameter.grad = slope
     if agent.policy.log_std.requires_grad:
         agent.policy.log_std.grad = by_log_std
-    return loss

@@ -44,7 +44,7 @@ class CriticConfig(AgentConfig):
     """Of the critic's loss beside the actor's."""
 
     _not_negative: ClassVar[tuple[str, ...]] = ("value_weight",)
-    _unread: ClassVar[tuple[str, ...]] = ("advantage", "weight_decay")
+    _unread: ClassVar[tuple[str, ...]] = ("advantage", "weight_decay", "b1_penalty")
 
     def __post_init__(self) -> None:
         super().__post_init__()

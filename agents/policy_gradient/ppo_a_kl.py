@@ -49,7 +49,7 @@ class PPOAKL(PolicyGradient):
 
     name = "ppo-a-kl"
     Config = KLConfig
-    presets: ClassVar[dict[str, AgentConfig]] = {"default": KLConfig()}
+    presets: ClassVar[dict[str, AgentConfig]] = {"default": KLConfig(b1_penalty=1.0)}
 
     def setup(self) -> None:
         super().setup()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import linear, normalize
+from torch.nn.functional import linear
 
 from sketchless.datasets.errors import ConfigError
 from sketchless.envs.core import Core
@@ -15,6 +15,7 @@ from ..agent import Agent
 from ..batch import Batch, average
 from ..checks import Numbers
 from ..config import AgentConfig
+from ..pull import refined
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,7 @@ class Supervised(Agent):
 
     def embedding(self, batch: Batch) -> Tensor:
         """The mean action's embedding, as the core refines it but with a gradient: [B, T, d]."""
-        action = self.policy(batch.observation)
-        action = action / action.abs().amax(dim=-1, keepdim=True).clamp_min(1)
-        if self.core.mode == "residual":
-            action = self.core.base[batch.sketches].float() + self.core.scale * action
-        return normalize(action, dim=-1)
+        return refined(self.core, self.core.base[batch.sketches], self.policy(batch.observation))
 
     def similarity(self, batch: Batch) -> Tensor:
         """Cosine of every frame's embedding and every photo: [B, T, G]."""

@@ -228,6 +228,12 @@ BASELINES = Sweep(
         "rank-softmax": Arm("rank-softmax on B1", {"agent": "rank-softmax"}),
         "refined": Arm("refined: PPO-A-Clipping, K = 16, on B1", {"agent": "ppo-a-clip"}),
         "refined-paper": replace(_to_the_letter(), label="refined: PPO-A-Clipping, to the letter", published="ours"),
+        "refined-b1-penalty": Arm(
+            "refined: PPO-A-Clipping, K = 16, B1 penalty 1, on B1", {"agent": "ppo-a-clip"}, {"b1_penalty": 1.0}
+        ),
+        "rank-softmax-b1-penalty": Arm(
+            "rank-softmax, B1 penalty 1, on B1", {"agent": "rank-softmax"}, {"b1_penalty": 1.0}
+        ),
         "refined-b2": Arm("refined: PPO-A-Clipping, K = 16, on B2", {"agent": "ppo-a-clip"}, {}, "random"),
     },
     "refined",
@@ -323,7 +329,9 @@ def cells(
                 agent = agent_class(settings["agent"]).Config
                 every, read = agent.__dataclass_fields__, read_by(settings["agent"])
                 asked = [(*key.rpartition("."), value) for key, value in overrides.items()]
-                settings["set"] = {name: value for whose, _, name, value in asked if not whose and name in read}
+                # the methods' own losses: only an arm that says so is pulled towards B1
+                settings["set"] = {"b1_penalty": 0.0} if "b1_penalty" in read else {}
+                settings["set"] |= {name: value for whose, _, name, value in asked if not whose and name in read}
                 settings["set"] |= {name: value for whose, _, name, value in asked if whose == arm_name}
                 settings["set"] |= {name: value for name, value in arm.set.items() if name in every}
                 grid.append(Cell(f"{name}/{arm_name}/seed-{seed}", EXPERIMENT, settings))

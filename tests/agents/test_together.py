@@ -24,6 +24,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("ppo-a-clip", {"weight_decay": 0.1, "advantage": "batch-mean", "max_grad_norm": 0.01, "gamma": 0.9}),
     ("ppo-a-clip", {"train_log_std": False, "credit": "summed"}),
     ("ppo-a-kl", {}),
+    ("ppo-a-clip", {"b1_penalty": 0.0}),
+    ("ppo-a-clip", {"b1_penalty": 3.0, "weight_decay": 0.1}),
     ("grpo", {"beta": 0.1}),
 ]
 SEEDS = (3, 0, 8)
