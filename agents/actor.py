@@ -21,8 +21,7 @@ from sketchless.envs.core import Core
 
 from .checkpoint import About, AgentState, BestAbout, CoreKind, Counters, like, part, read_agent, reading, save_agent
 from .config import AgentConfig
-from .drawings import Drawings
-from .fingerprint import training_fingerprint
+from .drawings import Drawings, training_fingerprint
 from .policy import LinearGaussianPolicy
 from .settings import from_file
 

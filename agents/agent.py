@@ -31,8 +31,7 @@ from .callbacks import as_callback
 from .checks import Numbers, checks, copied, fault, fault_of_batch, finite, read
 from .config import AgentConfig, decay
 from .core_of import core_of
-from .drawings import Drawings
-from .fingerprint import training_fingerprint
+from .drawings import Drawings, training_fingerprint
 from .gaussian import gaussian_entropy, gaussian_kl, gaussian_log_prob
 from .policy import make_policy
 from .pull import pull

@@ -198,13 +198,3 @@ def _tied(core: Core, actions: Tensor) -> float:
             tied = (similarities == similarities.gather(1, targets)).sum(dim=1) > 1
             ties += int((tied & (lengths > t)).sum())
     return ties / int(core.bank.lengths.sum())
-
-
-def interval(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Percentile-bootstrap interval of the mean of values [N], resampling them (9,999 times)."""
-    if len(values) < 2 or np.ptp(values) == 0:
-        return float(values.mean()), float(values.mean())
-    found = scipy.stats.bootstrap(
-        (values,), np.mean, confidence_level=level, method="percentile", rng=np.random.default_rng(seed), batch=500
-    ).confidence_interval
-    return float(found.low), float(found.high)

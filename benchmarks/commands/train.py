@@ -29,7 +29,7 @@ from ..display.terminal import Terminal
 from ..environments import DEFAULT_ENV, Environment
 from ..grid_file import CellRecord, write_grid
 from ..logs import log_format
-from ..metrics import METRICS, POINTS, Evaluation, evaluate, interval
+from ..metrics import METRICS, POINTS, Evaluation, evaluate
 from ..options import AgentName, EnvId, RewardName
 from ..runs import (
     Interrupted,
@@ -41,6 +41,7 @@ from ..runs import (
     progress_bar,
     read_json,
 )
+from ..statistics import interval
 from ..training import Training, cell_result, stop_rivals, train, train_together
 
 PASSES = 10.0
@@ -94,7 +95,7 @@ class Trained:
         agents = [one for one in every if one is not None]
         rivals = {label: one.stopping for label, one in self.rivals.items() if one.stopping is not None}
         cost = next(iter(self.refined.values())).stroke_cost
-        return when_shown(agents, rivals, name, cost) if agents else None
+        return when_shown(agents, rivals, name, cost, self.baseline.photo_ids) if agents else None
 
 
 def run(config: TrainConfig, console: Console | None = None) -> Trained:
@@ -215,7 +216,7 @@ def _identity(config: TrainConfig, file: BankFile) -> dict[str, Any]:
 def results(trained: Trained, agents: dict[int, Any], name: str, seconds: float) -> dict[str, Any]:
     """Everything a table or a figure of the run needs; plain JSON values."""
     evaluations = trained.refined
-    change = {m: _mean(evaluations, m) - trained.baseline.per_sketch(m) for m in METRICS}
+    change = {m: _per_sketch(evaluations, m) - trained.baseline.per_sketch(m) for m in METRICS}  # [seeds, N]
     stopped = {**{f"seed {s}": e.stopping for s, e in evaluations.items()}}
     stopped |= {label: one.stopping for label, one in trained.rivals.items()}
     return {
@@ -226,9 +227,11 @@ def results(trained: Trained, agents: dict[int, Any], name: str, seconds: float)
         "gallery": trained.baseline.gallery,
         "baseline": trained.baseline.summary(),
         "refined": {str(seed): e.summary() for seed, e in evaluations.items()},
-        "mean": {m: float(_mean(evaluations, m).mean()) for m in METRICS},
+        "resampled": "photos, sketches within them, seeds",
+        "mean": {m: float(_per_sketch(evaluations, m).mean()) for m in METRICS},
         "change": {
-            m: {"mean": float(values.mean()), "interval95": list(interval(values))} for m, values in change.items()
+            m: {"mean": float(values.mean()), "interval95": list(interval(values, trained.baseline.photo_ids))}
+            for m, values in change.items()
         },
         "validation": {str(seed): agent.history for seed, agent in agents.items()},
         "curves": {
@@ -241,8 +244,8 @@ def results(trained: Trained, agents: dict[int, Any], name: str, seconds: float)
     }
 
 
-def _mean(evaluations: dict[int, Evaluation], metric: str) -> Any:
-    return np.mean([e.per_sketch(metric) for e in evaluations.values()], axis=0)
+def _per_sketch(evaluations: dict[int, Evaluation], metric: str) -> Any:
+    return np.stack([e.per_sketch(metric) for e in evaluations.values()])  # [seeds, N]
 
 
 def _curves(evaluations: dict[int, Evaluation]) -> Any:

@@ -8,7 +8,8 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from ..metrics import METRICS, Evaluation, interval
+from ..metrics import METRICS, Evaluation
+from ..statistics import interval
 from ..stopping import Stopping
 
 MANY_TIES = 0.1  # of the ranks
@@ -27,8 +28,8 @@ FIRST = 10  # places of a result list that is seen at a glance
 def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -> Table:
     """B1 against a refined policy on the same sketches.
 
-    With several evaluations (seeds) their mean is shown with its standard deviation. The interval is that of
-    the change, by bootstrap over sketches (seeds averaged first). A warning stands below if ties decided many ranks.
+    With several evaluations (seeds) their mean is shown with its standard deviation. The interval is that of the
+    change, with photos, sketches within them and seeds drawn anew. A warning stands below if ties decided many ranks.
     """
     seeds = f", {len(refined)} seeds" if len(refined) > 1 else ""
     title = f"B1 against {name}: {len(baseline.rank)} sketches, {baseline.gallery} photos{seeds}"
@@ -37,8 +38,8 @@ def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -
         table.add_column(column, justify="left" if column == "metric" else "right")
     for metric in METRICS:
         values = np.stack([e.per_sketch(metric) for e in refined])  # [seeds, N]
-        change = values.mean(axis=0) - baseline.per_sketch(metric)
-        low, high = interval(change)
+        change = values - baseline.per_sketch(metric)
+        low, high = interval(change, baseline.photo_ids)
         spread = f" ± {values.mean(axis=1).std(ddof=1):.2f}" if len(refined) > 1 else ""
         colour = "green" if low > 0 else "red" if high < 0 else "white"
         table.add_row(
@@ -51,20 +52,27 @@ def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -
     return table
 
 
-def when_shown(agents: Sequence[Stopping], rivals: Mapping[str, Stopping], name: str, stroke_cost: float) -> Table:
+def when_shown(
+    agents: Sequence[Stopping],
+    rivals: Mapping[str, Stopping],
+    name: str,
+    stroke_cost: float,
+    photos: Sequence[str] = (),
+) -> Table:
     """Lists shown in `Stop-v0`: an agent (the mean of its seeds) above rivals that learn nothing.
 
-    The interval is that of the agent's return less the rival's, by bootstrap over sketches (seeds averaged first).
+    The interval is that of the agent's return less the rival's, with the photos that the sketches depict (N names),
+    sketches within them and seeds drawn anew.
     """
     table = Table(title=f"When the list is shown; a stroke costs {100 * stroke_cost:g}", caption=SHOWN)
     for column in ("", *SHOWN_COLUMNS, f"{name} above it", "95 % interval"):
         table.add_column(column, justify="right" if column else "left")
-    paid = 100 * np.mean([one.paid for one in agents], axis=0)
+    paid = 100 * np.stack([one.paid for one in agents])  # [seeds, N]
     values = [[one.summary()[column] for column in SHOWN_COLUMNS] for one in agents]
     table.add_row(name, *(f"{value:.2f}" for value in np.mean(values, axis=0)), "", "")
     for rival, one in rivals.items():
         change = paid - 100 * one.paid
-        low, high = interval(change)
+        low, high = interval(change, photos)
         told = (f"{change.mean():+.2f}", f"{low:+.2f} .. {high:+.2f}")
         table.add_row(rival, *(f"{one.summary()[column]:.2f}" for column in SHOWN_COLUMNS), *told)
     return table

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..metrics import Evaluation
+from ..statistics import Estimate
 from .compare import HEADLINE
 from .results import Cell, Grid
-from .statistics import Estimate
 from .strokes import curve_saved, share_that_saves, strokes_saved
 
 

@@ -9,10 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from ..metrics import METRICS
-from .published import Score, published, published_set
-from .results import Grid
-from .shown import shown_reading
-from .statistics import (
+from ..statistics import (
     ENOUGH_SEEDS,
     Estimate,
     Inference,
@@ -25,6 +22,9 @@ from .statistics import (
     stratified,
     tolerance,
 )
+from .published import Score, published, published_set
+from .results import Grid
+from .shown import shown_reading
 
 HEADLINE = ("m@A", "m@B")
 ACCURACY = ("A@1", "A@5", "A@10")

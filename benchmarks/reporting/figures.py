@@ -16,10 +16,10 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, PercentForm
 
 from ..display.plots import TEXT, Curve, curves_figure, line_look, plain
 from ..metrics import POINTS
+from ..statistics import Estimate, bootstrap_band, p_value, preliminary, profile, text
 from ..stopping import at_share, stopping
 from .compare import HEADLINE, Comparison, Row
 from .published import published_set
-from .statistics import Estimate, bootstrap_band, p_value, preliminary, profile, text
 
 FloatArray = npt.NDArray[np.float64]
 _FAINT = "#7a828f"

@@ -9,11 +9,11 @@ from typing import Any
 
 import jinja2
 
+from ..statistics import p_value, text
 from .compare import ACCURACY, VERDICTS, Comparison, Row, reading
 from .figures import Picture
 from .results import Grid
 from .shown import SHOWN, SHOWN_HEADER, shown_table
-from .statistics import p_value, text
 from .tables import ACCURACY_HEADER, HEADER, STROKES, STROKES_HEADER, accuracy, body, notes, strokes_table
 
 

@@ -18,7 +18,7 @@ from sketchless.datasets.schema import conform
 from ..grid_file import CELL_FILES, CellRecord, read_cell, read_packed, write_grid
 from ..metrics import METRICS, Evaluation
 from ..runs import RunFolder, first_of_each, is_below, read_json
-from .statistics import Inference, pigeonhole_bootstrap
+from ..statistics import Inference, pigeonhole_bootstrap
 
 FloatArray = npt.NDArray[np.float64]
 _TOLERANCE = 0.01  # percent: metrics may be written rounded

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..statistics import Estimate, Inference, holm, listed, p_value, text
 from ..stopping import Stopping
 from .results import Cell, FloatArray, Grid
-from .statistics import Estimate, Inference, holm, listed, p_value, text
 
 SHOWN = (
     "When the list is shown. return: 100 (1/rank of the list shown - cost of the strokes before it); used: percentage "

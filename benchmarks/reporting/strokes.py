@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from sketchless.datasets.errors import ConfigError
 
-from .statistics import Estimate, small_sample_factor
+from ..statistics import Estimate, small_sample_factor
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]

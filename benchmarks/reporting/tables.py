@@ -12,12 +12,12 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from ..statistics import Estimate, p_value, text
 from .b1 import gains, saved
 from .compare import HEADLINE, Comparison, Row, detectable, reading
 from .published import Score
 from .results import Grid
 from .shown import SHOWN, SHOWN_HEADER, shown_table
-from .statistics import Estimate, p_value, text
 
 HEADER = (
     "arm", "m@A", "m@B", "A@1", "A@5", "A@10", "m@A against B1", "m@B against B1", "difference in m@A",

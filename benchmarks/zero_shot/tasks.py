@@ -21,7 +21,7 @@ from sketchless.datasets.sketch import Drawing
 from sketchless.encoders import ZSE, Encoder, Frames, Tokens, average_precision, precision
 from sketchless.encoders.networks.encoder import inference
 
-from ..metrics import interval
+from ..statistics import interval
 
 FloatArray = npt.NDArray[np.float64]
 TASKS = ("inter", "intra", "cross")

@@ -16,7 +16,7 @@ from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.loading import load_dataset
 from sketchless.encoders import EncoderConfig, Stage1Config, encode_banks, make_encoder, train_stage1
 
-from ..metrics import interval
+from ..statistics import interval
 
 
 def reciprocal_ranks(name: str, dataset: SketchDataset, seed: int, size: int, epochs: int) -> npt.NDArray[np.float64]:

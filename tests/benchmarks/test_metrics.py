@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sketchless.agents import PPOAClip
 from sketchless.benchmarks.display.tables import comparison, scores
-from sketchless.benchmarks.metrics import METRICS, Evaluation, evaluate, interval
+from sketchless.benchmarks.metrics import METRICS, Evaluation, evaluate
 from sketchless.datasets import ConfigError, DataError
 from sketchless.encoders import EpisodeBank
 from sketchless.envs import Core
@@ -118,21 +118,6 @@ class TestEvaluate:
     def test_baseline_needs_residual_mode(self, make_bank, refuses) -> None:
         with refuses(ConfigError, "residual"):
             evaluate(None, make_bank(), mode="absolute")
-
-
-class TestInterval:
-    def test_covers_the_mean_about_as_often_as_it_says(self) -> None:
-        rng = np.random.default_rng(0)
-        hits = 0
-        for i in range(100):
-            low, high = interval(rng.normal(size=60), seed=i)
-            hits += low <= 0 <= high
-        assert 88 <= hits <= 99  # binomial(100, 0.95), and the bootstrap runs a little narrow
-
-    def test_same_values_same_interval(self) -> None:
-        values = np.arange(20.0)
-        assert interval(values) == interval(values)
-        assert interval(np.full(5, 3.0)) == (3.0, 3.0)
 
 
 def test_summary_names_the_papers_metrics() -> None:

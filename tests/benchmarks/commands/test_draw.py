@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from sketchless.agents.fingerprint import training_fingerprint
+from sketchless.agents.drawings import training_fingerprint
 from sketchless.benchmarks import evaluate
 from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.commands import draw as command

@@ -34,8 +34,8 @@ from sketchless.benchmarks.reporting.figures import learning_curves, pictures
 from sketchless.benchmarks.reporting.page import page
 from sketchless.benchmarks.reporting.published import BASELINES, TABLES, published
 from sketchless.benchmarks.reporting.results import pack, read_grid, read_records
-from sketchless.benchmarks.reporting.statistics import Estimate
 from sketchless.benchmarks.reporting.tables import HEADER, body, comma_separated, markdown, p_value, terminal, tex
+from sketchless.benchmarks.statistics import Estimate
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.encoders.tensorfile import load_tensors, save_tensors
 

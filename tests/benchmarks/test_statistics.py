@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
-from sketchless.benchmarks.reporting.statistics import (
+from sketchless.benchmarks.statistics import (
     Estimate,
     FloatArray,
     Inference,
     bootstrap_band,
     holm,
+    interval,
     iqm,
     mean,
     pigeonhole_bootstrap,
@@ -199,6 +200,19 @@ def test_a_nested_interval_is_that_of_a_plain_loop() -> None:
     ]
     assert found.estimate.value == values.mean()
     assert found.estimate[1:] == pytest.approx(stretched(values.mean(), means, parts), abs=0.5)
+
+
+def test_sketches_of_one_photo_are_no_new_evidence() -> None:
+    """Each value copied twice under its photo's name leaves the interval; as sketches of their own they narrow it."""
+    values = np.random.default_rng(0).normal(size=12)
+    photos = [str(i) for i in range(12)]
+    low, high = interval(values, photos)
+    again = np.repeat(values, 3)
+    assert interval(again, np.repeat(photos, 3).tolist()) == pytest.approx((low, high), abs=1e-9)
+    narrow = interval(again)
+    assert low < narrow[0] < narrow[1] < high
+    assert interval(values) == interval(values[None], photos)
+    assert interval(np.full(5, 3.0)) == (3.0, 3.0)
 
 
 def test_p_is_where_the_interval_reaches_zero() -> None:

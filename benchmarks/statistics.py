@@ -185,6 +185,12 @@ def pigeonhole_bootstrap(
     return Inference(Estimate(found, float(low), float(high)), _p_value(found, means, shrinkage, df), error, df)
 
 
+def interval(values: FloatArray, photos: Sequence[str] = (), level: float = 0.95) -> tuple[float, float]:
+    """Ends of the interval of the mean of values [N], or [S, N] of S runs: `pigeonhole_bootstrap` on one encoder."""
+    _, low, high = pigeonhole_bootstrap(np.atleast_2d(values), photos, level=level).estimate
+    return low, high
+
+
 def _p_value(found: float, means: FloatArray, shrinkage: float, df: float) -> float:
     """Two-sided p: one less the level at which the interval of `pigeonhole_bootstrap` would just reach zero."""
     if not means.std():
