@@ -27,6 +27,7 @@ AGENTS: dict[str, type[Any]] = {
     agent.name: agent
     for agent in (VPG, PPOAClip, PPOAKL, PPOACClip, PPOACKL, TRPO, GRPO, RankSoftmax, FrameTriplet, SoDeep, B1)
 }
+"""Agents by name."""
 
 
 def agent_class(name: str) -> type[Any]:

@@ -8,15 +8,18 @@ Sketches of one photo are alike, and so are runs on one encoder: `pigeonhole_boo
 them, encoders and seeds within them. Its intervals and p-values take all of these as random.
 
 References:
-    Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical precipice: interquartile
-        mean, stratified bootstrap, performance profile, probability of improvement.
-    Hesterberg (2015), What teachers should know about the bootstrap: percentile intervals of few runs are too narrow.
-    Owen (2007), The pigeonhole bootstrap: resampling rows and columns, which errs on the wide side.
-    Davison and Hinkley (1997), Bootstrap methods and their application, section 3.8: nested samples.
-    Schuirmann (1987), two one-sided tests of equivalence. Howe (1969), two-sided tolerance limits of a normal sample.
-    Clopper and Pearson (1934), The use of confidence or fiducial limits illustrated in the case of the binomial.
-    Birnbaum and Klose (1957), Bounds for the variance of the Mann-Whitney statistic: at most p (1 - p)/min(S, S').
-    Holm (1979), A simple sequentially rejective multiple test procedure.
+    - Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical precipice: interquartile
+      mean, stratified bootstrap, performance profile, probability of improvement.
+    - Hesterberg (2015), What teachers should know about the bootstrap: percentile intervals of few runs are too
+      narrow.
+    - Owen (2007), The pigeonhole bootstrap: resampling rows and columns, which errs on the wide side.
+    - Davison and Hinkley (1997), Bootstrap methods and their application, section 3.8: nested samples.
+    - Schuirmann (1987), two one-sided tests of equivalence. Howe (1969), two-sided tolerance limits of a normal
+      sample.
+    - Clopper and Pearson (1934), The use of confidence or fiducial limits illustrated in the case of the binomial.
+    - Birnbaum and Klose (1957), Bounds for the variance of the Mann-Whitney statistic: at most p (1 - p)/min(S,
+      S').
+    - Holm (1979), A simple sequentially rejective multiple test procedure.
 """
 
 from __future__ import annotations

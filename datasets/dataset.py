@@ -14,6 +14,7 @@ from .lazy import LazySketches
 from .sketch import Drawing
 
 SPLITS = ("train", "validation", "test")
+"""The splits that a data set may have."""
 
 
 @dataclass(frozen=True)

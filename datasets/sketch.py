@@ -200,6 +200,7 @@ def _real_numbers(values: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
 
 
 Drawing = Sketch | RasterSketch
+"""Of strokes, or a picture."""
 
 
 def reveal(sketch: Drawing, schedule: str = "points", steps: int = 20) -> IntArray:
@@ -249,3 +250,4 @@ def check_schedule(schedule: str, steps: int) -> None:
 
 
 SCHEDULES = ("points", "strokes", "ink")
+"""What `reveal` knows: shares of the points, a stroke at a time, shares of the ink."""

@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path, PurePosixPath
 
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "docs"))
+import from_code  # noqa: E402
 
 # The pages in the order of the side bar. README is the first; `*` stands for all that are there.
 root_doc = "README"
 SECTIONS = {
     "Start": ["docs/install"],
-    "The environment": ["docs/environment", "docs/offline"],
+    "The environment": ["docs/environment", *(f"docs/environments/{name}" for name in from_code.IDS), "docs/offline"],
     "Algorithms": ["docs/algorithms", "docs/add-an-agent"],
     "Rewards": ["docs/add-a-reward"],
     "Encoders": ["docs/encoders", "docs/add-an-encoder", "docs/zero-shot", "docs/explain"],
     "Your own data": ["docs/your-own-data", "docs/datasets", "docs/objects"],
     "Draw": ["docs/draw"],
     "Benchmarks": ["docs/benchmarks", "benchmarks/results/*/README"],
+    "API": ["docs/api"],
     "Contribute": ["CONTRIBUTING", "examples/README", "CHANGELOG", "SECURITY"],
 }
 TABLES = "benchmarks/results/*/*/report/table"
 PAGES = [root_doc, TABLES, *(name for names in SECTIONS.values() for name in names)]
-include_patterns = [f"{name}.md" for name in PAGES]
+include_patterns = [*(f"{name}.md" for name in PAGES), "docs/api/*.rst", "docs/environments/*.rst"]
 
 project = html_title = "SketchLess"
-extensions = ["myst_parser", "sphinx_copybutton"]
+extensions = [
+    "myst_parser",
+    "sphinx_copybutton",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "from_code",
+]
+autodoc_inherit_docstrings = False
+autodoc_member_order = "bysource"
+napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Attributes", "params_style")]
+autosummary_generate = False  # `from_code` does it, of what is in `__all__`
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 100
+toc_object_entries = False
+highlight_language = "text"
+default_role = "py:obj"
 myst_heading_anchors = 4  # those that a forge gives
+html_show_copyright = False
 html_theme = "furo"
 html_favicon = "../benchmarks/draw/page/icon.svg"
 
@@ -39,7 +61,9 @@ def toctree(names: list[str], *options: str) -> str:
 
 def add_what_a_forge_does_not_need(_: Sphinx, name: str, text: list[str]) -> None:
     """Give the first page the side bar, pages of results their tables, and tables a title."""
-    if name == root_doc:
+    if name == "docs/api":
+        text[0] += toctree([f"api/{module}" for module in from_code.PUBLIC])
+    elif name == root_doc:
         text[0] += "".join(toctree(names, f":caption: {caption}") for caption, names in SECTIONS.items())
     elif name.endswith("/report/table"):
         text[0] = f"# {PurePosixPath(name).parts[-3]}\n\n{text[0]}"

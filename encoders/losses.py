@@ -59,3 +59,4 @@ def contrastive(sketch: Tensor, photo: Tensor, target: Tensor, temperature: floa
 
 
 LOSSES: dict[str, Loss] = {"contrastive": contrastive, "triplet": triplet, "triplet-squared": triplet_squared}
+"""Metric losses of stage 1 by name: a function of sketches [B, d], photos [B, d] and labels [B]."""

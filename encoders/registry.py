@@ -23,6 +23,7 @@ from .networks.zse import ZSE
 from .tensorfile import fitted, load_tensors
 
 ENCODERS: dict[str, type[Encoder]] = {"dssa": DSSA, "manifold": Manifold, "sketch-a-net": SketchANet, "zse": ZSE}
+"""Encoders that are more than a backbone under the usual pooling and head, by name."""
 
 
 class EncoderFile(BaseModel):

@@ -32,18 +32,18 @@ class Step:
     `Core.score`. Nothing of it may be changed in place.
     """
 
-    n_photos: int  # G
-    rank: Tensor  # int64 [M], 1..G
-    previous_rank: Tensor  # int64 [M], of the step before; in the first step G, the last
-    best_rank: Tensor  # int64 [M], the least of all steps before; in the first step G
-    step: Tensor  # int64 [M], 1..T
-    length: Tensor  # int64 [M], steps of the whole drawing
-    target_similarity: Tensor  # float64 [M], cosine of the embedding and the own photo, -1..1
-    rival_similarity: Tensor  # float64 [M], of the nearest other photo
-    similarity: Tensor  # float64 [M, G], of all photos
-    target: Tensor  # int64 [M], column of the own photo
-    tau_before: Tensor  # float64 [M], rank distance of the lists of the two steps before; 0 where one is missing
-    tau_after: Tensor  # float64 [M], of the lists of the step before and of this one; 0 in the first step
+    n_photos: int  #: G
+    rank: Tensor  #: int64 [M], 1..G
+    previous_rank: Tensor  #: int64 [M], of the step before; in the first step G, the last
+    best_rank: Tensor  #: int64 [M], the least of all steps before; in the first step G
+    step: Tensor  #: int64 [M], 1..T
+    length: Tensor  #: int64 [M], steps of the whole drawing
+    target_similarity: Tensor  #: float64 [M], cosine of the embedding and the own photo, -1..1
+    rival_similarity: Tensor  #: float64 [M], of the nearest other photo
+    similarity: Tensor  #: float64 [M, G], of all photos
+    target: Tensor  #: int64 [M], column of the own photo
+    tau_before: Tensor  #: float64 [M], rank distance of the lists of the two steps before; 0 where one is missing
+    tau_after: Tensor  #: float64 [M], of the lists of the step before and of this one; 0 in the first step
 
     def __init__(self, n_photos: int, **parts: Callable[[], Tensor]) -> None:
         self.n_photos, self._parts = n_photos, parts
@@ -190,7 +190,7 @@ class RewardScheme:
 
 
 def combined(gamma1: float = 1.0, gamma2: float = 1e-4, tau_normalized: bool = True) -> RewardScheme:
-    """The paper's reward (Eq. 4).
+    """The paper's reward, its equation 4.
 
     R_t = gamma1 / rank_t - gamma2 * max(0, tau(L_t, L_{t+1}) - tau(L_{t-1}, L_t))
 
@@ -293,6 +293,7 @@ REWARDS: dict[str, Callable[[], RewardScheme]] = {
     "margin": lambda: RewardScheme("margin", margin),
     "percentile": lambda: RewardScheme("percentile", by_percentile),
 }
+"""Reward schemes by name: a function without arguments that makes one."""
 
 
 def shaped(

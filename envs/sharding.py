@@ -76,7 +76,7 @@ class ShardedGallery:
         """Rank int64 [...] of each query's own photo, 1..G: `ranking.target_rank` over the whole gallery.
 
         Args:
-            queries: [..., d] from `ranking.unit`; others of length 1 are `snap`ped.
+            queries: [..., d] from `ranking.unit`; others of length 1 go through `snap`.
             target: integer [...], row in the whole gallery.
 
         Raises:

@@ -11,6 +11,7 @@ from .core import Core
 from .stop import StopCore
 
 TASKS: dict[str, type[Core]] = {core.task: core for core in (Core, CarryCore, StopCore)}
+"""What is played, by name: the keyword `task` of every environment."""
 _SETTINGS = {"on-the-fly": (), "carry": ("decay",), "stop": ("stroke_cost",)}
 
 

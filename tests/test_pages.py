@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,18 @@ def test_the_page_on_installing_names_every_extra() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     assert sorted(first_column(ROOT / "docs/install.md")) == sorted(setup["options.extras_require"])
+
+
+def test_what_the_pages_import_has_a_page_in_the_api() -> None:
+    modules = re.findall(r"{py:mod}`(.+?)`", (ROOT / "docs/api.md").read_text(encoding="utf-8"))
+    assert {f"sketchless.{room}" for room in ("datasets", "encoders", "envs", "agents", "benchmarks")} <= set(modules)
+    homes = [importlib.import_module(module) for module in modules]
+    public = [value for home in homes for name, value in vars(home).items() if not name.startswith("_")]
+    public += [getattr(home, name) for home in homes for name in getattr(home, "__all__", [])]
+    programs = [page.read_text(encoding="utf-8") for page in (*PAGES, *sorted((ROOT / "examples").glob("*.py")))]
+    imports = re.findall(r"^ *from (sketchless[\w.]+) import (\w+(?:, \w+)*)", "\n".join(programs), flags=re.MULTILINE)
+    assert len(imports) > 20
+    for module, names in imports:
+        for name in names.split(", "):
+            value = getattr(importlib.import_module(module), name)
+            assert any(value is each for each in public) or module == "sketchless.benchmarks.cli", f"{module}.{name}"

@@ -103,6 +103,7 @@ def _inception(pretrained: bool) -> Any:
 
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {"small-cnn": SmallCNN, "inception-v3": InceptionV3}
+"""Networks under the usual pooling and head, by name."""
 
 PRETRAINED: dict[str, Callable[[str, dict[str, Any] | None], Backbone]] = {
     "hf": HuggingFace,

@@ -34,6 +34,7 @@ RULES = {
     "global random state": "python's, numpy's and torch's generators stay as they were",
     "not a number": "an observation that is not finite is refused, or answered by finite actions",
 }
+"""What each check demands, by the name with which the message of a `BrokenRule` begins."""
 
 
 class BrokenRule(AssertionError):
