@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # which imports its parts at their first use
 import torch
 from torch import Tensor
 
