@@ -5,13 +5,15 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numpy as np
+
 from .errors import ConfigError
 
 
 def as_count(name: str, value: Any, least: int) -> int:
     """An int of `least` or more, from a whole number of any type. Raises ConfigError for anything else, also True."""
     try:
-        whole = least - 1 if isinstance(value, bool) else operator.index(value)
+        whole = least - 1 if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
         whole = least - 1
     if whole < least:

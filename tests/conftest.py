@@ -9,17 +9,16 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from torch.nn.functional import normalize
 
-from sketchless.encoders.bank import EpisodeBank
+if TYPE_CHECKING:
+    from sketchless.encoders.bank import EpisodeBank
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads would only wait for each other
-    torch.set_num_threads(1)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what the tests start
+# pytest-xdist's own process reads this file before it starts a process a core, and runs no test: it needs no torch.
+if "PYTEST_XDIST_WORKER" in os.environ:  # more threads would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's, here and in what the tests start
 
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
 
@@ -101,7 +100,7 @@ def mutated() -> Mutated:
     return _mutated
 
 
-MakeBank = Callable[..., EpisodeBank]
+MakeBank = Callable[..., "EpisodeBank"]
 
 
 def _make_bank(
@@ -114,6 +113,11 @@ def _make_bank(
     seed: int = 0,
     lengths: Sequence[int] | None = None,
 ) -> EpisodeBank:
+    import torch
+    from torch.nn.functional import normalize
+
+    from sketchless.encoders.bank import EpisodeBank
+
     random = torch.Generator().manual_seed(seed)
     frames = torch.full((n,), steps) if lengths is None else torch.tensor(list(lengths))
     shown = torch.minimum(torch.arange(steps), frames.unsqueeze(1) - 1)  # [N, T]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import graphlib
 import importlib
 import inspect
@@ -69,24 +70,31 @@ def package(path: Path) -> str:
     return ".".join(["sketchless", *path.relative_to(ROOT).parent.parts])
 
 
-MODULES = {  # by full name; of a folder its `__init__`
-    package(path) + ("" if path.stem == "__init__" else f".{path.stem}"): ast.parse(path.read_text(encoding="utf-8"))
-    for path in FILES
-}
 PACKAGES = {package(path) for path in FILES}
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """By full name; of a folder its `__init__`."""
+    return {package(path) + ("" if path.stem == "__init__" else f".{path.stem}"): parsed(path) for path in FILES}
 
 
 def modules_imported(name: str, tree: ast.Module) -> set[str]:
     """Modules of the project that the module `name` imports."""
     found = imports(tree, name if name in PACKAGES else name.rpartition(".")[0])
-    homes = (full if full in MODULES else full.rpartition(".")[0] for full in found)
-    return {home for home in homes if home in MODULES}
+    homes = (full if full in modules() else full.rpartition(".")[0] for full in found)
+    return {home for home in homes if home in modules()}
 
 
 def wings() -> str:
     """A table of the folders of code, and from which others the modules of each import, wherever in them."""
     arrows: dict[str, set[str]] = {name: set() for name in PACKAGES}
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         here = name if name in PACKAGES else name.rpartition(".")[0]
         for other in modules_imported(name, tree):
             there = other if other in PACKAGES else other.rpartition(".")[0]
@@ -164,7 +172,7 @@ def faults(source: str) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_downwards(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0]
-    for name in imports(ast.parse(path.read_text(encoding="utf-8")), package(path)):
+    for name in imports(parsed(path), package(path)):
         parts = name.split(".")
         assert parts[0] not in ROOMS, f"{name}: the rooms are sketchless.<room>"
         if parts[0] == "sketchless":
@@ -227,7 +235,7 @@ def test_relative_imports_are_resolved() -> None:
 
 def test_no_module_imports_a_private_name_of_another() -> None:
     private = []
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         for full in imports(tree, name if name in PACKAGES else name.rpartition(".")[0]):
             if full.startswith("sketchless.") and any(part.startswith("_") for part in full.split(".")):
                 private.append(f"{name}: {full}")
@@ -235,8 +243,22 @@ def test_no_module_imports_a_private_name_of_another() -> None:
 
 
 def test_no_imports_go_in_a_circle() -> None:
-    arrows = {name: modules_imported(name, loaded(tree)) for name, tree in MODULES.items()}
+    arrows = {name: modules_imported(name, loaded(tree)) for name, tree in modules().items()}
     graphlib.TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
+
+
+def test_what_draws_nothing_loads_no_matplotlib() -> None:
+    """It takes a second of every command's start; so do SciPy's parts, which come at their first use."""
+    names: dict[str, set[str]] = {}  # of all that each module loads
+    for name, tree in modules().items():
+        names[name] = set(imports(loaded(tree), name if name in PACKAGES else name.rpartition(".")[0]))
+    draws = {name for name, found in names.items() if any(full.startswith("matplotlib") for full in found)}
+    while more := {name for name in names if modules_imported(name, loaded(modules()[name])) & draws} - draws:
+        draws |= more
+    own = ("commands.report", "display.plots", "reporting.figures", "reporting.page")
+    assert draws == {f"sketchless.benchmarks.{name}" for name in own}
+    parts = {full for name in names if ".speed." not in name for full in names[name] if full.startswith("scipy.")}
+    assert parts == set()
 
 
 def test_what_an_import_loads_is_seen() -> None:

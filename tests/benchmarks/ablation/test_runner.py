@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
@@ -185,18 +186,23 @@ SCRIPT = """
 
     if __name__ == "__main__":
         cells = [Cell(*parts) for parts in {cells!r}]
-        run_cells(cells, Path({grid!r}), workers=2, **{options!r})
+        run_cells(cells, Path({grid!r}), **{options!r})
 """
+
+
+def script(cells: list[Cell], grid: Path, **options: Any) -> Path:
+    """A program that runs a grid."""
+    path = grid.parent / "script.py"
+    parts = [(cell.id, cell.experiment, cell.settings) for cell in cells]
+    path.write_text(textwrap.dedent(SCRIPT).format(cells=parts, grid=str(grid), options=options))
+    return path
 
 
 def launch(cells: list[Cell], grid: Path, **options: Any) -> subprocess.Popen[str]:
     """A runner in a process group of its own."""
-    script = grid.parent / "script.py"
-    parts = [(cell.id, cell.experiment, cell.settings) for cell in cells]
-    script.write_text(textwrap.dedent(SCRIPT).format(cells=parts, grid=str(grid), options=options))
     env = {**os.environ, "PYTHONPATH": str(grid.parent / "code")}
     return subprocess.Popen(
-        [sys.executable, str(script)],
+        [sys.executable, str(script(cells, grid, **options))],
         env=env,
         text=True,
         stdout=subprocess.PIPE,
@@ -227,37 +233,39 @@ def gone(pid: int) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def fork(cells: list[Cell], grid: Path, workers: int = 2) -> int:
+def fork(runner: Callable[[], object], grid: Path) -> int:
     """A runner in a forked process, which need not import everything again; its id. Its end is in a file."""
     if pid := os.fork():
         return pid
     try:
         os.setsid()
-        run_cells(cells, grid, workers, console=quiet())
+        runner()
     except BaseException as error:
         (grid.parent / "end").write_text(f"{type(error).__name__}: {error}")
     finally:
         os._exit(0)
 
 
-def test_ctrl_c_lets_cells_save_and_a_second_runner_is_refused(grid: Path, refuses) -> None:
-    cells = [add("arm", seed, n=1000, pause=0.05) for seed in range(3)]
-    runner = launch(cells, grid)
-    wait_for(lambda: steps(grid, cells[0]) > 2 and steps(grid, cells[1]) > 2)
+def test_ctrl_c_lets_cells_save_and_a_second_runner_is_refused(grid: Path, refuses, capfd) -> None:
+    cells = [add("arm", seed, n=1000, pause=0.05) for seed in range(2)]
+    path = script(cells, grid)
+    runner = fork(lambda: runpy.run_path(str(path), run_name="__main__"), grid)  # the worker reads the script too
+    wait_for(lambda: steps(grid, cells[0]) > 2)
     with refuses(ConfigError, "another runner works there"):
         run_cells(cells, grid, console=quiet())
-    os.killpg(runner.pid, signal.SIGINT)
-    _, errors = runner.communicate(timeout=PATIENCE)
-    assert f"{grid}: stopped with 0 of 3 cells finished; the same command goes on" in errors
-    assert errors.count("Traceback") == 1  # the script's own
+    os.killpg(runner, signal.SIGINT)
+    os.waitpid(runner, 0)
+    end = (grid.parent / "end").read_text()
+    assert end == f"Interrupted: {grid}: stopped with 0 of 2 cells finished; the same command goes on"
+    assert capfd.readouterr().err == "stopping: saving what there is (again to stop at once)\n"
     assert not list(grid.rglob("error.txt"))
-    assert steps(grid, cells[2]) == 0
+    assert steps(grid, cells[1]) == 0
 
 
 @pytest.mark.parametrize("moment", ["running", "starting"])
-def test_sigterm_stops_a_grid_which_then_goes_on(grid: Path, moment: str) -> None:
+def test_sigterm_stops_a_grid_which_then_goes_on(grid: Path, moment: str, request: pytest.FixtureRequest) -> None:
     cells = [add("arm", seed, n=30, pause=0.05) for seed in range(2)]
-    runner = fork(cells, grid, workers=1)
+    runner = fork(lambda: run_cells(cells, grid, console=quiet()), grid)
     if moment == "running":
         wait_for(lambda: steps(grid, cells[0]) > 2)
     else:
@@ -269,6 +277,7 @@ def test_sigterm_stops_a_grid_which_then_goes_on(grid: Path, moment: str) -> Non
     assert end == f"Interrupted: {grid}: stopped with 0 of 2 cells finished; the same command goes on"
     assert not list(grid.rglob("error.txt"))
     if moment == "running":
+        request.getfixturevalue("forked_workers")
         assert sums(run_cells(cells, grid, console=quiet())) == expected(cells)
         assert [words(grid, cell) for cell in cells] == [["begin", "begin", "end"], ["begin", "end"]]
 
@@ -290,7 +299,7 @@ def killed_again_and_again(grid: Path, times: int, seed: int, victim: str, worke
     for _ in range(times):
         finished = {cell.id for cell in cells if (grid / cell.id / "result.json").exists()}
         before = {cell.id: words(grid, cell) for cell in cells}
-        runner = fork(cells, grid, workers)
+        runner = fork(lambda: run_cells(cells, grid, workers, console=quiet()), grid)
         # Most instants fall where cells run; some before the first one.
         begun = time.monotonic() + chance.choice([0.0, 30.0, 30.0, 30.0])
         while time.monotonic() < begun and {cell.id: words(grid, cell) for cell in cells} == before:
@@ -325,9 +334,15 @@ def test_many_kills_lose_and_double_nothing(grid: Path, victim: str, seed: int) 
 
 def test_a_worker_whose_pipe_closes_ends_itself(grid: Path) -> None:
     """What remains where the kernel does not end orphans."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # a fresh process would import everything again
     mine, theirs = context.Pipe()
-    worker = context.Process(target=_work, args=(theirs, os.getpid(), grid, 1))
+    runner = os.getpid()
+
+    def work() -> None:
+        mine.close()
+        _work(theirs, runner, grid, 1)
+
+    worker = context.Process(target=work)
     worker.start()
     theirs.close()
     cell = add("arm", 0, n=100_000, pause=0.05)  # beyond patience
@@ -535,14 +550,11 @@ def test_a_cluster_that_is_not_there_is_named(grid: Path, refuses, monkeypatch: 
         run_cells([add("arm", 0)], grid, executor="ray", console=quiet())
 
 
-def test_a_script_without_a_guard_is_told_what_to_do(grid: Path, tmp_path: Path) -> None:
-    script = tmp_path / "unguarded.py"
-    script.write_text(
+def test_a_script_without_a_guard_is_told_what_to_do(grid: Path, tmp_path: Path, refuses) -> None:
+    path = tmp_path / "unguarded.py"
+    path.write_text(
         "from pathlib import Path\nfrom sketchless.benchmarks.ablation.runner import Cell, run_cells\n"
         f"run_cells([Cell('a', 'math:gcd', {{}})], Path({str(grid)!r}))\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1
-    assert 'a script calls this below if __name__ == "__main__":' in last
-    assert "memory" not in last
+    with refuses(ResourceError, 'before it could begin: a script calls this below if __name__ == "__main__":'):
+        runpy.run_path(str(path), run_name="__main__")
