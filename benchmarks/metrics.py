@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.tables import ShownAsTable
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
 from sketchless.envs.ranking import m_at_a, m_at_b, percentile, similarity
@@ -24,7 +25,7 @@ POINTS = np.arange(5, 101, 5)  # percent of a sketch at which curves are drawn
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Evaluation:
+class Evaluation(ShownAsTable):
     """Ranks of every frame of every drawing of a split.
 
     Attributes:
@@ -61,11 +62,10 @@ class Evaluation:
         """What the lists shown gave, in `Stop-v0`."""
         return None if self.shown is None else stopping(self.rank, self.lengths, self.shown, self.stroke_cost)
 
-    def __repr__(self) -> str:
+    def as_table(self) -> tuple[str, list[list[str]]]:
         values = self.summary()
-        names = "".join(f"{name:>8}" for name in values)
-        numbers = "".join(f"{value:8.2f}" for value in values.values())
-        return f"Evaluation: {len(self.rank)} drawings, {self.gallery} photos\n{names}\n{numbers}"
+        rows = [list(values), [f"{value:.2f}" for value in values.values()]]
+        return f"Evaluation: {len(self.rank)} drawings, {self.gallery} photos", rows
 
     @property
     def m_at_a(self) -> float:

@@ -12,13 +12,14 @@ import numpy.typing as npt
 from .errors import DataError, unknown_name
 from .lazy import LazySketches
 from .sketch import Drawing
+from .tables import ShownAsTable
 
 SPLITS = ("train", "validation", "test")
 """The splits that a data set may have."""
 
 
-@dataclass(frozen=True)
-class Split:
+@dataclass(frozen=True, repr=False)
+class Split(ShownAsTable):
     """The sketches of one split and the photos they are searched among.
 
     Attributes:
@@ -46,6 +47,13 @@ class Split:
         found = (len(self.sketch_categories), len(self.photo_categories))
         if found not in ((0, 0), (n, size)):
             raise DataError(f"categories of {found[0]} sketches and {found[1]} photos, not of {n} and {size}")
+
+    def as_table(self) -> tuple[str, list[list[str]]]:
+        categories = len(set(self.photo_categories)) or 1
+        return "Split", [
+            ["sketches", "photos", "categories"],
+            [str(len(self.sketches)), str(len(self.photos)), str(categories)],
+        ]
 
     @property
     def sketch_ids(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from torch.nn.functional import linear, normalize
 from sketchless.datasets.errors import CheckpointError, ConfigError, DataError, unknown_name
 from sketchless.datasets.files import user_path
 from sketchless.datasets.schema import conform
+from sketchless.datasets.tables import ShownAsTable
 
 from .device import resolve_device
 from .gallery import Gallery, not_unit
@@ -40,8 +41,8 @@ class BankFile(BaseModel):
 _TENSORS = ("features", "lengths", "targets", "gallery", "weight", "bias")
 
 
-@dataclass(frozen=True, eq=False)
-class EpisodeBank:
+@dataclass(frozen=True, eq=False, repr=False)
+class EpisodeBank(ShownAsTable):
     """The frozen features of every frame of every sketch of one split, and the photos to rank.
 
     Its tensors are not to be written to: environments share them, and so do deep copies.
@@ -112,6 +113,14 @@ class EpisodeBank:
                 yield f"{name}{list(place)} has length {float(vectors[place].norm()):g} instead of 1"
         if not (torch.isfinite(self.weight).all() and torch.isfinite(self.bias).all()):
             yield "head holds NaN or infinite weights"
+
+    def as_table(self) -> tuple[str, list[list[str]]]:
+        shortest, longest = int(self.lengths.min()), int(self.lengths.max())
+        steps = str(longest) if shortest == longest else f"{shortest} to {longest}"
+        (n, _, width), (size, dim) = self.features.shape, self.gallery.shape
+        numbers = [str(n), steps, str(size), str(width), str(dim)]
+        header = ["drawings", "steps", "photos", "feature", "embedding"]
+        return f"EpisodeBank: {self.split}, {self.reveal}", [header, numbers]
 
     def __len__(self) -> int:
         return len(self.features)

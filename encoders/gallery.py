@@ -10,13 +10,14 @@ from torch import Tensor
 
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError, DataError
+from sketchless.datasets.tables import ShownAsTable
 
 from .networks.encoder import Encoder, inference
 from .networks.layers import images_at_once
 
 
-@dataclass(frozen=True, eq=False)
-class Gallery:
+@dataclass(frozen=True, eq=False, repr=False)
+class Gallery(ShownAsTable):
     """Embedded photos.
 
     Attributes:
@@ -36,6 +37,9 @@ class Gallery:
         if place is not None:
             photo, length = self.photo_ids[place[0]], float(self.embeddings[place].norm())
             raise DataError(f"gallery: photo {photo!r} has an embedding of length {length:g}, not 1; encode it again")
+
+    def as_table(self) -> tuple[str, list[list[str]]]:
+        return "Gallery", [["photos", "embedding"], [str(size) for size in self.embeddings.shape]]
 
     def __len__(self) -> int:
         return len(self.photo_ids)

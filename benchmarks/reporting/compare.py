@@ -8,6 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
+from sketchless.datasets.tables import ShownAsTable
+
 from ..metrics import METRICS
 from ..statistics import (
     ENOUGH_SEEDS,
@@ -20,6 +22,7 @@ from ..statistics import (
     probability_of_improvement,
     sign_flip,
     stratified,
+    text,
     tolerance,
 )
 from .published import Score, published, published_set
@@ -113,8 +116,8 @@ class Ordering:
         return "holds" if self.measured.value > 0 else "reversed"
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(ShownAsTable):
     """A grid with its statistics; `seeds` is the smallest number of those arms that were measured.
 
     Arms that have one seed a bank by plan do not count, unless there are no others.
@@ -125,6 +128,17 @@ class Comparison:
     rows: list[Row]
     orderings: list[Ordering]
     seeds: int
+
+    def as_table(self) -> tuple[str, list[list[str]]]:
+        header = ["", *HEADLINE, *(f"difference in {metric}" for metric in HEADLINE)]
+        rows = []
+        for row in self.rows:
+            alone = [text(row.measured.score[metric]) if row.measured else "-" for metric in HEADLINE]
+            against = [
+                text(row.contrast.difference[metric].estimate, "+") if row.contrast else "-" for metric in HEADLINE
+            ]
+            rows.append([row.label, *alone, *against])
+        return self.heading, [header, *rows]
 
     @property
     def warning(self) -> str:

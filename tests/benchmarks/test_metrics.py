@@ -153,8 +153,8 @@ def test_a_collapsed_encoder_is_called_one(make_bank: MakeBank) -> None:
 def test_shown_as_a_small_table() -> None:
     assert repr(evaluation([[5, 2], [2, 1]])).splitlines() == [
         "Evaluation: 2 drawings, 5 photos",
-        "     m@A     m@B     A@1     A@5    A@10",
-        "   62.50   55.00   50.00  100.00  100.00",
+        "    m@A    m@B    A@1     A@5    A@10",
+        "  62.50  55.00  50.00  100.00  100.00",
     ]
 
 

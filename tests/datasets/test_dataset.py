@@ -76,3 +76,8 @@ def test_sketches_in_files_are_a_sequence() -> None:
     assert (lazy[-1], lazy[1:][0], len(lazy[::2])) == (SKETCHES[2], SKETCHES[1], 2)
     assert SKETCHES[1] in lazy
     assert lazy.index(SKETCHES[2]) == 2
+
+
+def test_a_split_shows_its_sizes() -> None:
+    shown = repr(split([0, 1, -1], of="xyy", shown="xy")).splitlines()
+    assert shown == ["Split", "  sketches  photos  categories", "         3       2           2"]

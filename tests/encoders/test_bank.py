@@ -213,3 +213,13 @@ def test_which_split_is_asked_for_where_there_are_several(make_bank, tmp_path: P
         EpisodeBank.load(tmp_path / "two")
     save_banks(tmp_path / "one", {"validation": bank})
     assert EpisodeBank.load(tmp_path / "one").split == "validation"
+
+
+def test_a_bank_and_its_gallery_show_their_sizes(make_bank) -> None:
+    bank = make_bank(n=12, steps=5, width=32, dim=8, photos=10, lengths=[2, *[5] * 11])
+    assert repr(bank).splitlines() == [
+        "EpisodeBank: train, points",
+        "  drawings   steps  photos  feature  embedding",
+        "        12  2 to 5      10       32          8",
+    ]
+    assert repr(bank.photos()).splitlines() == ["Gallery", "  photos  embedding", "      10          8"]

@@ -193,6 +193,11 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
     ends = (-28.125 + wide * (-62.5 + 28.125), -28.125 + wide * 28.125)
     assert difference.estimate[1:] == pytest.approx(ends, rel=1e-6)
     assert ours.contrast is None
+    title, (header, first, second) = found.as_table()
+    assert title == found.heading
+    assert header == ["", "m@A", "m@B", "difference in m@A", "difference in m@B"]
+    assert first[-1] == f"-28.12 [{ends[0]:+.2f}, {ends[1]:+.2f}]".replace("-", "−")
+    assert second[-2:] == ["-", "-"]
     rows = body(found)
     # one draw of 16 has no difference (the better seed twice, the better sketch twice): z = 1.5341, and t = z/sqrt(2)
     # on 2 degrees of freedom has p = 1 - t/sqrt(2 + t^2) = 0.3914
