@@ -24,7 +24,7 @@ from sketchless.encoders.bank import EpisodeBank
 from ..bank_file import BankFile
 from ..display.animation import gif
 from ..display.episode import episode_frames
-from ..display.tables import LEGEND, comparison, in_words, when_shown
+from ..display.tables import LEGEND, comparison, doubt, in_words, when_shown
 from ..display.terminal import Terminal
 from ..environments import DEFAULT_ENV, Environment
 from ..grid_file import CellRecord, write_grid
@@ -162,12 +162,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
                 )
             refined[seed] = evaluate(agent, test)
         trained = Trained(baseline, refined, folder.path, stop_rivals(core, validation, test))
-        console.print(comparison(baseline, list(refined.values()), config.agent))
-        console.print(LEGEND)
-        if shown := trained.shown(config.agent):
-            console.print(shown)
-        for sentence in in_words(baseline, {f"seed {seed}": evaluation for seed, evaluation in refined.items()}):
-            console.print(sentence)
+        _show(trained, agents, validation, config.agent, console)
         folder.check()
         _write_grid(trained, agents, seconds, config, file, steps)
         write_json(folder.path / "results.json", results(trained, agents, config.agent, float(watch)))
@@ -203,6 +198,23 @@ def _shown(bar: Progress, seed: int, stop: StopSignal) -> Callable[[float, str],
         return stop.asked
 
     return progress
+
+
+def _show(
+    trained: Trained, agents: dict[int, Any], validation: EpisodeBank | None, name: str, console: Console
+) -> None:
+    """The table, and what it does not show."""
+    baseline, refined = trained.baseline, trained.refined
+    console.print(comparison(baseline, list(refined.values()), name))
+    console.print(LEGEND)
+    if shown := trained.shown(name):
+        console.print(shown)
+    for sentence in in_words(baseline, {f"seed {seed}": evaluation for seed, evaluation in refined.items()}):
+        console.print(sentence)
+    if validation is None or not all(agent.core.bandit for agent in agents.values()):
+        return
+    if warning := doubt(evaluate(None, validation), [evaluate(agent, validation) for agent in agents.values()]):
+        console.print(warning, style="yellow")
 
 
 def _identity(config: TrainConfig, file: BankFile) -> dict[str, Any]:

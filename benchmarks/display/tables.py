@@ -96,6 +96,25 @@ def in_words(baseline: Evaluation, refined: Mapping[str, Evaluation]) -> list[st
     return said
 
 
+def doubt(baseline: Evaluation, refined: Sequence[Evaluation]) -> str | None:
+    """A warning where the validation drawings, on which the policies were chosen, cannot tell them from B1; or None.
+
+    Args:
+        baseline: of B1, on validation.
+        refined: of agents (seeds) on the same sketches.
+    """
+    gain = np.stack([evaluation.per_sketch("m@B") for evaluation in refined]) - baseline.per_sketch("m@B")
+    low, high = interval(gain, baseline.photo_ids)
+    if low > 0 or not gain.any():
+        return None
+    size = f"{len(baseline.rank)} drawings of {baseline.gallery} photos"
+    told = f"m@B {gain.mean():+.2f} ({low:+.2f} .. {high:+.2f})"
+    return (
+        f"Validation ({size}) cannot tell the policy from B1: {told}. It was chosen almost by chance; "
+        "take more photos (a larger set, encode --validation), or B1."
+    )
+
+
 def _half_found(evaluations: Sequence[Evaluation], first: int) -> str:
     """When half of the photos have been among the first so many, all seeds together."""
     share = float(np.median([evaluation.first_among(first) for evaluation in evaluations]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sketchless.benchmarks.display.tables import in_words
+from sketchless.benchmarks.display.tables import doubt, in_words
 from sketchless.benchmarks.metrics import Evaluation
 from sketchless.datasets import ConfigError
 
@@ -41,3 +41,25 @@ def test_words_say_that_an_agent_is_b1_still() -> None:
     assert [line for line in said if "Nothing better" in line] == [
         "seed 3: its ranks are those of B1. Nothing better was found on validation."
     ]
+
+
+def test_a_doubt_where_validation_cannot_tell_the_policy_from_b1() -> None:
+    b1 = evaluation([[2], [2], [2], [2]])
+    assert doubt(b1, [evaluation([[1], [1], [1], [1]])]) is None  # each drawing gains 50 points
+    assert doubt(b1, [b1]) is None  # nothing was chosen
+    said = doubt(b1, [evaluation([[1], [2], [1], [4]])])  # gains of 50, 0, 50 and -25
+    assert said is not None
+    assert "(4 drawings of 100 photos)" in said
+    assert "m@B +18.75 (-" in said
+
+
+def test_many_drawings_of_one_photo_do_not_remove_the_doubt() -> None:
+    """Gains of 50 on each of 30 drawings of two photos, of -50 on each of 20 of another: three photos in truth."""
+    before, after = np.full((50, 1), 2), np.array([[1]] * 30 + [[4]] * 20)
+    sketches, photos = tuple(map(str, range(50))), ("a",) * 15 + ("b",) * 15 + ("c",) * 20
+
+    def found(rank: np.ndarray, names: tuple[str, ...]) -> Evaluation:
+        return Evaluation(rank, np.ones(50, dtype=np.int64), 3, sketches, photo_ids=names)
+
+    assert doubt(found(before, ()), [found(after, ())]) is None
+    assert doubt(found(before, photos), [found(after, photos)]) is not None
