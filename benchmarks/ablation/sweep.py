@@ -125,6 +125,9 @@ METHODS = Sweep(
         "ppo-a-kl-flat": _flat("ppo-a-kl", "PPO-A-KL"),
         "trpo": _method("trpo", "TRPO"),
         "ppo-a-clip": _method("ppo-a-clip", "PPO-A-Clipping, K = 16", ""),
+        "ppo-a-clip-b1-penalty": Arm(
+            "PPO-A-Clipping, K = 16, B1 penalty 1", {"agent": "ppo-a-clip"}, {"b1_penalty": 1.0}, published=""
+        ),
         "ppo-a-clip-flat": _flat("ppo-a-clip", "PPO-A-Clipping"),
         "ppo-a-clip-paper": _to_the_letter(),
         "grpo": _method("grpo", "GRPO"),

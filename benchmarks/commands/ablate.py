@@ -101,7 +101,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
 
     Raises:
         ConfigError: an unknown ablation, arm or setting, a bank without a validation split, a folder of another
-            grid. Otherwise as `run_cells` and `report.run`.
+            grid. Otherwise as `run_cells` and `report.report`.
     """
     console = console or Terminal()
     if config.what not in SWEEPS:
@@ -169,9 +169,9 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     }
     console.print(f"{len(grid)} cells of {grid[0].settings['steps']:,} steps in {folder}")
     run_cells(grid, folder, config.workers, config.executor, config.gpus, console, lambda run: _claim(run, about))
-    from . import report  # matplotlib takes a second
+    from .report import report  # matplotlib takes a second
 
-    return report.run(report.ReportConfig(str(folder)), console)
+    return report(folder, folder / "report", console)
 
 
 def _fits(arm: Arm, config: AblateConfig, task: type[Core], console: Console) -> bool:

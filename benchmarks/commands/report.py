@@ -8,7 +8,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from PIL import Image
+from rich.box import SIMPLE
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 from tyro.conf import Positional
 
@@ -17,6 +19,7 @@ from sketchless.datasets.files import replacing
 
 from ..display.plots import own_settings
 from ..display.terminal import Terminal
+from ..reporting.claims import HEADER, NOTE, Judged, claims_markdown, judge, read_claims, verdicts
 from ..reporting.compare import Comparison, compare, reading
 from ..reporting.figures import pictures
 from ..reporting.page import page
@@ -35,22 +38,40 @@ class ReportConfig:
     pack: bool = False
     """First bring the files of all cells into `grid.json` and one `ranks.safetensors`, for a grid that is finished.
     Agents and logs stay where they are."""
+    claims: str | None = None
+    """Markdown file of claims, such as `benchmarks/claims.md`: judge them on several folders together, one a fold, and
+    write `claims.md` into `--out`."""
+    others: Positional[tuple[str, ...]] = ()
+    """With `--claims`: the folders of the other folds."""
 
 
-def run(config: ReportConfig, console: Console | None = None) -> Comparison:
-    """Write `table.{csv,md,tex}`, a PNG and a PDF per figure, and `report.html`; equal results give equal files.
+def run(config: ReportConfig, console: Console | None = None) -> Comparison | list[Judged]:
+    """Report on one folder, or judge claims on several.
 
     Raises:
-        CheckpointError: no grid, no cell, or a damaged file. ConfigError: no folder, it cannot be written, or cells
-            are missing in a grid to be packed.
+        CheckpointError: no grid, no cell, or a damaged file. ConfigError: no folder or more than one, it cannot be
+            written, cells are missing in a grid to be packed, or claims that cannot be read or judged.
     """
     if config.folder is None:
         raise ConfigError("which ablation? give its folder: sketchless report FOLDER")
     console = console or Terminal()
-    out = Path(config.out) if config.out else Path(config.folder) / "report"
+    if config.claims is not None:
+        return _judge(config, Path(config.claims), console)
+    if config.others:
+        raise ConfigError(f"{config.others[0]}: a report is of one folder; several are judged together with --claims")
+    folder = Path(config.folder)
     if config.pack:
-        pack(Path(config.folder))
-    found = compare(read_grid(Path(config.folder)))
+        pack(folder)
+    return report(folder, Path(config.out) if config.out else folder / "report", console)
+
+
+def report(folder: Path, out: Path, console: Console) -> Comparison:
+    """Write `table.{csv,md,tex}`, a PNG and a PDF per figure, and `report.html`; equal results give equal files.
+
+    Raises:
+        CheckpointError: no grid, no cell, or a damaged file. ConfigError: it cannot be written.
+    """
+    found = compare(read_grid(folder))
     figures = []
     for picture in pictures(found):
         with own_settings():
@@ -71,6 +92,24 @@ def run(config: ReportConfig, console: Console | None = None) -> Comparison:
         console.print(Text(f"- {sentence}"))
     console.print(Text(f"written to {out}: {', '.join(sorted(p.name for p in out.glob('[!.]*')))}"))
     return found
+
+
+def _judge(config: ReportConfig, file: Path, console: Console) -> list[Judged]:
+    """The verdicts, to the terminal and to `claims.md`."""
+    claims, grids = read_claims(file), [read_grid(Path(folder)) for folder in (str(config.folder), *config.others)]
+    judged = judge(claims, grids)
+    table = Table(caption=Text(NOTE), box=SIMPLE)
+    for column in HEADER:
+        table.add_column(column)
+    for row in verdicts(judged):
+        table.add_row(*map(Text, row))
+    console.print(table)
+    if config.out is not None:
+        photos = sum(len(set(grid.photo_of_sketch)) for grid in grids)
+        sketches = sum(grid.sketches for grid in grids)
+        _write(Path(config.out) / "claims.md", claims_markdown(judged, photos, sketches, len(grids)).encode())
+        console.print(Text(f"written to {config.out}: claims.md"))
+    return judged
 
 
 def _bytes(figure: Figure, kind: str) -> bytes:
