@@ -55,6 +55,7 @@ def qmul(
     allow_missing: bool = False,
     edition: str | None = None,
     fold: int | None = None,
+    photos: int | None = None,
 ) -> SketchDataset:
     """Read Chair-V2 or Shoe-V2.
 
@@ -72,13 +73,14 @@ def qmul(
             from the edition the file is named after is only reported.
         fold: instead of the released cut, one of five over all photos of train and test, 0 to 4: its photos are the
             test, those of the other four are trained on. The folds are the same for every `seed`.
+        photos: only so many, of train and test in the set's proportion, which `seed` chooses: how a small set fares.
 
     Raises:
         DataError: incomplete folder, missing photos, photo names that differ only by case or extension,
             a photo in both train and test, or not the demanded edition.
         FormatError: a key or a sketch that cannot be read, one sketch under two keys.
         UnsafeFileError: the coordinate file does more than hold arrays.
-        ConfigError: impossible `seed`, `validation`, `edition` or `fold`.
+        ConfigError: impossible `seed`, `validation`, `edition`, `fold` or `photos`.
     """
     seed, validation = as_count("seed", seed, 0), as_count("validation", validation, 0)
     if edition is not None and edition not in EDITIONS:
@@ -118,14 +120,13 @@ def qmul(
     of_test = {p for group in same_photos if any(part_of[q] == "test" for q in group) for p in group}
     copies = sorted(photo for photo in of_test if part_of[photo] == "train")
     train = sorted(photo for photo, part in part_of.items() if part == "train" and photo not in of_test)
+    test = sorted(photo for photo, part in part_of.items() if part == "test")
+    if photos is not None:
+        train, test = _fewer(train, test, bound, as_count("photos", photos, 2), seed)
     taken, notes = at_most_a_share(validation, len(train))
     chosen = _choose(train, bound, taken, seed)
-    photos = {
-        "train": [photo for photo in train if photo not in chosen],
-        "validation": sorted(chosen),
-        "test": sorted(photo for photo, part in part_of.items() if part == "test"),
-    }
-    splits = {split: _split(members, kept) for split, members in photos.items()}
+    members = {"train": [photo for photo in train if photo not in chosen], "validation": sorted(chosen), "test": test}
+    splits = {split: _split(of_split, kept) for split, of_split in members.items()}
     report: dict[str, Any] = {
         "edition": deviation,
         "released": released,
@@ -154,6 +155,7 @@ def qmul(
         "validation": validation,
         "allow_missing": bool(allow_missing),
         **({} if fold is None else {"fold": fold}),
+        **({} if photos is None else {"photos": photos}),
     }
     return SketchDataset(name, spec, splits, functools.partial(_photo, files), report)
 
@@ -307,6 +309,17 @@ def _choose(train: Sequence[str], bound: Iterable[Sequence[str]], n_photos: int,
         if len(wider) <= n_photos:
             chosen = wider
     return chosen
+
+
+def _fewer(
+    train: Sequence[str], test: Sequence[str], bound: Sequence[Sequence[str]], n_photos: int, seed: int
+) -> tuple[list[str], list[str]]:
+    """So many photos of both parts together, in their proportion, one of each at least."""
+    total = len(train) + len(test)
+    if n_photos > total:
+        raise ConfigError(f"photos={n_photos}: the set has {total}; choose no more")
+    of_test = min(max(round(n_photos * len(test) / total), 1), n_photos - 1) if test else 0
+    return sorted(_choose(train, bound, n_photos - of_test, seed)), sorted(_choose(test, bound, of_test, seed))
 
 
 def _folds(photos: Iterable[str], bound: Sequence[Sequence[str]]) -> list[set[str]]:

@@ -292,7 +292,7 @@ class TestCommand:
     def test_mode_observation_reward_and_environment_are_those_of_all_arms(self, tmp_path: Path, monkeypatch) -> None:
         grids: list[Any] = []
         monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda cells, *_: grids.append(cells))
-        monkeypatch.setattr("sketchless.benchmarks.commands.report.run", lambda *_: None)
+        monkeypatch.setattr("sketchless.benchmarks.commands.report.report", lambda *_: None)
         asked = ["--reward", "inv-rank", "--mode", "absolute", "--observation", "embedding", "--env", "Strokes-v0"]
         assert main(["ablate", *asked, "--out", str(tmp_path / "grid")]) == 0
         for cell in grids[0]:
@@ -307,7 +307,7 @@ class TestCommand:
     def test_the_arms_are_those_that_the_task_can_have(self, env: str, tmp_path: Path, monkeypatch, capsys) -> None:
         grids: list[Any] = []
         monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda cells, *_: grids.append(cells))
-        monkeypatch.setattr("sketchless.benchmarks.commands.report.run", lambda *_: None)
+        monkeypatch.setattr("sketchless.benchmarks.commands.report.report", lambda *_: None)
         assert main(["ablate", "--env", env, "--seeds", "0", "--out", str(tmp_path / "grid")]) == 0
         arms = {cell.id.split("/")[1] for cell in grids[0]}
         bandit, printed = env.startswith("OnTheFly"), capsys.readouterr().out
@@ -322,7 +322,7 @@ class TestCommand:
         self, bank: Path, tmp_path: Path, monkeypatch, capsys
     ) -> None:
         monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda *_: print("cells run"))
-        monkeypatch.setattr("sketchless.benchmarks.commands.report.run", lambda *_: None)
+        monkeypatch.setattr("sketchless.benchmarks.commands.report.report", lambda *_: None)
         given = ["ablate", "baselines", "--bank", str(bank), "--passes", "0.2", "--out", str(tmp_path / "grid")]
         assert main([*given, "--arms", "b1", "refined"]) == 0
         assert "left out" not in capsys.readouterr().out

@@ -536,6 +536,23 @@ def test_photos_that_share_a_sketch_are_in_one_fold(build: Build) -> None:
         assert ("p3" in test) == ("p11" in test)
 
 
+def test_fewer_photos_keep_the_proportion_and_the_cut(build: Build, refuses: Any) -> None:
+    sketches = {f"/{'train' if i % 4 else 'test'}/p{i}_{n}": drawing(9 * i + n) for i in range(40) for n in (1, 2)}
+    root = build(sketches)
+    whole, few = qmul(root, validation=0), qmul(root, validation=0, photos=20, seed=1)
+    for split, photos in (("train", 15), ("test", 5)):
+        assert len(few.splits[split].photos) == photos
+        assert len(few.splits[split].sketches) == 2 * photos
+        assert set(few.splits[split].photos) < set(whole.splits[split].photos)
+    assert few.splits["train"].photos != qmul(root, validation=0, photos=20, seed=2).splits["train"].photos
+    assert load_dataset(**few.spec).splits["test"].photos == few.splits["test"].photos
+    assert "photos" not in whole.spec
+    with refuses(ConfigError, "photos=41: the set has 40"):
+        qmul(root, photos=41)
+    with refuses(ConfigError, "photos=1: must be"):
+        qmul(root, photos=1)
+
+
 def test_folds_that_do_not_exist(build: Build, refuses: Any) -> None:
     root = build({"/train/p_1": drawing(1)})
     with refuses(ConfigError, "fold=5: must be 0 to 4"):
