@@ -329,11 +329,11 @@ def cells(
                 settings = {**shared, **of_arm[seed % len(of_arm)], **arm.settings, "seed": seed}
                 if arm.budget != 1:
                     settings["steps"] = round(arm.budget * settings["steps"])
-                agent = agent_class(settings["agent"]).Config
-                every, read = agent.__dataclass_fields__, read_by(settings["agent"])
+                agent = agent_class(settings["agent"])
+                every, read = agent.Config.__dataclass_fields__, read_by(settings["agent"])
                 asked = [(*key.rpartition("."), value) for key, value in overrides.items()]
                 # the methods' own losses: only an arm that says so is pulled towards B1
-                settings["set"] = {"b1_penalty": 0.0} if "b1_penalty" in read else {}
+                settings["set"] = {"b1_penalty": 0.0} if agent.presets["default"].b1_penalty else {}
                 settings["set"] |= {name: value for whose, _, name, value in asked if not whose and name in read}
                 settings["set"] |= {name: value for whose, _, name, value in asked if whose == arm_name}
                 settings["set"] |= {name: value for name, value in arm.set.items() if name in every}

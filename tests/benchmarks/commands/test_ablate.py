@@ -132,19 +132,21 @@ class TestGrids:
 
     def test_settings_go_to_the_agents_that_have_them(self, common: dict[str, Any]) -> None:
         grid = {cell.id: cell.settings["set"] for cell in cells("methods", common, [0], {"clip": 0.1, "episodes": 8})}
-        assert grid["methods/ppo-a-clip/seed-0"] == {"clip": 0.1, "episodes": 8}
-        assert grid["methods/vpg/seed-0"] == {"episodes": 8}
+        assert grid["methods/ppo-a-clip/seed-0"] == {"clip": 0.1, "episodes": 8, "b1_penalty": 0.0}
+        assert grid["methods/vpg/seed-0"] == {"episodes": 8, "b1_penalty": 0.0}
+        assert grid["methods/ppo-ac-kl/seed-0"] == grid["methods/rank-softmax/seed-0"] == {"episodes": 8}
+        assert grid["methods/ppo-a-clip-b1-penalty/seed-0"]["b1_penalty"] == 1
 
     def test_a_setting_of_one_arm_comes_before_that_of_all(self, common: dict[str, Any]) -> None:
         asked = {"grpo.learning_rate": 3e-3, "learning_rate": 1e-2, "trpo.target_kl": 0.09}
         grid = {cell.id: cell.settings["set"] for cell in cells("methods", common, [0], asked)}
-        assert grid["methods/grpo/seed-0"] == {"learning_rate": 3e-3}
-        assert grid["methods/vpg/seed-0"] == {"learning_rate": 1e-2}
-        assert grid["methods/ppo-a-kl/seed-0"] == {"learning_rate": 1e-2}
+        assert grid["methods/grpo/seed-0"] == {"learning_rate": 3e-3, "b1_penalty": 0.0}
+        assert grid["methods/vpg/seed-0"] == {"learning_rate": 1e-2, "b1_penalty": 0.0}
+        assert grid["methods/trpo/seed-0"].keys() == {"target_kl", "learning_rate"}
         assert grid["methods/trpo/seed-0"]["target_kl"] == 0.09
         grid = {cell.id: cell.settings["set"] for cell in cells("tuning", common, [0], {"vpg-0.001.episodes": 8})}
-        assert grid["tuning/vpg-0.001/seed-0"] == {"learning_rate": 1e-3, "episodes": 8}
-        assert grid["tuning/vpg-0.003/seed-0"] == {"learning_rate": 3e-3}
+        assert grid["tuning/vpg-0.001/seed-0"] == {"learning_rate": 1e-3, "episodes": 8, "b1_penalty": 0.0}
+        assert grid["tuning/vpg-0.003/seed-0"] == {"learning_rate": 3e-3, "b1_penalty": 0.0}
 
 
 class TestDesign:
