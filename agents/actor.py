@@ -15,11 +15,24 @@ from stable_baselines3.common.logger import Logger
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from sketchless.datasets.errors import ConfigError, DataError
+from sketchless.datasets.errors import CheckpointError, ConfigError, DataError
 from sketchless.encoders.bank import EpisodeBank
+from sketchless.encoders.zoo import pretrained
 from sketchless.envs.core import Core
 
-from .checkpoint import About, AgentState, BestAbout, CoreKind, Counters, like, part, read_agent, reading, save_agent
+from .checkpoint import (
+    About,
+    AgentState,
+    BestAbout,
+    CoreKind,
+    Counters,
+    like,
+    part,
+    read_agent,
+    read_kind,
+    reading,
+    save_agent,
+)
 from .config import AgentConfig
 from .drawings import Drawings, training_fingerprint
 from .policy import LinearGaussianPolicy
@@ -170,6 +183,40 @@ class Actor:
             cls.__init__(agent, env, validation, config, **kwargs)
             agent.initialise = True
             agent.load_state_dict(state)
+        return agent
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], env: Any = None, validation: EpisodeBank | None = None, **kwargs: Any
+    ) -> Self:
+        """A trained agent: `Agent.from_pretrained("grpo/procedural")`.
+
+        Called on `Agent`, it gives an agent of whatever class the weights are of; on a subclass, of that class.
+
+        Args:
+            name: one of `sketchless zoo`, a file, a folder (of a run, or written by `sketchless zoo`), or `owner/name`
+                of a repository on the Hugging Face hub. What exists as a path comes first.
+            env: an environment or a bank to act in; by default the training drawings, the task and the reward that
+                it was trained with, where the bank is one that ships.
+            validation, kwargs: as for `load`.
+
+        Raises:
+            ConfigError: an unknown name, or no `env` where the bank does not ship.
+            CheckpointError: as `load`; or the hub does not give the repository.
+            UnsafeFileError: the file or its manifest names code; nothing was imported.
+        """
+        from .registry import class_in  # which imports this module
+
+        found = pretrained(name, "agent")
+        make: type[Any] = cls if hasattr(cls, "name") else class_in(found.file)
+        if not issubclass(make, cls):
+            raise CheckpointError(f"{found.file}: holds {make.name!r}, which is no {cls.__name__}; load it as Agent")
+        bank, reward = (found.bank(), found.reward()) if env is None else (env, "inv-rank")
+        if isinstance(bank, EpisodeBank):
+            kind = read_kind(found.file)[1]
+            with reading(found.file):
+                env = kind.core(bank, reward)
+        agent: Self = make.load(found.file, env, validation, **kwargs)
         return agent
 
     @classmethod

@@ -36,9 +36,9 @@ class CoreKind:
     def of(cls, core: Core) -> CoreKind:
         return cls(core.mode, core.observation, core.scale, core.task, core.own_settings)
 
-    def core(self, bank: EpisodeBank) -> Core:
-        """A core of this kind; its reward is one that every task takes. Raises ConfigError as `make_core`."""
-        return make_core(self.task, bank, "inv-rank", self.mode, self.observation, self.scale, **self.own)
+    def core(self, bank: EpisodeBank, reward: str = "inv-rank") -> Core:
+        """A core of this kind; by default with a reward that every task takes. Raises ConfigError as `make_core`."""
+        return make_core(self.task, bank, reward, self.mode, self.observation, self.scale, **self.own)
 
     def __str__(self) -> str:
         own = "".join(f", {name} {value:g}" for name, value in self.own.items())

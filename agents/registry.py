@@ -54,13 +54,18 @@ def load_agent(path: str | os.PathLike[str], bank: EpisodeBank, make: type[Agent
         CheckpointError: no such file, damaged, another agent, or made for features of other widths.
         ConfigError: unknown agent. UnsafeFileError: named as `module:Class`; nothing was imported.
     """
-    name, kind = read_kind(path)
-    if make is None:
-        check_trust("agent", name, (), path)
-        make = agent_class(name)
+    make = make or class_in(path)
     with reading(path):
-        core = kind.core(bank)
+        core = read_kind(path)[1].core(bank)
     return make.load(path, core)
+
+
+def class_in(path: str | os.PathLike[str]) -> type[Agent]:
+    """Class of the agent in a file, which may come from anyone. Raises as `load_agent`."""
+    name = read_kind(path)[0]
+    check_trust("agent", name, (), path)
+    found: type[Agent] = agent_class(name)
+    return found
 
 
 def make_agent(name: str, env: Any, **overrides: Any) -> Any:

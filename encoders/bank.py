@@ -239,10 +239,15 @@ def _about(path: Path) -> BankFile:
     return conform(BankFile, parts, path, error=CheckpointError, cure="encode it again")
 
 
+def shipped_banks() -> dict[str, Path]:
+    """Files of the banks that ship, by name."""
+    files = (Path(__file__).parent / "banks").glob("*.safetensors")
+    return {file.stem: file for file in files if not file.stem.endswith(("-encoder", "-agent"))}
+
+
 def bank_path(path: str | os.PathLike[str]) -> Path:
     """Path of a bank file, given its path or the name of one that ships."""
-    files = (Path(__file__).parent / "banks").glob("*.safetensors")
-    shipped = {file.stem: file for file in files if not file.stem.endswith(("-encoder", "-agent"))}
+    shipped = shipped_banks()
     if str(path) in shipped:
         return shipped[str(path)]
     where = user_path(path)

@@ -21,6 +21,7 @@ from .networks.manifold import Manifold
 from .networks.sketch_a_net import SketchANet
 from .networks.zse import ZSE
 from .tensorfile import fitted, load_tensors
+from .zoo import pretrained
 
 ENCODERS: dict[str, type[Encoder]] = {"dssa": DSSA, "manifold": Manifold, "sketch-a-net": SketchANet, "zse": ZSE}
 """Encoders that are more than a backbone under the usual pooling and head, by name."""
@@ -62,30 +63,32 @@ def _encoder_class(name: str) -> type[Encoder]:
 
 
 def load_encoder(
-    path: str | os.PathLike[str], device: str | torch.device = "auto", trust: Collection[str] = ()
+    name: str | os.PathLike[str], device: str | torch.device = "auto", trust: Collection[str] = ()
 ) -> Encoder:
-    """Read an encoder written by `Encoder.save`, whichever it is.
+    """Read an encoder written by `Encoder.save`, whichever it is: `load_encoder("small-cnn/procedural")`.
 
     The file may come from anyone: no network is asked, no code that it names is run, and it takes no more memory than
     its own weights.
 
     Args:
-        path: of the file.
+        name: path of the file or of its folder, a name of `sketchless zoo`, or `owner/name` of a repository on the
+            Hugging Face hub. What exists as a path comes first.
         device: where to.
         trust: each `module:attribute` that may be imported where the file names it as its backbone.
 
     Raises:
         UnsafeFileError: it names code that is not in `trust`.
         CheckpointError: no such file, damaged, or it describes another network than its weights are of.
-        ConfigError: no such device, or a library that it needs is not installed.
+        ConfigError: unknown name, no such device, or a library that it needs is not installed.
     """
+    path = pretrained(name, "encoder").file
     tensors, meta = load_tensors(path, "encoder")
     parts = {name: meta[name] for name in ("config", "rebuild") if name in meta}
     about = conform(EncoderFile, parts, path, error=CheckpointError, cure="train it again")
-    name = about.config.backbone
-    while name.startswith("manifold:"):
-        name = name.removeprefix("manifold:")
-    if name.partition(":")[0] not in (*ENCODERS, *PRETRAINED):
-        check_trust("backbone", name, trust, path)
+    backbone = about.config.backbone
+    while backbone.startswith("manifold:"):
+        backbone = backbone.removeprefix("manifold:")
+    if backbone.partition(":")[0] not in (*ENCODERS, *PRETRAINED):
+        check_trust("backbone", backbone, trust, path)
     encoder = fitted(lambda: make_encoder(about.config, about.rebuild), tensors, path)
     return encoder.to(resolve_device(device)).eval()

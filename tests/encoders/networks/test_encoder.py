@@ -188,7 +188,7 @@ def test_encoder_of_another_make(saved: Path, refuses: Any) -> None:
 def test_files_that_are_no_encoder(saved: Path, refuses: Any) -> None:
     with refuses(CheckpointError, "no such file"):
         load_encoder(saved.with_name("missing"))
-    with refuses(CheckpointError, "is a folder"):
+    with refuses(CheckpointError, "holds no encoder.safetensors"):
         load_encoder(saved.parent)
     save_tensors(saved, "bank", {}, {})
     with refuses(CheckpointError, "is a sketchless bank file, not a sketchless encoder file"):
