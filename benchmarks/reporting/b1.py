@@ -33,7 +33,7 @@ def _gain(grid: Grid, name: str, metric: str, b1: list[Evaluation | None]) -> Es
     known = [one.per_sketch(metric) for one in b1 if one is not None]
     if len(known) == len(b1):
         return grid.nested(name, grid.per_sketch(name, metric) - np.stack(known)).estimate
-    alone = np.mean([cell.baseline[metric] for cell in grid.cells[name].values()])
+    alone = grid.baseline_of(name)[metric]
     return Estimate(float(grid.per_sketch(name, metric).mean() - alone), np.nan, np.nan)
 
 

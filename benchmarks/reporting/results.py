@@ -145,8 +145,14 @@ class Grid:
 
     @property
     def baseline(self) -> dict[str, float] | None:
-        """Metrics of B1, percent; None where B1 is an arm itself."""
-        return None if "B1" in self.published_as.values() else self.example.baseline
+        """Metrics of B1 beside the reference, percent; None where B1 is an arm itself."""
+        arms = [arm for arm in (self.reference, *self.arms) if self.cells[arm]]
+        return None if "B1" in self.published_as.values() else self.baseline_of(arms[0])
+
+    def baseline_of(self, arm: str) -> dict[str, float]:
+        """Metrics of B1 beside an arm that is there, percent: the mean over its seeds, each on its own encoder."""
+        cells = self.cells[arm].values()
+        return {metric: float(np.mean([cell.baseline[metric] for cell in cells])) for metric in METRICS}
 
     @property
     def split(self) -> str:

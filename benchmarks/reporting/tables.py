@@ -99,7 +99,7 @@ def notes(found: Comparison) -> list[str]:
         sentences.append(f"Smallest difference that was likely (80 %) to be seen: {listed}.")
     sentences += grid.remarks
     if (baseline := grid.baseline) is not None:
-        others = {grid.arms[arm]: next(iter(of_arm.values())).baseline for arm, of_arm in grid.cells.items() if of_arm}
+        others = {grid.arms[arm]: grid.baseline_of(arm) for arm, of_arm in grid.cells.items() if of_arm}
         apart = [f"{arm} {b['m@B']:.2f}" for arm, b in others.items() if abs(b["m@B"] - baseline["m@B"]) > 0.005]
         if apart:
             sentences.append(f"Arms with another B1, so that features differ too; its m@B: {', '.join(apart)}.")

@@ -569,6 +569,19 @@ def test_an_arm_with_another_b1_is_named(tmp_path: Path) -> None:
     assert "so that features differ too; its m@B: VPG 30.25." in markdown(compare(read_grid(folder)))
 
 
+def test_b1_of_seeds_on_several_encoders_is_their_mean(tmp_path: Path) -> None:
+    """The second seed stands on another encoder, whose B1 has m@B 43.5: 38.5 for the grid."""
+    folder = tiny(tmp_path)
+    for arm in ("vpg", "ppo-a-clip"):
+        file = folder / "methods" / arm / "seed-1" / "result.json"
+        result = json.loads(file.read_text())
+        change(file, baseline={**result["baseline"], "m@B": 43.5}, settings={**result["settings"], "bank_sha256": "b"})
+    found = compare(read_grid(folder))
+    assert body(found)[0][:3] == ["B1 (no refinement)", "78.00", "38.50"]
+    assert "another B1" not in markdown(found)
+    assert "has 38.50" in " ".join(reading(found))
+
+
 def test_an_arm_without_cells_keeps_its_place(tmp_path: Path) -> None:
     write_grid(tmp_path)
     before = {row.name: row for row in compare(read_grid(tmp_path)).rows}
