@@ -153,7 +153,8 @@ def test_solves_it_in_absolute_mode() -> None:
 
 
 def test_solves_it_with_a_memory() -> None:
-    agent = PPOAClip(Core(planted(), "inv-rank"), learning_rate=1e-2, policy="gru").learn(200_000)
+    # here B1 is wrong on complete sketches too: nothing of it is worth keeping
+    agent = PPOAClip(Core(planted(), "inv-rank"), learning_rate=1e-2, policy="gru", b1_penalty=0.0).learn(200_000)
     assert agent.validate(agent.core)[1] >= 95
 
 
