@@ -33,6 +33,7 @@ COMMANDS = {
     "draw": ("draw", "DrawConfig", "draw in the browser and see the photos come; or collect drawings"),
     "explain": ("explain", "ExplainConfig", "why a photo is found: patch by patch, stroke by stroke"),
     "export": ("export", "ExportConfig", "write episodes as a data set for offline RL (Minari)"),
+    "zoo": ("zoo", "ZooConfig", "trained agents and encoders by name: list, fetch, pack, publish"),
     "info": ("info", "InfoConfig", "what is installed, what can be chosen, what is in a data set"),
 }
 

@@ -169,10 +169,7 @@ def pretrained(name: str | os.PathLike[str], kind: Kind) -> Pretrained:
         if entry.kind != kind:
             raise ConfigError(f"{said!r} is an {entry.kind}, not an {kind}; load it as that")
         return Pretrained(entry.path, entry)
-    if not is_repository(said) or difflib.get_close_matches(said, zoo(), n=1, cutoff=0.8):
-        known = [known for known, entry in zoo().items() if entry.kind == kind]
-        raise unknown_name(f"pretrained {kind}", said, [*known, "<file or folder>", "<owner/name on the hub>"])
-    return _in_folder(fetch(said, (WEIGHTS[kind], MANIFEST)), kind, said)
+    return _in_folder(fetch(said, kind), kind, said)
 
 
 def is_repository(name: str) -> bool:
@@ -180,20 +177,26 @@ def is_repository(name: str) -> bool:
     return _REPOSITORY.fullmatch(name) is not None
 
 
-def fetch(repository: str, files: tuple[str, ...]) -> Path:
-    """Download files of a hub repository into the library's cache; returns the folder. No other file is asked for.
+def fetch(repository: str, *kinds: Kind) -> Path:
+    """Download weights and manifest of a hub repository into the library's cache; returns the folder.
+
+    No other file is asked for.
 
     Raises:
-        ConfigError: `huggingface_hub` is not installed.
+        ConfigError: no name of a repository, or nearly one of `zoo()`; or `huggingface_hub` is not installed.
         CheckpointError: no such repository, no leave to read it, or no network.
     """
+    if not is_repository(repository) or difflib.get_close_matches(repository, zoo(), n=1, cutoff=0.8):
+        known = [name for name, entry in zoo().items() if entry.kind in kinds]
+        also = ["<file or folder>", "<owner/name on the hub>"]
+        raise unknown_name(f"pretrained {' or '.join(kinds)}", repository, [*known, *also])
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         cure = "pip install 'sketchless[hf]'"
         raise ConfigError(f"{repository}: no such folder, and the hub needs huggingface_hub: {cure}") from error
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(files)))
+        return Path(snapshot_download(repository, allow_patterns=[*(WEIGHTS[kind] for kind in kinds), MANIFEST]))
     except Exception as error:  # the library raises its own errors and those of whatever carries its requests
         fault = " ".join(str(error).split())[:150] or type(error).__name__
         cure = "correct the name, go online, or give a folder"
