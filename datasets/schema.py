@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -72,11 +73,18 @@ def read_json(
     return _validated(schema, data.removeprefix(b"\xef\xbb\xbf"), path, error, cure)
 
 
+@functools.lru_cache
+def _reader(schema: Any) -> TypeAdapter[Any]:
+    """Made once: to make it takes longer than to read an agent's whole file with it."""
+    return TypeAdapter(schema)
+
+
 def _validated(
     schema: type[T], text: str | bytes, where: str | os.PathLike[str], error: type[SketchlessError], cure: str
 ) -> T:
     try:
-        return TypeAdapter(schema).validate_json(text, strict=True)
+        fitting: T = _reader(cast(Any, schema)).validate_json(text, strict=True)
+        return fitting
     except ValidationError as fault:
         first = fault.errors(include_url=False, include_input=False)[0]
         place = ".".join(_line(part) for part in first["loc"])

@@ -135,27 +135,33 @@ SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5)
 BUDGETS = dict.fromkeys(LEARNERS, 200_000) | dict.fromkeys(SUPERVISED, 20_000)  # steps
 
 
+def solved(agent: Agent, budget: int) -> bool:
+    """Whether it ranks nearly every photo first within so many steps, or fewer."""
+
+    def best() -> bool:
+        return agent.validate(agent.core)[1] >= 95
+
+    agent.learn(budget, lambda *_: agent.n_updates % 10 > 0 or not best())
+    return best()
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", LEARNERS)
 def test_solves_a_task_with_a_known_optimum(name: str, seed: int) -> None:
     """Turning back the rotation ranks every photo first: m@B 100."""
     agent = make_agent(name, Core(planted(), "inv-rank"), learning_rate=1e-2, seed=seed)
-    _, before = agent.validate(agent.core)
-    agent.learn(BUDGETS[name])
-    _, after = agent.validate(agent.core)
-    assert before < 50
-    assert after >= 95
+    assert agent.validate(agent.core)[1] < 50
+    assert solved(agent, BUDGETS[name])
 
 
 def test_solves_it_in_absolute_mode() -> None:
-    agent = PPOAClip(Core(planted(), "inv-rank", "absolute"), learning_rate=1e-2).learn(200_000)
-    assert agent.validate(agent.core)[1] >= 95
+    assert solved(PPOAClip(Core(planted(), "inv-rank", "absolute"), learning_rate=1e-2), 200_000)
 
 
 def test_solves_it_with_a_memory() -> None:
     # here B1 is wrong on complete sketches too: nothing of it is worth keeping
-    agent = PPOAClip(Core(planted(), "inv-rank"), learning_rate=1e-2, policy="gru", b1_penalty=0.0).learn(200_000)
-    assert agent.validate(agent.core)[1] >= 95
+    settings: dict[str, Any] = {"learning_rate": 1e-2, "policy": "gru", "b1_penalty": 0.0}
+    assert solved(PPOAClip(Core(planted(), "inv-rank"), **settings), 200_000)
 
 
 def test_the_baseline_learns_nothing(core: Core) -> None:
@@ -257,20 +263,21 @@ def test_a_stop_in_the_last_update_still_gives_the_best_policy(make_bank) -> Non
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-@pytest.mark.parametrize(("schedule", "stop"), [("constant", 1), ("linear", 2), ("cosine", 4), ("cosine", 7)])
+@pytest.mark.parametrize(("schedule", "stop"), [("constant", 1), ("linear", 2), ("cosine", 5)])
 def test_interrupted_and_resumed_equals_uninterrupted(
     make_bank, tmp_path: Path, name: str, schedule: str, stop: int
 ) -> None:
     lengths = [5, 3, 5, 1, 2, 5, 4, 5, 5, 2]
     core, validation = Core(make_bank(n=10, steps=5, lengths=lengths)), make_bank(n=8, steps=5, seed=1)
-    settings: dict[str, Any] = {**SMALL, "lr_schedule": schedule}
-    whole = make_agent(name, core, validation=validation, **settings).learn(500)
+    settings: dict[str, Any] = {**SMALL, "eval_every": 2, "lr_schedule": schedule}
+    whole = make_agent(name, core, validation=validation, **settings).learn(300)
+    assert whole.n_updates > 5
 
-    first = make_agent(name, core, validation=validation, **settings).learn(500, callback=StopAfter(stop))
+    first = make_agent(name, core, validation=validation, **settings).learn(300, callback=StopAfter(stop))
     first.save(tmp_path / "part.safetensors")
     second = AGENTS[name].load(tmp_path / "part.safetensors", core, validation)
     assert second.numbers == first.numbers
-    second.learn(500, reset_num_timesteps=False)
+    second.learn(300, reset_num_timesteps=False)
 
     assert equal(weights(whole), weights(second))
     assert whole.history == second.history

@@ -60,10 +60,10 @@ def test_agents_learn_save_load_resume_and_predict_as_on_the_cpu(
 ) -> None:
     def trained(device: str) -> tuple[Agent, Agent]:
         core = Core(bank.to(device))
-        agent: Agent = make_agent(name, core, validation=bank, **SMALL, **more).learn(180)
+        agent: Agent = make_agent(name, core, validation=bank, **SMALL, **more).learn(100)
         agent.save(tmp_path / f"{device}.safetensors")
         again: Agent = AGENTS[name].load(tmp_path / f"{device}.safetensors", core, bank)
-        return agent, again.learn(300, reset_num_timesteps=False)
+        return agent, again.learn(160, reset_num_timesteps=False)
 
     here = trained("cpu")
     with device_double():
@@ -98,9 +98,9 @@ def test_an_update_waits_once(waits: Waits, make_bank, tmp_path: Path, name: str
         found.append([line.split()[-1] for line in waits.take()])
         return True
 
-    agent.learn(300, callback=between)
-    assert agent.n_updates == 5
-    assert found[1:] == [["tolist"]] * 4  # before the first: the fingerprint of the bank, the first validation
+    agent.learn(180, callback=between)
+    assert agent.n_updates == 3
+    assert found[1:] == [["tolist"]] * 2  # before the first: the fingerprint of the bank, the first validation
 
 
 def test_drawings_of_several_lengths_cost_one_more_wait_a_pass(waits: Waits, bank: EpisodeBank) -> None:

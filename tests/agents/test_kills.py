@@ -17,7 +17,7 @@ from sketchless.agents import AGENTS, Agent, make_agent
 from sketchless.encoders import EpisodeBank
 from sketchless.envs import Core
 
-BUDGET = 12_000  # 100 updates
+BUDGET = 6_000  # 50 updates
 SETTINGS = {"episodes": 4, "samples": 3, "eval_every": 5}
 LEARNERS = [name for name in AGENTS if name != "b1"]
 

@@ -100,7 +100,7 @@ def test_looking_ahead_waits_and_looking_at_the_step_alone_shows_at_once(name: s
     core = StopCore(waiting_pays(make_bank), stroke_cost=0.05)
     shown = {}
     for gamma in (0.0, 1.0):
-        agent = make_agent(name, core, gamma=gamma, learning_rate=0.03, init_log_std=-1.0, seed=3).learn(40_000)
+        agent = make_agent(name, core, gamma=gamma, learning_rate=0.03, init_log_std=-1.0, seed=3).learn(20_000)
         with torch.no_grad():
             _, action = core.play(torch.arange(6), lambda seen, agent=agent: agent.policy(seen.unsqueeze(1)).squeeze(1))
         shown[gamma] = core.shown(torch.arange(6), action).double().mean()
@@ -216,7 +216,7 @@ def test_an_agent_that_can_see_when_to_show_beats_the_rivals_that_learn_nothing(
     less: those that are not clear by then pay 1/rank. Margins are alike in all frames, so that no threshold tells."""
     bank = clear_at(make_bank, (1, 2, 3, 4, 5, 6))
     core, cost = StopCore(bank, scale=0.1, stroke_cost=0.1), 0.1
-    agent = make_agent(name, core, learning_rate=0.03, seed=0, episodes=6).learn(60_000)
+    agent = make_agent(name, core, learning_rate=0.03, seed=0, episodes=6).learn(20_000)
     found, seen = evaluate(agent, bank).stopping, Ranked.by_b1(bank)
     assert found is not None
     for steps in rivals(seen, seen, cost).values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import resource
 import subprocess
 import sys
@@ -202,7 +203,7 @@ def test_photos_in_float16_are_those_of_the_bank(make_bank: Callable[..., Episod
     assert Core(bank, "inv-rank", gallery=ShardedGallery(bank.gallery.half())).n_photos == 40
 
 
-# Other processes: they run this file -----------------------------------------------------------------------
+# Other processes ------------------------------------------------------------------------------------------
 
 SIZES = (40, 23)  # rows of each process
 
@@ -214,24 +215,11 @@ def question() -> tuple[Tensor, Tensor, Tensor]:
     return unit(torch.cat([gallery[target], random_units(5, 3, seed=1)])), gallery, torch.cat([target, target[:5]])
 
 
-def started(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def answer(process: subprocess.Popen[str], patience: float) -> dict[str, Any]:
-    try:
-        out, _ = process.communicate(timeout=patience)
-    finally:
-        process.kill()
-    assert process.returncode == 0
-    found: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return found
-
-
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_two_processes_give_the_answers_of_one(tmp_path: Path) -> None:
-    processes = [started("share", number, tmp_path / "meeting") for number in (0, 1)]
-    answers = [answer(process, 300) for process in processes]
+    context = multiprocessing.get_context("fork")  # fresh ones would import everything again
+    with context.Pool(2) as pool:
+        answers = pool.starmap_async(share, [(0, tmp_path), (1, tmp_path)], chunksize=1).get(300)
     rank, near, row = in_one_piece(*question(), 50)  # more photos than the second process holds
     for found in answers:
         assert found["photos"] == sum(SIZES)
@@ -244,18 +232,19 @@ def test_two_processes_give_the_answers_of_one(tmp_path: Path) -> None:
     assert [found["empty"] for found in answers] == ["the gallery holds no photo"] * 2
 
 
-def share(number: str, meeting: str) -> dict[str, Any]:
+def share(number: int, meeting: Path) -> dict[str, Any]:
     """What one of two processes finds, holding its own rows alone."""
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=int(number), world_size=2)
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting / 'file'}", rank=number, world_size=2)
     world = dist.group.WORLD
     queries, gallery, target = question()
-    own = gallery.split(SIZES)[int(number)]
+    own = gallery.split(SIZES)[number]
     parts = ShardedGallery(own, group=world, block=64)
     near, row = parts.top_k(queries, 50)
     found = {"photos": len(parts), "rank": parts.rank(queries, target).tolist()}
     found |= {"near": near.tolist(), "row": row.tolist()}
     found["own"] = parts.similarity(queries[: len(target) - 5], target[:-5]).tolist()
-    for name, faulty in (("fault", own if number == "0" else own * NAN), ("empty", own[:0])):
+    for name, faulty in (("fault", own if number == 0 else own * NAN), ("empty", own[:0])):
         try:
             ShardedGallery(faulty, group=world)
         except SketchlessError as error:
@@ -266,7 +255,8 @@ def share(number: str, meeting: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_million_photos_play_an_episode_in_6_gb() -> None:
-    found = answer(started("million"), 300)
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=True, timeout=300)
+    found = json.loads(done.stdout)
     print(found)
     assert found["rank"] == found["expected"]
     assert found["peak"] < 6e9
@@ -309,4 +299,4 @@ def million() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(share(*sys.argv[2:]) if sys.argv[1] == "share" else million()))
+    print(json.dumps(million()))

@@ -289,10 +289,11 @@ def test_stable_baselines3_plays_the_single_episodes(task: str, bank: EpisodeBan
         ("Stop", (False, True, False)),
     ],
 )
-def test_which_ids_are_bandits(name: str, found: tuple[bool, ...]) -> None:
-    make = lambda: gym.make(f"sketchless/{name}-v0", reward="inv-rank")  # noqa: E731
+def test_which_ids_are_bandits(name: str, found: tuple[bool, ...], make_bank: MakeBank) -> None:
+    bank = make_bank(n=12, steps=7, photos=40)
+    make = lambda: gym.make(f"sketchless/{name}-v0", bank=bank, reward="inv-rank")  # noqa: E731
     bandit = name in ("OnTheFly", "Strokes")
-    assert gym.make(f"sketchless/{name}-v0").unwrapped.core.bandit == bandit
+    assert make().unwrapped.core.bandit == bandit
     assert tuple(check_actions_matter(make, bandit, episodes=3)) == found
     with pytest.raises(BrokenRule) as caught:
         check_actions_matter(make, not bandit, episodes=3)

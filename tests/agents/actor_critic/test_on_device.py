@@ -41,7 +41,7 @@ PAIRS = [
     pytest.param(A2C, DeviceA2C, {"n_steps": 7}, id="a2c"),
     pytest.param(TRPO, DeviceTRPO, {"n_steps": 12, "batch_size": 16, "n_critic_updates": 3}, id="trpo"),
 ]
-ENVS, LENGTHS = 8, (3, 1, 5, 2, 4, 5, 1, 3)
+ENVS, LENGTHS = 4, (3, 1, 5, 2, 4, 5, 1, 3)
 
 
 @pytest.fixture
@@ -100,10 +100,10 @@ class TestSameAsStock:
         assert agents[0].num_timesteps == agents[1].num_timesteps
 
     def test_parameters(self, bank, theirs, ours, settings: dict[str, Any]) -> None:
-        self.check(bank, theirs, ours, 6 * ENVS * 12, **settings)
+        self.check(bank, theirs, ours, 4 * ENVS * 12, **settings)
 
     def test_parameters_on_episodes_of_equal_length(self, make_bank, theirs, ours, settings: dict[str, Any]) -> None:
-        self.check(make_bank(n=8, steps=4), theirs, ours, 4 * ENVS * 12, **settings)
+        self.check(make_bank(n=8, steps=4), theirs, ours, 2 * ENVS * 12, **settings)
 
     @pytest.mark.parametrize(
         "more",
@@ -116,7 +116,7 @@ class TestSameAsStock:
         ids=str,
     )
     def test_parameters_with_options(self, bank, theirs, ours, settings: dict[str, Any], more: dict[str, Any]) -> None:
-        self.check(bank, theirs, ours, 3 * ENVS * 12, **settings, **more)
+        self.check(bank, theirs, ours, 2 * ENVS * 12, **settings, **more)
 
     def test_callbacks_and_logger(self, bank, theirs, ours, settings: dict[str, Any]) -> None:
         witnesses = []
@@ -222,7 +222,7 @@ def test_rollouts_never_pass_through_numpy(
 
     agent = ours("MlpPolicy", env, seed=0, device="cpu", **settings)
     bar(agent)
-    agent.learn(4 * ENVS * 12)
+    agent.learn(8 * ENVS * 12)
     assert len(agent.ep_info_buffer) == 100
     buffer = agent.rollout_buffer
     for name in ("observations", "actions", "rewards", "values", "log_probs", "advantages", "returns"):
