@@ -15,14 +15,14 @@ import from_code  # noqa: E402
 # The pages in the order of the side bar. README is the first; `*` stands for all that are there.
 root_doc = "README"
 SECTIONS = {
-    "Start": ["docs/install"],
+    "Start": ["docs/install", "docs/zoo"],
     "The environment": ["docs/environment", *(f"docs/environments/{name}" for name in from_code.IDS), "docs/offline"],
     "Algorithms": ["docs/algorithms", "docs/add-an-agent"],
     "Rewards": ["docs/add-a-reward"],
     "Encoders": ["docs/encoders", "docs/add-an-encoder", "docs/zero-shot", "docs/explain"],
     "Your own data": ["docs/your-own-data", "docs/datasets", "docs/objects"],
     "Draw": ["docs/draw"],
-    "Benchmarks": ["docs/benchmarks", "benchmarks/results/*/README"],
+    "Benchmarks": ["docs/benchmarks", "benchmarks/claims", "benchmarks/results/*/README"],
     "API": ["docs/api"],
     "Contribute": ["CONTRIBUTING", "examples/README", "CHANGELOG", "SECURITY"],
 }
