@@ -398,7 +398,7 @@ class TestBadInput:
                 yield path
 
         paths = [path for path in leaves(json.loads(text)) if path != ("seconds",)]
-        assert len({path[0] for path in paths}) == 11
+        assert len({path[0] for path in paths}) == 12
         for path in {path[:2]: path for path in paths}.values():
             content = json.loads(text)
             *way, last = path
@@ -409,8 +409,12 @@ class TestBadInput:
             file.write_text(json.dumps(content))
             assert main(["evaluate", str(tmp_path / "run")]) == 2, path
             assert len(capsys.readouterr().err.splitlines()) == 1
-        file.write_text(text)
-        assert main(["evaluate", str(tmp_path / "run")]) == 0
+        of_before = json.loads(text)  # a run of 0.2, whose intervals drew sketches alone
+        del of_before["resampled"]
+        of_before["change"]["m@A"]["interval95"] = [0.0, 1.0]
+        for content in (of_before, json.loads(text)):
+            file.write_text(json.dumps(content))
+            assert main(["evaluate", str(tmp_path / "run")]) == 0
 
     def test_evaluate_runs_no_code_that_a_manifest_names(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
         code = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
