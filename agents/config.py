@@ -54,7 +54,8 @@ class AgentConfig:
     """Pull of the weights towards where they began (the frozen head)."""
     b1_penalty: float = 0.0
     """Weight of `|e_T - b_T|^2` in the loss: how far the refined embedding of a complete sketch is from that of B1,
-    which was trained on complete ones. Default presets of policy gradients have 1. Without effect where actions change what follows (Carry, Stop)."""
+    which was trained on complete ones. Default presets of policy gradients have 1. Without effect where actions change
+    what follows (Carry, Stop)."""
     max_grad_norm: float = 40.0
     """Longer gradients are scaled down to this length."""
     eval_every: int = 25

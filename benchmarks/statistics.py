@@ -188,6 +188,17 @@ def pigeonhole_bootstrap(
     return Inference(Estimate(found, float(low), float(high)), _p_value(found, means, shrinkage, df), error, df)
 
 
+def interval_of_many(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Ends of the interval of the mean of values [N], each drawn anew by itself; takes little memory for any N."""
+    _checked(values[None])
+    if len(values) < 2 or np.ptp(values) == 0:
+        return float(values.mean()), float(values.mean())
+    found = scipy.stats.bootstrap(
+        (values,), np.mean, confidence_level=level, method="percentile", rng=np.random.default_rng(seed), batch=500
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
 def interval(values: FloatArray, photos: Sequence[str] = (), level: float = 0.95) -> tuple[float, float]:
     """Ends of the interval of the mean of values [N], or [S, N] of S runs: `pigeonhole_bootstrap` on one encoder."""
     _, low, high = pigeonhole_bootstrap(np.atleast_2d(values), photos, level=level).estimate
@@ -306,9 +317,12 @@ def _nested_counts(groups: tuple[str, ...], seed: int, what: str) -> FloatArray:
     rng = np.random.default_rng([seed, *what.encode()])  # equal numbers must not be drawn alike
     names, place = np.unique(np.asarray(groups), return_inverse=True)
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=REPLICATES)  # [R, groups]
+    if len(names) == len(groups):
+        counts = drawn[:, place].astype(np.float64)
+        counts.flags.writeable = False
+        return counts
     counts = np.empty((REPLICATES, len(groups)))
-    for group in range(len(names)):
-        members = np.flatnonzero(place == group)
+    for group, members in enumerate(np.split(np.argsort(place, kind="stable"), np.bincount(place).cumsum()[:-1])):
         counts[:, members] = rng.multinomial(drawn[:, group] * len(members), np.full(len(members), 1 / len(members)))
     counts.flags.writeable = False
     return counts

@@ -21,7 +21,7 @@ from sketchless.datasets.sketch import Drawing
 from sketchless.encoders import ZSE, Encoder, Frames, Tokens, average_precision, precision
 from sketchless.encoders.networks.encoder import inference
 
-from ..statistics import interval
+from ..statistics import interval_of_many
 
 FloatArray = npt.NDArray[np.float64]
 TASKS = ("inter", "intra", "cross")
@@ -81,7 +81,7 @@ class Retrieval:
         """Mean, 95 % interval over sketches (bootstrap), chance and other ways to count, by metric."""
         found: dict[str, dict[str, float | None]] = {}
         for name, metric in self.metrics.items():
-            low, high = interval(metric.values)
+            low, high = interval_of_many(metric.values)
             found[name] = {
                 "mean": metric.mean,
                 "low": low,

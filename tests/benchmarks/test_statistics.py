@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
+from sketchless.benchmarks import statistics
 from sketchless.benchmarks.statistics import (
     Estimate,
     FloatArray,
@@ -20,6 +21,7 @@ from sketchless.benchmarks.statistics import (
     bootstrap_band,
     holm,
     interval,
+    interval_of_many,
     iqm,
     mean,
     pigeonhole_bootstrap,
@@ -213,6 +215,23 @@ def test_sketches_of_one_photo_are_no_new_evidence() -> None:
     assert low < narrow[0] < narrow[1] < high
     assert interval(values) == interval(values[None], photos)
     assert interval(np.full(5, 3.0)) == (3.0, 3.0)
+
+
+def test_an_interval_of_many_covers_the_mean_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for i in range(100):
+        low, high = interval_of_many(rng.normal(size=60), seed=i)
+        hits += low <= 0 <= high
+    assert 88 <= hits <= 99  # binomial(100, 0.95), and the bootstrap runs a little narrow
+    assert interval_of_many(np.full(5, 3.0)) == (3.0, 3.0)
+
+
+def test_members_of_groups_in_any_order_are_counted_under_their_group() -> None:
+    counts = statistics._nested_counts(("b", "a", "b", "c", "a"), 0, "x")
+    by_group = np.stack([counts[:, [1, 4]].sum(1) / 2, counts[:, [0, 2]].sum(1) / 2, counts[:, 3]])
+    assert (by_group.sum(axis=0) == 3).all()
+    assert (by_group == by_group.round()).all()
 
 
 def test_p_is_where_the_interval_reaches_zero() -> None:
