@@ -113,6 +113,8 @@ def _claim(where: str, row: Sequence[str]) -> Claim:
     if len(row) != len(COLUMNS):
         raise ConfigError(f"{where}: has {len(row)} columns, want {len(COLUMNS)}: {' | '.join(COLUMNS)}")
     id, claim, metric, arm, against, relation = row
+    if arm in (B1, against):
+        raise ConfigError(f"{where}: compares {arm!r} with {against!r}; name an arm, and what it is against")
     if metric not in METRICS:
         raise ConfigError(f"{where}: unknown metric {metric!r}; choose one of {', '.join(METRICS)}")
     if relation in ("above", "below"):
@@ -127,13 +129,16 @@ def judge(claims: Sequence[Claim], grids: Sequence[Grid]) -> list[Judged]:
     """Every claim on all grids together.
 
     Raises:
-        ConfigError: fewer than two grids, grids that share a photo, or an arm that a grid lacks.
+        ConfigError: fewer than two grids, grids of another split than test or that share a photo, or an arm that a grid
+            lacks.
         CheckpointError: a grid without the ranks of B1 where a claim needs them.
     """
     if len(grids) < 2:
         raise ConfigError(f"{len(grids)} grid: claims are judged on two folds or more; give the folder of each")
     seen: set[str] = set()
     for grid in grids:
+        if grid.split != "test":
+            raise ConfigError(f"the grid {grid.command!r} was measured on {grid.split}; claims are judged on test")
         photos = set(grid.photo_of_sketch)
         if twice := seen & photos:
             raise ConfigError(f"photo {min(twice)!r} is in the test of two grids; give folds with photos of their own")

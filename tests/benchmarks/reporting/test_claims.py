@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,8 @@ def test_claims_are_read_from_the_table(file: Path) -> None:
         ("| c2 |", "| c1 |", "claims.md:6: the id 'c1' stands there twice"),
         ("m@B | other", "m@C | other", "claims.md:6: unknown metric 'm@C'"),
         ("| below |", "| better |", "claims.md:6: relation 'better'"),
+        ("| other | clip |", "| clip | clip |", "claims.md:6: compares 'clip' with 'clip'"),
+        ("| clip | b1 | above", "| b1 | clip | above", "claims.md:5: compares 'b1' with 'clip'"),
         ("level within 2.5", "level within 0", "claims.md:7: relation"),
         ("| clip | below |", "| below |", "claims.md:6: has 5 columns"),
         (TABLE[TABLE.index("| c1") : TABLE.index("\nText")], "\n", "is empty"),
@@ -144,6 +147,10 @@ def test_folds_that_share_a_photo_or_lack_an_arm_are_refused(folds: list[Grid], 
         judge([claim], [folds[0], folds[0]])
     with refuses(ConfigError, "two folds or more"):
         judge([claim], folds[:1])
+    cells = {arm: {0: replace(of_arm[0], split="validation")} for arm, of_arm in folds[1].cells.items()}
+    of_validation = replace(folds[1], cells=cells)
+    with refuses(ConfigError, "was measured on validation"):
+        judge([claim], [folds[0], of_validation])
     with refuses(ConfigError, "claim c1: the grid 'fold 0' has no arm 'vpg'"):
         judge([claim._replace(arm="vpg")], folds)
 
