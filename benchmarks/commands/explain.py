@@ -21,10 +21,10 @@ from sketchless.datasets.files import replacing
 from sketchless.datasets.photos import read_photo
 from sketchless.datasets.raster import birth_map
 from sketchless.datasets.sketch import Drawing, RasterSketch
-from sketchless.encoders import bank as banks
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.encoders.networks.correspondence import token_model
 from sketchless.encoders.registry import load_encoder
+from sketchless.encoders.zoo import zoo
 
 from ..display.animation import gif
 from ..display.terminal import Terminal
@@ -43,7 +43,7 @@ from ..explanation.pair import Explanation, explain
 from ..explanation.pictures import EpisodePictures, pair_picture
 from ..zero_shot.encoder_run import EncoderRun
 
-SHIPPED = Path(banks.__file__).parent / "banks" / "procedural-encoder.safetensors"
+SHIPPED = "small-cnn/procedural"
 SECONDS, HOLD = 0.8, 3.0  # a frame of the animation and its last one are shown
 
 
@@ -113,7 +113,7 @@ def run(config: ExplainConfig, console: Console | None = None) -> Explained:
     """
     console = console or Terminal()
     _check(config)
-    trained = EncoderRun.find(str(SHIPPED) if config.encoder == "procedural" else config.encoder)
+    trained = EncoderRun.find(str(zoo()[SHIPPED].path) if config.encoder == "procedural" else config.encoder)
     encoder = load_encoder(trained.file, config.device, config.trust)
     model = token_model(encoder)  # before the data set, which takes a while
     dataset = trained.load(config.dataset or trained.dataset or "procedural")

@@ -15,10 +15,10 @@ from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.datasets.loading import load_dataset
 from sketchless.datasets.sketch import Sketch
-from sketchless.encoders import bank as banks
 from sketchless.encoders.bank import EpisodeBank, bank_path
 from sketchless.encoders.networks.encoder import Encoder
 from sketchless.encoders.registry import load_encoder
+from sketchless.encoders.zoo import BANKS, zoo
 from sketchless.envs.rendering.camera import dataset_of
 
 from ..runs import progress_bar, read_json
@@ -26,9 +26,8 @@ from ..train_run import TrainRun
 from .engine import Engine, Example
 from .folder_gallery import folder_gallery
 
-SHIPPED = Path(banks.__file__).parent / "banks"
-ENCODER, AGENT = SHIPPED / "procedural-encoder.safetensors", SHIPPED / "procedural-agent.safetensors"
 BANK = "procedural-strokes"  # one stroke a step, as a person draws
+ENCODER, AGENT = "small-cnn/procedural", "ppo-a-clip/procedural-strokes"  # that bank's
 EXAMPLES = 12
 
 
@@ -56,7 +55,7 @@ def find_files(
     if bank is None:
         if encoder or agent:
             raise ConfigError("--encoder and --agent belong to a --bank; give it too")
-        return Files(BANK, str(ENCODER), str(AGENT))
+        return Files(BANK, str(zoo()[ENCODER].path), str(zoo()[AGENT].path))
     return Files(bank, encoder or _encoder_of(bank_path(bank)), agent)
 
 
@@ -73,8 +72,8 @@ def _of_run(folder: Path, encoder: str | None) -> Files:
 
 
 def _encoder_of(bank: Path) -> str:
-    if bank.parent == SHIPPED:
-        return str(ENCODER)
+    if bank.parent == BANKS:
+        return str(zoo()[ENCODER].path)
     beside = bank.with_name("encoder.safetensors")
     if not beside.is_file():
         raise ConfigError(f"{bank}: its encoder.safetensors is not beside it; give --encoder")

@@ -17,13 +17,17 @@ from sketchless.benchmarks import evaluate
 from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.commands import draw as command
 from sketchless.benchmarks.commands.draw import DrawConfig, listen
-from sketchless.benchmarks.draw.sources import AGENT, BANK, ENCODER, Files, find_files, open_engine
+from sketchless.benchmarks.draw import sources
+from sketchless.benchmarks.draw.sources import BANK, Files, find_files, open_engine
 from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.encoders.bank import EpisodeBank, bank_path
 from sketchless.encoders.networks.encoder import EncoderConfig
 from sketchless.encoders.registry import make_encoder
 from sketchless.encoders.tensorfile import load_tensors, read_meta, save_tensors
+from sketchless.encoders.zoo import zoo
 from sketchless.envs.core import Core
+
+ENCODER, AGENT = (zoo()[name].path for name in (sources.ENCODER, sources.AGENT))
 
 
 @pytest.fixture
