@@ -221,8 +221,9 @@ def _join(config: EncodeConfig, console: Console) -> Path:
 
 
 def _report(path: Path, banks: dict[str, EpisodeBank], about: dict[str, Any], console: Console) -> None:
-    """Scores without refinement, to the terminal and to `results.json`."""
-    rows = {split: evaluate(None, banks[split]) for split in banks}
+    """Scores of the bank as it was written, without refinement, to the terminal and to `results.json`."""
+    written = {split: EpisodeBank.load(path, split, bank.features.device) for split, bank in banks.items()}
+    rows = {split: evaluate(None, bank) for split, bank in written.items()}  # `half` has rounded features
     console.print(scores({f"B1, {split}": e for split, e in rows.items()}))
     summary = {
         split: {"sketches": len(e.rank), "photos": e.gallery, "tied": e.tied, **e.summary()}

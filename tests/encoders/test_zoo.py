@@ -18,11 +18,11 @@ from sketchless.encoders.zoo import BANKS, is_repository, pretrained, zoo
 
 ENCODER = "small-cnn/procedural"
 SHA256 = {
-    "small-cnn/procedural": "fb68f78c9f13d5bab6fcfdefda171710b415d23d45845479e1ca0a897bdbc773",
-    "ppo-a-clip/procedural": "5851f84272662fb89851ce527f0d3d74794d9a2bb1a7220b9a255b83eb10453f",
-    "grpo/procedural": "a2c938d5f803ccbcc1978a12f335bfa5b8dbc1845dba298bf2d4c91b02a34537",
-    "rank-softmax/procedural": "b9e513efee3ddf4f0daed652f927bd9aa62487c0229cc1a77432ed4f2cfa179a",
-    "ppo-a-clip/procedural-strokes": "5c89c405eb788d54ae4e8c5e0fcbbea6e8eeb531b608cf893cbec12b7f260150",
+    "small-cnn/procedural": "4638b00b8db5c097bdf75ca08dbc1cd9432eac39ebfd2802e4a78f7c246f2512",
+    "ppo-a-clip/procedural": "8fed7c46151c2c9244947565257e2e2222279430a0de86e831f24d257158ddbb",
+    "grpo/procedural": "e299d7dd34adb920792bc7e0751730e8230167837f12eade80a5fc1c77d85322",
+    "rank-softmax/procedural": "6175f6a0de76d2369c17bdd923bf49319d16cd017409ed7c58b863e7db68dfaa",
+    "ppo-a-clip/procedural-strokes": "8bce97e2f060d588d245f6960cc3807c33f7d4f8d7585a9562b347d2e6063f6b",
 }
 
 

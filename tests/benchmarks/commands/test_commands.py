@@ -309,6 +309,9 @@ def test_encode_train_evaluate_on_procedural_chairs(tmp_path: Path, monkeypatch,
     ]
     assert main([*again, "--out", str(tmp_path / "s")]) == 0
     assert "validation" in capsys.readouterr().out
+    told = json.loads((tmp_path / "s" / "results.json").read_text())["baseline"]["test"]
+    written = evaluate(None, EpisodeBank.load(tmp_path / "s" / "bank.safetensors", "test")).summary()
+    assert {metric: told[metric] for metric in written} == written  # of the rounded features, which are what there is
     settings = json.loads((tmp_path / "s" / "manifest.json").read_text())["config"]
     assert (settings["encoder"], settings["epochs"], settings["reveal"]) == (None, None, "strokes")  # it has had those
 
