@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from typing_extensions import TypedDict
 
 from sketchless.agents import Agent, agent_class, load_agent
@@ -17,8 +18,9 @@ from sketchless.datasets.plugins import check_trust
 from sketchless.datasets.schema import conform
 from sketchless.encoders.bank import EpisodeBank, bank_path
 
-from .metrics import METRICS
+from .metrics import METRICS, POINTS, Evaluation, FloatArray
 from .runs import MAX_SEED, read_json
+from .statistics import interval
 
 
 class RecordedBank(TypedDict):
@@ -108,3 +110,40 @@ class TrainRun:
         check_trust("agent", name, trust, self.folder / "manifest.json")
         make = agent_class(name)
         return {seed: load_agent(self.folder / f"agent-{seed}.safetensors", bank, make) for seed in seeds}
+
+
+def scores(baseline: Evaluation, refined: Mapping[int, Evaluation], rivals: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """What of a run's `results.json` follows from the ranks alone; plain JSON values.
+
+    Args:
+        baseline: B1 on the test drawings.
+        refined: by seed.
+        rivals: in `Stop-v0`, B1's lists, shown without anything learned.
+    """
+    ours = {m: np.stack([one.per_sketch(m) for one in refined.values()]) for m in METRICS}  # [S, N]
+    change = {m: values - baseline.per_sketch(m) for m, values in ours.items()}
+    stopped = {f"seed {seed}": one.stopping for seed, one in refined.items()}
+    stopped |= {label: one.stopping for label, one in rivals.items()}
+    return {
+        **({"stopping": {k: one.summary() for k, one in stopped.items() if one}} if any(stopped.values()) else {}),
+        "sketches": len(baseline.rank),
+        "gallery": baseline.gallery,
+        "baseline": baseline.summary(),
+        "refined": {str(seed): one.summary() for seed, one in refined.items()},
+        "mean": {m: float(values.mean()) for m, values in ours.items()},
+        "change": {
+            m: {"mean": float(values.mean()), "interval95": list(interval(values, baseline.photo_ids))}
+            for m, values in change.items()
+        },
+        "curves": {
+            "percent": POINTS.tolist(),
+            "baseline": [curve.tolist() for curve in baseline.by_percentage()],
+            "refined": [curve.tolist() for curve in mean_curves(refined)],
+        },
+    }
+
+
+def mean_curves(refined: Mapping[int, Evaluation]) -> FloatArray:
+    """Mean ranking percentile and mean 1/rank (0..1) at every twentieth of the sketches, over the seeds: [2, 20]."""
+    curves: FloatArray = np.mean([one.by_percentage() for one in refined.values()], axis=0)
+    return curves

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +24,11 @@ from ..display.terminal import Terminal
 from ..reporting.claims import HEADER, NOTE, Judged, claims_markdown, judge, read_claims, verdicts
 from ..reporting.compare import Comparison, compare, reading
 from ..reporting.figures import pictures
+from ..reporting.leaderboard import Leaderboard, leaderboard, leaderboard_markdown
 from ..reporting.page import page
 from ..reporting.results import pack, read_grid
-from ..reporting.tables import comma_separated, markdown, terminal, tex
+from ..reporting.tables import terminal
+from ..reporting.verify import TABLES, Verified, verify
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class ReportConfig:
     pack: bool = False
     """First bring the files of all cells into `grid.json` and one `ranks.safetensors`, for a grid that is finished.
     Agents and logs stay where they are."""
+    verify: bool = False
+    """Write nothing: work out every number of the folder again from its ranks, and say whether they agree."""
+    leaderboard: str | None = None
+    """Markdown file, such as `benchmarks/leaderboard.md`, to write the systems into that the folder's
+    `leaderboard.json` lists."""
     claims: str | None = None
     """Markdown file of claims, such as `benchmarks/claims.md`: judge them on several folders together, one a fold, and
     write `claims.md` into `--out`."""
@@ -45,12 +54,13 @@ class ReportConfig:
     """With `--claims`: the folders of the other folds."""
 
 
-def run(config: ReportConfig, console: Console | None = None) -> Comparison | list[Judged]:
-    """Report on one folder, or judge claims on several.
+def run(config: ReportConfig, console: Console | None = None) -> Comparison | list[Judged] | Verified | Leaderboard:
+    """Report on one folder, verify its numbers, write a leaderboard, or judge claims on several.
 
     Raises:
-        CheckpointError: no grid, no cell, or a damaged file. ConfigError: no folder or more than one, it cannot be
-            written, cells are missing in a grid to be packed, or claims that cannot be read or judged.
+        CheckpointError: no grid, no cell, a damaged file, or numbers that the ranks do not bear out.
+        ConfigError: no folder or more than one, it cannot be written, cells are missing in a grid to be packed, or
+            claims or a leaderboard's list that cannot be read or do not fit.
     """
     if config.folder is None:
         raise ConfigError("which ablation? give its folder: sketchless report FOLDER")
@@ -60,6 +70,14 @@ def run(config: ReportConfig, console: Console | None = None) -> Comparison | li
     if config.others:
         raise ConfigError(f"{config.others[0]}: a report is of one folder; several are judged together with --claims")
     folder = Path(config.folder)
+    if config.verify:
+        if config.pack or config.out or config.leaderboard:
+            raise ConfigError("--verify writes nothing: leave out --pack, --out and --leaderboard")
+        verified = verify(folder)
+        console.print(Text(f"{folder}: {verified}"), soft_wrap=True)
+        return verified
+    if config.leaderboard:
+        return _leaderboard(folder, Path(config.leaderboard), console)
     if config.pack:
         pack(folder)
     return report(folder, Path(config.out) if config.out else folder / "report", console)
@@ -80,17 +98,23 @@ def report(folder: Path, out: Path, console: Console) -> Comparison:
         figures.append((picture, png))
         _write(out / f"{picture.name}.png", png)
         _write(out / f"{picture.name}.pdf", pdf)
-    for name, content in (
-        ("table.csv", comma_separated(found)),
-        ("table.md", markdown(found)),
-        ("table.tex", tex(found)),
-        ("report.html", page(found, figures)),
-    ):
-        _write(out / name, content.encode())
+    for name, write in TABLES.items():
+        _write(out / name, write(found).encode())
+    _write(out / "report.html", page(found, figures).encode())
     console.print(terminal(found, console.width))
     for sentence in reading(found):
         console.print(Text(f"- {sentence}"))
     console.print(Text(f"written to {out}: {', '.join(sorted(p.name for p in out.glob('[!.]*')))}"))
+    return found
+
+
+def _leaderboard(folder: Path, page: Path, console: Console) -> Leaderboard:
+    """The page of the systems that a folder lists."""
+    found = leaderboard(folder)
+    command = shlex.join(["sketchless", "report", str(folder), "--leaderboard", str(page)])
+    content = leaderboard_markdown(found, Path(os.path.relpath(folder, page.parent)).as_posix(), command)
+    _write(page, content.encode())
+    console.print(Text(f"{len(found.systems)} systems of {len(found.grids)} grids, written to {page}"))
     return found
 
 

@@ -29,7 +29,7 @@ from ..display.terminal import Terminal
 from ..environments import DEFAULT_ENV, Environment
 from ..grid_file import CellRecord, write_grid
 from ..logs import log_format
-from ..metrics import METRICS, POINTS, Evaluation, evaluate
+from ..metrics import POINTS, Evaluation, evaluate
 from ..options import AgentName, EnvId, RewardName
 from ..runs import (
     Interrupted,
@@ -41,7 +41,7 @@ from ..runs import (
     progress_bar,
     read_json,
 )
-from ..statistics import interval
+from ..train_run import mean_curves, scores
 from ..training import Training, cell_result, stop_rivals, train, train_together
 
 PASSES = 10.0
@@ -227,41 +227,15 @@ def _identity(config: TrainConfig, file: BankFile) -> dict[str, Any]:
 
 def results(trained: Trained, agents: dict[int, Any], name: str, seconds: float) -> dict[str, Any]:
     """Everything a table or a figure of the run needs; plain JSON values."""
-    evaluations = trained.refined
-    change = {m: _per_sketch(evaluations, m) - trained.baseline.per_sketch(m) for m in METRICS}  # [seeds, N]
-    stopped = {**{f"seed {s}": e.stopping for s, e in evaluations.items()}}
-    stopped |= {label: one.stopping for label, one in trained.rivals.items()}
     return {
         "agent": name,
-        **({"stopping": {k: one.summary() for k, one in stopped.items() if one}} if any(stopped.values()) else {}),
         "settings": asdict(next(iter(agents.values())).config) | {"seed": None},
-        "sketches": len(trained.baseline.rank),
-        "gallery": trained.baseline.gallery,
-        "baseline": trained.baseline.summary(),
-        "refined": {str(seed): e.summary() for seed, e in evaluations.items()},
+        **scores(trained.baseline, trained.refined, trained.rivals),
         "resampled": "photos, sketches within them, seeds",
-        "mean": {m: float(_per_sketch(evaluations, m).mean()) for m in METRICS},
-        "change": {
-            m: {"mean": float(values.mean()), "interval95": list(interval(values, trained.baseline.photo_ids))}
-            for m, values in change.items()
-        },
         "validation": {str(seed): agent.history for seed, agent in agents.items()},
-        "curves": {
-            "percent": POINTS.tolist(),
-            "baseline": [c.tolist() for c in trained.baseline.by_percentage()],
-            "refined": [c.tolist() for c in _curves(evaluations)],
-        },
         "steps": {str(seed): agent.num_timesteps for seed, agent in agents.items()},
         "seconds": seconds,
     }
-
-
-def _per_sketch(evaluations: dict[int, Evaluation], metric: str) -> Any:
-    return np.stack([e.per_sketch(metric) for e in evaluations.values()])  # [seeds, N]
-
-
-def _curves(evaluations: dict[int, Evaluation]) -> Any:
-    return np.mean([e.by_percentage() for e in evaluations.values()], axis=0)
 
 
 def _write_grid(
@@ -346,7 +320,7 @@ def _draw(
     folder, percent = trained.folder, POINTS.astype(np.float64)
     series = [
         Curve("B1", percent, *trained.baseline.by_percentage()),
-        Curve(config.agent, percent, *_curves(trained.refined)),
+        Curve(config.agent, percent, *mean_curves(trained.refined)),
     ]
     title = f"{len(trained.baseline.rank)} test sketches, {trained.baseline.gallery} photos"
     pictures: dict[str, Callable[[], None]] = {"curves": lambda: curves(folder / "curves.png", series, title)}

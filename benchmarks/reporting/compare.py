@@ -161,7 +161,7 @@ def compare(grid: Grid) -> Comparison:
     lines = {arm: score for arm, score in beside.items() if score}
     contrasts = _contrasts(grid)
     rows = [
-        Row(name, label, len(grid.cells[name]), _measured(grid, name), contrasts.get(name), lines.get(name))
+        Row(name, label, len(grid.cells[name]), measured(grid, name), contrasts.get(name), lines.get(name))
         for name, label in grid.arms.items()
     ]
     seeds = [row.seeds for row in rows if row.seeds and row.name not in grid.seeds_per_bank]
@@ -222,22 +222,23 @@ def _levels(found: Comparison) -> list[str]:
     return sentences
 
 
-def _measured(grid: Grid, name: str) -> Measured | None:
+def measured(grid: Grid, name: str) -> Measured | None:
+    """An arm by itself; None of one without cells."""
     cells = grid.cells[name].values()
     if not cells:
         return None
     seconds = [cell.seconds for cell in cells if cell.seconds is not None]
-    alone = {metric: _percent(grid.nested(name, grid.per_sketch(name, metric)).estimate) for metric in METRICS}
+    alone = {metric: in_percent(grid.nested(name, grid.per_sketch(name, metric)).estimate) for metric in METRICS}
     return Measured(
         {metric: alone[metric] for metric in HEADLINE},
         tuple(alone[metric] for metric in ACCURACY),
-        _percent(stratified(grid.runs(name), iqm)),
+        in_percent(stratified(grid.runs(name), iqm)),
         tolerance(grid.runs(name)[:, 0]),
         float(np.mean(seconds)) if seconds else None,
     )
 
 
-def _percent(estimate: Estimate) -> Estimate:
+def in_percent(estimate: Estimate) -> Estimate:
     """Without the part of the interval that no score can have."""
     return Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 100.0))
 
