@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import os
 import random
@@ -21,6 +22,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # more threads would only wait for each
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's, here and in what the tests start
 
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
+
+
+def pytest_collection_finish() -> None:
+    """All modules and tests stay to the end: the collector of garbage need not go through them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._mode_utils import no_dispatch
-from torch.utils._pytree import tree_flatten, tree_map
 
 CUDA = torch.device("cuda", 0)
 ROOT = str(Path(__file__).resolve().parents[1])
@@ -56,10 +55,11 @@ class Waits:
 
     def note(self, why: str) -> None:
         if not self.paused:
-            ours = [frame for frame in traceback.extract_stack() if frame.filename != __file__]
-            near = [frame for frame in ours if frame.filename.startswith(ROOT) or "/sketchless/" in frame.filename]
-            frame = (near or ours)[-1]
-            self.lines.append(f"{Path(frame.filename).name}:{frame.lineno} {why}")
+            stack = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_stack(None)]  # innermost first
+            others = [place for place in stack if place[0] != __file__]
+            near = [place for place in others if place[0].startswith(ROOT) or "/sketchless/" in place[0]]
+            name, line = (near or others)[0]
+            self.lines.append(f"{Path(name).name}:{line} {why}")
 
     def take(self) -> list[str]:
         """Those since the last time."""
@@ -113,7 +113,7 @@ class Double(Tensor):
         return np.array(self.inner.detach().numpy(), dtype=dtype)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return function(*tree_map(_array, args), **tree_map(_array, kwargs))
+        return function(*_map(_array, args), **_map(_array, kwargs))
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"Double({self.inner})"
@@ -122,7 +122,14 @@ class Double(Tensor):
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         packet = func.overloadpacket
-        given = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+        given: list[Tensor] = []
+
+        def plain(leaf: Any) -> Any:
+            if isinstance(leaf, Tensor):
+                given.append(leaf)
+            return _plain(leaf)
+
+        plain_args, plain_kwargs = _map(plain, args), _map(plain, kwargs)
         strange = [leaf for leaf in given if not isinstance(leaf, Double) and leaf.dim() > 0 and leaf.numel() > 0]
         if strange and packet not in _MIXING_ALLOWED and not _is_optimizer(packet):
             where = f"cuda:0 and cpu, {list(strange[0].shape)} ({func})"
@@ -131,7 +138,6 @@ class Double(Tensor):
             _waits.note(str(packet).removeprefix("aten."))
         if packet in _MASKED and any(at is not None and at.dtype in (torch.bool, torch.uint8) for at in args[1]):
             _waits.note("index by a mask")
-        plain_args, plain_kwargs = tree_map(_plain, (args, kwargs))
         if "device" in plain_kwargs:
             plain_kwargs["device"] = torch.device("cpu")
         found = func(*plain_args, **plain_kwargs)
@@ -149,11 +155,20 @@ class Double(Tensor):
             made.readable = any(one.readable for one in known.values())
             return made
 
-        return tree_map(outer, found)
+        return _map(outer, found)
 
 
 def _is_optimizer(packet: Any) -> bool:
     return "fused_adam" in str(packet) or "_foreach" in str(packet)
+
+
+def _map(change: Any, value: Any) -> Any:
+    """`torch.utils._pytree.tree_map` of what operations take and give, several times as fast."""
+    if isinstance(value, (list, tuple)):
+        return type(value)([_map(change, inner) for inner in value])
+    if isinstance(value, dict):
+        return {key: _map(change, inner) for key, inner in value.items()}
+    return change(value)
 
 
 def _plain(leaf: Any) -> Any:

@@ -38,7 +38,7 @@ def test_every_flipped_bit_is_noticed(name: str, core: Core, tmp_path: Path, ref
     whole = file.read_bytes()
     head = 8 + int.from_bytes(whole[:8], "little")  # safetensors: length of the JSON, the JSON, the tensors
     random = np.random.default_rng(0)
-    parts = ((0, 8, 40), (8, head, 80), (head, len(whole), 80))
+    parts = ((0, 8, 10), (8, head, 25), (head, len(whole), 25))
     places = [(random.integers(low, high), random.integers(8)) for low, high, count in parts for _ in range(count)]
     for byte, bit in places:
         damaged = bytearray(whole)

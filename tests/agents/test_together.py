@@ -51,9 +51,9 @@ def test_each_is_what_it_is_alone(core: Core, name: str, more: dict[str, Any]) -
     """Weights, optimiser, random state, history, counters, best policy: bit for bit, with drawings of any length."""
     alone, together = made(name, core, **more), made(name, core, **more)
     for agent in alone:
-        agent.learn(500)
+        agent.learn(250)
     assert can_learn_together(together)
-    learn_together(together, 500)
+    learn_together(together, 250)
     assert alone[0].n_updates > 3
     assert len({agent.n_updates for agent in alone}) > 1 or len({agent.num_timesteps for agent in alone}) > 1
     for one, other in zip(alone, together, strict=True):

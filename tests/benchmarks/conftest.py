@@ -16,6 +16,13 @@ def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of `sketchless train` have no curves, as they are drawn in `commands/test_commands.py::TestPictures`."""
+    for name in ("curves", "learning"):
+        monkeypatch.setattr(f"sketchless.benchmarks.display.plots.{name}", lambda *_: None)
+
+
+@pytest.fixture
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The workers of a grid need not import everything again, as fresh ones do in `ablation/test_runner.py`."""
     fork = multiprocessing.get_context("fork")

@@ -166,8 +166,12 @@ def test_a_stratified_interval_covers_as_often_as_it_says(runs: int) -> None:
     assert 366 <= hits <= 394
 
 
-@pytest.mark.parametrize("runs", [3, 10])
-@pytest.mark.parametrize("spread", [0.1, 1])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("runs", "spread"), [(3, 1), (10, 0.1), pytest.param(3, 0.1, marks=SLOW), pytest.param(10, 1, marks=SLOW)]
+)
 def test_a_crossed_interval_covers_at_least_as_often_as_it_says(runs: int, spread: float) -> None:
     def draw(rng: np.random.Generator) -> Estimate:
         seeds, sketches = rng.normal(0, spread, (runs, 1)), rng.normal(0, 2, (1, 60))
@@ -339,9 +343,8 @@ def test_a_profile_covers_at_least_as_often_as_it_says(runs: int, truth: float) 
     assert coverage(draw, truth) >= 367
 
 
-@pytest.mark.parametrize(("runs", "rivals"), [(3, 3), (2, 5), (10, 10)])
-@pytest.mark.parametrize("spread", [0.1, 1])
-@pytest.mark.parametrize("truth", [0.5, 0.7, 0.97])
+@pytest.mark.parametrize(("runs", "rivals", "spread"), [(3, 3, 1), (2, 5, 0.1), (10, 10, 1)])
+@pytest.mark.parametrize("truth", [0.5, pytest.param(0.7, marks=SLOW), 0.97])
 def test_the_probability_of_improvement_covers_at_least_as_often_as_it_says(
     runs: int, rivals: int, spread: float, truth: float
 ) -> None:

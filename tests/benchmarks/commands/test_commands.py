@@ -52,7 +52,7 @@ def train(bank: Path, out: Path, *more: str) -> int:
     return main(["train", "--bank", str(bank), "--out", str(out), "--passes", "3", *more, *FAST])
 
 
-class TestTrain:
+class TestPictures:
     def test_writes_a_whole_run_and_evaluate_repeats_it(self, bank: Path, tmp_path: Path, capsys) -> None:
         out = tmp_path / "run"
         assert train(bank, out, "--seeds", "0-1") == 0
@@ -71,6 +71,31 @@ class TestTrain:
         assert main(["evaluate", str(out)]) == 0
         assert "equal to results.json" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("how", ["stop", "raise"])
+    def test_nothing_that_fails_in_a_picture_loses_the_results(
+        self, bank: Path, tmp_path: Path, monkeypatch, capsys, how: str
+    ) -> None:
+        def fails(path: Path, *_: object) -> None:
+            assert (path.parent / "results.json").exists()
+            assert (path.parent / "ranks.safetensors").exists()
+            if how == "stop":
+                os.kill(os.getpid(), signal.SIGTERM)
+            else:
+                raise KeyError("[/] in a path")
+
+        out = tmp_path / "a [/] b"
+        with monkeypatch.context() as patch:
+            patch.setattr("sketchless.benchmarks.display.plots.curves", fails)
+            assert train(bank, out) == 0
+        printed = capsys.readouterr().out
+        missing = "no animation: stopped" if how == "stop" else "no curves: '[/] in a path'"
+        assert missing in printed
+        assert (out / "learning-0.png").exists() == (how == "raise")
+        assert main(["evaluate", str(out)]) == 0
+
+
+@pytest.mark.usefixtures("no_plots")
+class TestTrain:
     def test_says_when_lists_are_shown(self, bank: Path, tmp_path: Path, capsys) -> None:
         out, env = tmp_path / "run", "Stop-v0?stroke_cost=0.05"
         assert train(bank, out, "--seeds", "0-1", "--env", env, "--reward", "inv-rank") == 0
@@ -142,15 +167,15 @@ class TestTrain:
                 for number in signals:
                     signal.raise_signal(number)
 
-        assert train(bank, tmp_path / "whole", "--passes", "20", "--seeds", seeds) == 0
+        assert train(bank, tmp_path / "whole", "--passes", "6", "--seeds", seeds) == 0
         with monkeypatch.context() as on_the_way:
             on_the_way.setattr("sketchless.benchmarks.training.SECONDS_BETWEEN_SAVES", 0.0)
             on_the_way.setattr(PPOAClip, "save", save_and_interrupt)
-            assert train(bank, tmp_path / "cut", "--passes", "20", "--seeds", seeds) == 130
+            assert train(bank, tmp_path / "cut", "--passes", "6", "--seeds", seeds) == 130
         message = capsys.readouterr().err.strip().splitlines()[-1]
         assert message.startswith("sketchless: stopped at")
         assert "goes on" in message
-        assert train(bank, tmp_path / "cut", "--passes", "20", "--seeds", seeds) == 0
+        assert train(bank, tmp_path / "cut", "--passes", "6", "--seeds", seeds) == 0
         whole, cut = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut"))
         assert whole["refined"] == cut["refined"]
         assert whole["validation"] == cut["validation"]
@@ -170,13 +195,13 @@ class TestTrain:
             if agent.n_updates == 7:
                 raise Killed
 
-        assert train(bank, tmp_path / "whole", "--passes", "20", "--seeds", seeds) == 0
+        assert train(bank, tmp_path / "whole", "--passes", "6", "--seeds", seeds) == 0
         monkeypatch.setattr("sketchless.benchmarks.training.SECONDS_BETWEEN_SAVES", 0.0)
         with monkeypatch.context() as dying:
             dying.setattr(PPOAClip, "save", save_then_die)
             with pytest.raises(Killed):
-                train(bank, tmp_path / "cut", "--passes", "20", "--seeds", seeds)
-        assert train(bank, tmp_path / "cut", "--passes", "20", "--seeds", seeds) == 0
+                train(bank, tmp_path / "cut", "--passes", "6", "--seeds", seeds)
+        assert train(bank, tmp_path / "cut", "--passes", "6", "--seeds", seeds) == 0
         whole, cut = (json.loads((tmp_path / n / "results.json").read_text()) for n in ("whole", "cut"))
         assert whole["refined"] == cut["refined"]
         assert whole["validation"] == cut["validation"]
@@ -217,28 +242,6 @@ class TestTrain:
         assert not (tmp_path / "run" / "results.json").exists()
         assert train(bank, tmp_path / "run", "--seeds", "0-1") == 0
 
-    @pytest.mark.parametrize("how", ["stop", "raise"])
-    def test_nothing_that_fails_in_a_picture_loses_the_results(
-        self, bank: Path, tmp_path: Path, monkeypatch, capsys, how: str
-    ) -> None:
-        def fails(path: Path, *_: object) -> None:
-            assert (path.parent / "results.json").exists()
-            assert (path.parent / "ranks.safetensors").exists()
-            if how == "stop":
-                os.kill(os.getpid(), signal.SIGTERM)
-            else:
-                raise KeyError("[/] in a path")
-
-        out = tmp_path / "a [/] b"
-        with monkeypatch.context() as patch:
-            patch.setattr("sketchless.benchmarks.display.plots.curves", fails)
-            assert train(bank, out) == 0
-        printed = capsys.readouterr().out
-        missing = "no animation: stopped" if how == "stop" else "no curves: '[/] in a path'"
-        assert missing in printed
-        assert (out / "learning-0.png").exists() == (how == "raise")
-        assert main(["evaluate", str(out)]) == 0
-
     def test_a_bank_whose_provenance_is_nonsense_costs_the_animation_only(
         self, bank: Path, tmp_path: Path, capsys
     ) -> None:
@@ -251,6 +254,7 @@ class TestTrain:
             assert "no animation: " in capsys.readouterr().out
             assert (tmp_path / f"run-{number}" / "results.json").exists()
 
+    @pytest.mark.usefixtures("one_figure")
     def test_a_run_is_a_grid_of_one_arm(self, bank: Path, tmp_path: Path, capsys) -> None:
         assert train(bank, tmp_path / "run", "--seeds", "0-1") == 0
         results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -284,13 +288,13 @@ def test_encode_train_evaluate_on_procedural_chairs(tmp_path: Path, monkeypatch,
     """The whole way on a tiny set: pixels to policy, with its pictures."""
     from sketchless.datasets import loading, procedural
 
-    def few(seed: int = 0, validation: int = 4):
-        return procedural(seed=seed, train=14, test=6, validation=validation, drawers=1)
+    def few(seed: int = 0, validation: int = 2):
+        return procedural(seed=seed, train=8, test=4, validation=validation, drawers=1)
 
     monkeypatch.setitem(loading.DATASETS, "procedural", few)
     monkeypatch.setattr("sketchless.envs.rendering.camera.dataset_of", lambda bank: few())
     monkeypatch.setattr("sketchless.benchmarks.display.episode.dataset_of", lambda bank: few())
-    small = ["--validation", "4", "--epochs", "2", "--steps", "5", "--variants", "1", "--batch", "4"]
+    small = ["--validation", "2", "--epochs", "2", "--steps", "5", "--variants", "1", "--batch", "4"]
     assert main(["encode", *small, "--out", str(tmp_path / "e")]) == 0
     bank = tmp_path / "e" / "bank.safetensors"
     assert main(["evaluate", str(bank)]) == 0
@@ -305,7 +309,7 @@ def test_encode_train_evaluate_on_procedural_chairs(tmp_path: Path, monkeypatch,
         "strokes",
         "--half",
         "--validation",
-        "4",
+        "2",
     ]
     assert main([*again, "--out", str(tmp_path / "s")]) == 0
     assert "validation" in capsys.readouterr().out
@@ -316,6 +320,7 @@ def test_encode_train_evaluate_on_procedural_chairs(tmp_path: Path, monkeypatch,
     assert (settings["encoder"], settings["epochs"], settings["reveal"]) == (None, None, "strokes")  # it has had those
 
 
+@pytest.mark.usefixtures("no_plots")
 class TestBadInput:
     """One line, the right exit code, no traceback."""
 

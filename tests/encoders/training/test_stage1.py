@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -102,9 +103,16 @@ def test_same_seed_same_weights(frames: str, train: Train) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("redrawn", [{}, {"removal": 0.5, "deformation": 1.0}])
-@pytest.mark.parametrize("frames", ["complete", "random"])
-@pytest.mark.parametrize("limit", [0.5, 0.7])
+def redrawn_frames_limit() -> list[Any]:
+    """All cases; by default those with an even number of second values, among which is every pair of values."""
+    redrawn = ({}, {"removal": 0.5, "deformation": 1.0})
+    return [
+        pytest.param(redrawn[i], ("complete", "random")[j], (0.5, 0.7)[k], marks=[pytest.mark.slow] * ((i + j + k) % 2))
+        for i, j, k in itertools.product(range(2), repeat=3)
+    ]
+
+
+@pytest.mark.parametrize(("redrawn", "frames", "limit"), redrawn_frames_limit())
 def test_killed_and_resumed_equals_uninterrupted(
     redrawn: dict[str, float], frames: str, limit: float, train: Train, tmp_path: Path
 ) -> None:
@@ -122,8 +130,9 @@ def test_killed_and_resumed_equals_uninterrupted(
 
 
 def test_a_finished_run_is_taken_from_its_checkpoint(train: Train, tmp_path: Path) -> None:
-    whole, progress = train(checkpoint=tmp_path / "c")
-    resumed, again = train(checkpoint=tmp_path / "c", on_step=kill_at(0))
+    twice = replace(QUICK, epochs=2)
+    whole, progress = train(twice, checkpoint=tmp_path / "c")
+    resumed, again = train(twice, checkpoint=tmp_path / "c", on_step=kill_at(0))
     assert same(weights(resumed), weights(whole))
     assert again == progress
 
@@ -252,8 +261,8 @@ def test_learning_rate_rises_then_falls_to_0() -> None:
 
 def test_progress_ends_at_1(train: Train) -> None:
     shares: list[float] = []
-    train(on_step=shares.append)
-    assert len(shares) == 4 * 32 // 8
+    train(replace(QUICK, epochs=2), on_step=shares.append)
+    assert len(shares) == 2 * 32 // 8
     assert shares == sorted(shares)
     assert shares[-1] == 1
 
