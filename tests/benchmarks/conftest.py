@@ -16,6 +16,12 @@ def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports draw no figure."""
+    monkeypatch.setattr("sketchless.benchmarks.commands.report.pictures", lambda found: [])
+
+
+@pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of `sketchless train` have no curves, as they are drawn in `commands/test_commands.py::TestPictures`."""
     for name in ("curves", "learning"):

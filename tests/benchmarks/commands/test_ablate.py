@@ -240,7 +240,7 @@ class TestCell:
             run(self.settings(common, bank_sha256="0"), tmp_path, go_on)
 
 
-@pytest.mark.usefixtures("one_figure", "forked_workers")
+@pytest.mark.usefixtures("no_figures", "forked_workers")
 class TestCommand:
     def test_ablates_and_reports_and_goes_on(self, bank: Path, tmp_path: Path, capsys) -> None:
         out = tmp_path / "grid"

@@ -254,7 +254,7 @@ class TestTrain:
             assert "no animation: " in capsys.readouterr().out
             assert (tmp_path / f"run-{number}" / "results.json").exists()
 
-    @pytest.mark.usefixtures("one_figure")
+    @pytest.mark.usefixtures("no_figures")
     def test_a_run_is_a_grid_of_one_arm(self, bank: Path, tmp_path: Path, capsys) -> None:
         assert train(bank, tmp_path / "run", "--seeds", "0-1") == 0
         results = json.loads((tmp_path / "run" / "results.json").read_text())
