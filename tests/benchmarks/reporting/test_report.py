@@ -163,6 +163,11 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def compared(grid: Path) -> Comparison:
+    return compare(read_grid(grid))
+
+
+@pytest.fixture(scope="module")
 def report(grid: Path) -> dict[str, bytes]:
     """Name -> content of the report's files."""
     run(ReportConfig(str(grid)), Console(quiet=True))
@@ -258,21 +263,20 @@ def test_no_p_is_zero(p: float, written: str) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 240])
-def test_a_terminal_shows_whole_cells_of_the_columns_that_fit(grid: Path, width: int) -> None:
-    found = compare(read_grid(grid))
-    printed = shown(found, width)
+def test_a_terminal_shows_whole_cells_of_the_columns_that_fit(compared: Comparison, width: int) -> None:
+    printed = shown(compared, width)
     assert "Vanilla" in printed
     cells = re.findall(r"[+−]?\d+\.\d\d(?= )|\[\S+ \S+\]", printed.partition("\n\n")[0])
     assert cells
-    known = {part for row in body(found) for cell in row for part in cell.replace(" [", "|[").split("|")}
+    known = {part for row in body(compared) for cell in row for part in cell.replace(" [", "|[").split("|")}
     assert set(cells) <= known
 
 
-def test_every_table_has_the_same_numbers(grid: Path, report: dict[str, bytes]) -> None:
+def test_every_table_has_the_same_numbers(grid: Path, compared: Comparison, report: dict[str, bytes]) -> None:
     lines = list(csv.DictReader(report["table.csv"].decode().splitlines()))
     assert [line["arm"] for line in lines] == ["B1", *METHODS]
     texts = [report[name].decode() for name in ("table.md", "table.tex", "report.html")]
-    texts.append(shown(compare(read_grid(grid)), 200))
+    texts.append(shown(compared, 200))
     for line in lines:
         for column in ("m@A", "m@B", "A@1", "A@10", "published m@B"):
             assert all(f"{float(line[column]):.2f}" in text for text in texts)
@@ -339,7 +343,7 @@ def test_a_packed_grid_gives_the_same_report_and_keeps_agents(tmp_path: Path) ->
         assert {**found.result, "by_percentage": result["by_percentage"]} == result
         assert (found.refined.rank.tolist(), found.refined.lengths.tolist()) == (rank, lengths)
     packed = (tmp_path / "grid.json").read_bytes()
-    run(ReportConfig(str(tmp_path), str(tmp_path / "again"), pack=True), Console(quiet=True))
+    pack(tmp_path)
     assert (tmp_path / "grid.json").read_bytes() == packed
 
 
@@ -530,6 +534,7 @@ def test_equal_published_scores_are_no_order(tmp_path: Path) -> None:
     assert [o.metric for o in compare(read_grid(tmp_path)).orderings] == ["m@B"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_few_seeds_are_preliminary_everywhere(tmp_path: Path) -> None:
     printed = io.StringIO()
     run(ReportConfig(str(tiny(tmp_path))), Console(width=200, file=printed))
@@ -582,9 +587,9 @@ def test_b1_of_seeds_on_several_encoders_is_their_mean(tmp_path: Path) -> None:
     assert "has 38.50" in " ".join(reading(found))
 
 
-def test_an_arm_without_cells_keeps_its_place(tmp_path: Path) -> None:
+def test_an_arm_without_cells_keeps_its_place(compared: Comparison, tmp_path: Path) -> None:
     write_grid(tmp_path)
-    before = {row.name: row for row in compare(read_grid(tmp_path)).rows}
+    before = {row.name: row for row in compared.rows}
     shutil.rmtree(tmp_path / "methods" / "ppo-ac-clip")
     found = compare(read_grid(tmp_path))
     assert len([picture.draw(found) for picture in pictures(found)]) == 6
@@ -608,12 +613,13 @@ def test_without_the_reference_there_are_no_differences(tmp_path: Path) -> None:
     assert "differences" not in [picture.name for picture in pictures(found)]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_one_arm_one_seed_nothing_published(tmp_path: Path) -> None:
     write_grid(tmp_path, {"mine": "mine"}, seeds=(4,), published=None)
     found = run(ReportConfig(str(tmp_path), str(tmp_path / "elsewhere")), Console(quiet=True))
     assert body(found)[1][8:14] == ["reference", "-", "reference", "-", "-", "-"]
-    names = {path.stem for path in (tmp_path / "elsewhere").glob("*.png")}
-    assert names == {"learning", "percentage", "profile", "settling"}
+    assert {picture.name for picture in pictures(found)} == {"learning", "percentage", "profile", "settling"}
+    assert (tmp_path / "elsewhere" / "report.html").is_file()
     assert not (tmp_path / "report").exists()
 
 
@@ -809,8 +815,8 @@ def test_control_characters_in_a_grid_are_shown_as_escapes(tmp_path: Path) -> No
         assert "a\nb" not in text
 
 
-def test_a_narrow_terminal_gets_the_columns_that_matter(grid: Path) -> None:
-    narrow = shown(compare(read_grid(grid)), 80)
+def test_a_narrow_terminal_gets_the_columns_that_matter(compared: Comparison) -> None:
+    narrow = shown(compared, 80)
     assert max(map(len, narrow.splitlines())) <= 80
     assert "…" not in narrow
     assert "m@B" in narrow
@@ -820,10 +826,9 @@ def test_a_narrow_terminal_gets_the_columns_that_matter(grid: Path) -> None:
 # Figures ---------------------------------------------------------------------------------------------------
 
 
-def test_an_arm_has_one_colour(grid: Path) -> None:
+def test_an_arm_has_one_colour(compared: Comparison) -> None:
     seen: dict[str, set[str]] = {label: set() for label in METHODS.values()}
-    found = compare(read_grid(grid))
-    figures = {picture.name: picture.draw(found) for picture in pictures(found)}
+    figures = {picture.name: picture.draw(compared) for picture in pictures(compared)}
     for name in ("percentage", "profile", "settling"):
         (legend,) = figures[name].legends
         for line, text in zip(legend.get_lines(), legend.get_texts(), strict=True):
@@ -854,8 +859,8 @@ def test_many_arms_are_all_listed_and_some_drawn(tmp_path: Path) -> None:
     assert len(figures["differences"].axes[0].get_yticks()) == 11
 
 
-def test_labels_at_line_ends_cover_nothing(grid: Path) -> None:
-    figure = learning_curves(compare(read_grid(grid)))
+def test_labels_at_line_ends_cover_nothing(compared: Comparison) -> None:
+    figure = learning_curves(compared)
     figure.draw_without_rendering()
     axes = figure.axes[0]
     assert len(axes.texts) == 6
