@@ -13,8 +13,9 @@ import pytest
 from sketchless.agents import AGENTS
 
 ROOT = Path(__file__).parents[1]
-PLACES = ("*.md", "docs/*.md", "examples/*.md", "benchmarks/results/*/README.md")
+PLACES = ("*.md", "docs/*.md", "examples/*.md", "benchmarks/*.md", "benchmarks/results/*/README.md")
 PAGES = [page for place in PLACES for page in sorted(ROOT.glob(place))]
+NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.nb.py"))
 VERBS = ["test", "lint", "types", "docs", "site", "bench", "release"]
 
 
@@ -25,7 +26,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", text):

@@ -41,7 +41,7 @@ def comparison(baseline: Evaluation, refined: Sequence[Evaluation], name: str) -
         change = values - baseline.per_sketch(metric)
         low, high = interval(change, baseline.photo_ids)
         spread = f" ± {values.mean(axis=1).std(ddof=1):.2f}" if len(refined) > 1 else ""
-        colour = "green" if low > 0 else "red" if high < 0 else "white"
+        colour = "green" if low > 0 else "red" if high < 0 else ""
         table.add_row(
             metric,
             f"{baseline.per_sketch(metric).mean():.2f}",
