@@ -8,7 +8,9 @@ from .agent import Agent
 from .b1 import B1
 from .batch import Batch, average
 from .config import AgentConfig
-from .policy import LinearGaussianPolicy, PerStepGaussianPolicy, RecurrentGaussianPolicy
+from .policies.linear import LinearGaussianPolicy
+from .policies.memory import LSTMGaussianPolicy, PerStepGaussianPolicy, RecurrentGaussianPolicy
+from .policies.sequence import AttentionGaussianPolicy, BidirectionalGaussianPolicy, UnmaskedAttentionGaussianPolicy
 from .policy_gradient.grpo import GRPO, GRPOConfig
 from .policy_gradient.ppo_a_clip import PPOAClip, PPOConfig
 from .policy_gradient.ppo_a_kl import PPOAKL, KLConfig
@@ -16,6 +18,7 @@ from .policy_gradient.vpg import VPG
 from .registry import AGENTS, agent_class, load_agent, make_agent
 from .supervised.base import Supervised, SupervisedConfig
 from .supervised.frame_triplet import FrameTriplet, TripletConfig
+from .supervised.mgal import MGAL, MGALConfig
 from .supervised.rank_softmax import RankSoftmax, SoftmaxConfig
 from .supervised.sodeep import SoDeep, SoDeepConfig
 from .together import can_learn_together, learn_together
@@ -24,6 +27,7 @@ __all__ = [
     "AGENTS",
     "B1",
     "GRPO",
+    "MGAL",
     "PPOACKL",
     "PPOAKL",
     "TRPO",
@@ -32,14 +36,18 @@ __all__ = [
     "ACKLConfig",
     "Agent",
     "AgentConfig",
+    "AttentionGaussianPolicy",
     "Batch",
+    "BidirectionalGaussianPolicy",
     "DeviceA2C",
     "DevicePPO",
     "DeviceTRPO",
     "FrameTriplet",
     "GRPOConfig",
     "KLConfig",
+    "LSTMGaussianPolicy",
     "LinearGaussianPolicy",
+    "MGALConfig",
     "OnDeviceRollouts",
     "PPOACClip",
     "PPOAClip",
@@ -55,6 +63,7 @@ __all__ = [
     "TRPOConfig",
     "TensorRolloutBuffer",
     "TripletConfig",
+    "UnmaskedAttentionGaussianPolicy",
     "agent_class",
     "average",
     "can_learn_together",

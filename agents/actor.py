@@ -35,7 +35,7 @@ from .checkpoint import (
 )
 from .config import AgentConfig
 from .drawings import Drawings, training_fingerprint
-from .policy import LinearGaussianPolicy
+from .policies.linear import LinearGaussianPolicy
 from .settings import from_file
 
 
@@ -124,6 +124,11 @@ class Actor:
             action = action + noise * self.policy.log_std.exp()
         action = self.core.boxed(action)
         return (action if isinstance(observation, Tensor) else action.cpu().numpy()), state
+
+    @property
+    def causal(self) -> bool:
+        """Whether an action depends on its own frame and those before it alone; else `predict` has none to give."""
+        return getattr(self.policy, "causal", True)
 
     # stable-baselines3's shape ---------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ from .config import AgentConfig, decay
 from .core_of import core_of
 from .drawings import Drawings, training_fingerprint
 from .gaussian import gaussian_entropy, gaussian_kl, gaussian_log_prob
-from .policy import make_policy
+from .policies.make import make_policy
 from .pull import pull
 from .settings import SYNONYMS
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.envs.core import CREDITS
 
-from .policy import POLICIES
+from .policies.make import POLICIES
 from .settings import check_types
 
 ADVANTAGES = ("reward", "batch-mean", "group")
@@ -42,7 +42,9 @@ class AgentConfig:
     gamma: float | None = None
     """Discount of what later steps pay. `None`: 0 where no action changes what follows (OnTheFly, Strokes), else 1."""
     policy: str = "linear"
-    """`linear` (the paper's), `gru`: with a memory of the strokes so far, or `per-step`: one linear layer per step."""
+    """`linear` (the paper's), `gru` or `lstm`: with a memory of the strokes so far, `attention`: to the frames so far,
+    or `per-step`: one linear layer per step. `lstm-both-ways` and `attention-unmasked` look at later frames: they
+    cannot act while a person draws, and are measured by `sketchless ablate leak` alone."""
     init_log_std: float = -2.0
     """Log sigma to begin with. In 64 dimensions e^-2 gives noise about as long as the embedding, which has
     length 1."""

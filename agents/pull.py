@@ -12,7 +12,7 @@ from sketchless.envs.core import Core
 
 from .batch import Batch
 from .config import AgentConfig
-from .policy import LinearGaussianPolicy
+from .policies.linear import LinearGaussianPolicy
 
 
 def refined(core: Core, base: Tensor, action: Tensor) -> Tensor:

@@ -20,12 +20,13 @@ from .policy_gradient.ppo_a_clip import PPOAClip
 from .policy_gradient.ppo_a_kl import PPOAKL
 from .policy_gradient.vpg import VPG
 from .supervised.frame_triplet import FrameTriplet
+from .supervised.mgal import MGAL
 from .supervised.rank_softmax import RankSoftmax
 from .supervised.sodeep import SoDeep
 
 AGENTS: dict[str, type[Any]] = {
     agent.name: agent
-    for agent in (VPG, PPOAClip, PPOAKL, PPOACClip, PPOACKL, TRPO, GRPO, RankSoftmax, FrameTriplet, SoDeep, B1)
+    for agent in (VPG, PPOAClip, PPOAKL, PPOACClip, PPOACKL, TRPO, GRPO, RankSoftmax, FrameTriplet, SoDeep, MGAL, B1)
 }
 """Agents by name."""
 

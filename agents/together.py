@@ -22,7 +22,7 @@ from .agent import Agent
 from .batch import Batch
 from .checks import Numbers, finite, read
 from .gaussian import samples_gradient, samples_log_prob
-from .policy import LinearGaussianPolicy
+from .policies.linear import LinearGaussianPolicy
 from .policy_gradient.base import PolicyGradient
 
 # What is done here for all agents at once: a class with another one of its own learns alone.

@@ -155,6 +155,7 @@ def evaluate(
     mode: str | None = None,
     observation: str | None = None,
     scale: float | None = None,
+    leak: bool = False,
 ) -> Evaluation:
     """Play every drawing of a bank once, with the policy's mean action.
 
@@ -173,12 +174,15 @@ def evaluate(
         mode, observation, scale: of the refinement; by default those of the model's own environment. A model
             without one (`PPO.load(path)`) needs them, and is taken to have no wrappers. For a function they are
             by default `"residual"`, `"feature"` and 1.
+        leak: let the policy of an agent of ours see all frames of a drawing before it answers the first, which nobody
+            has while a person draws: for those that look at later frames, to measure what that is worth.
 
     Raises:
         DataError: an action that is not finite. ConfigError: actions of another shape, a model whose settings are
-            neither known nor given, or a wrapper that cannot be played through, by name.
+            neither known nor given, or a wrapper that cannot be played through, by name; an agent that looks at later
+            frames, without `leak`; `leak` where the policy is no agent of ours or actions change what is observed.
     """
-    played = mean_actions(policy, bank, {"mode": mode, "observation": observation, "scale": scale})
+    played = mean_actions(policy, bank, {"mode": mode, "observation": observation, "scale": scale}, leak)
     core, actions = played.core, played.refinements
     score = core.score(torch.arange(len(bank), device=core.device), actions)
     rank, lengths, tau = (x.cpu().numpy() for x in (score.rank, bank.lengths, score.tau))

@@ -106,11 +106,11 @@ class Rollout(NamedTuple):
     stroke_cost: float = 0.0
 
 
-def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any]) -> Rollout:
+def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any], leak: bool = False) -> Rollout:
     """Play a policy on a bank, as in its own environment.
 
     Args:
-        policy, bank: as for `evaluate`.
+        policy, bank, leak: as for `evaluate`.
         given: mode, observation and scale as the caller gives them; None: those of the policy's environment.
 
     Raises:
@@ -123,7 +123,10 @@ def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any]) -> Ro
         core = _core(bank, known)
         return Rollout(core, torch.zeros(*core.base.shape, device=core.device))
     if isinstance(getattr(policy, "core", None), Core):  # an agent of ours
-        return _ranked(_core(bank, {**policy.core.settings, **known}), lambda core: _predicted(policy, core))
+        play = _of_whole_drawings if leak else _predicted
+        return _ranked(_core(bank, {**policy.core.settings, **known}), lambda core: play(policy, core))
+    if leak:
+        raise ConfigError(f"leak=True is for agents of ours, {type(policy).__name__} is none: leave it out")
     if not hasattr(policy, "predict"):
         return _ranked(_core(bank, known), lambda core: core.play(_all(core), lambda x: _checked(policy(x), core))[1])
     env = policy.get_env() if hasattr(policy, "get_env") else getattr(policy, "env", None)
@@ -310,6 +313,13 @@ def _predicted(policy: Any, core: Core) -> Tensor:
         return _checked(action, core)
 
     return core.play(_all(core), act)[1]
+
+
+def _of_whole_drawings(agent: Any, core: Core) -> Tensor:
+    """Actions [N, T, d] of an agent of ours that sees all frames at once."""
+    if not core.bandit:
+        raise ConfigError(f"leak=True: in the task {core.task!r} later frames depend on actions; leave it out")
+    return core.boxed(agent.policy(core.observations(_all(core))))
 
 
 def _checked(action: Any, core: Core) -> Tensor:

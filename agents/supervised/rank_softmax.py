@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 
 from ..batch import Batch
 from ..config import AgentConfig
@@ -36,6 +36,10 @@ class RankSoftmax(Supervised):
 
     def loss(self, batch: Batch) -> Tensor:
         """-log of the softmax share of each drawing's own photo: [B, T]."""
+        return self.softmax_loss(self.embedding(batch), self.target(batch))
+
+    def softmax_loss(self, embedding: Tensor, target: Tensor) -> Tensor:
+        """The loss [B, T] of embeddings [B, T, d]; `target` int64 [B, T]: rows of their photos in the gallery."""
         # -log( exp(cos(e_t, p+) / tau) / sum_g exp(cos(e_t, p_g) / tau) ),  e_t the refined embedding
-        similarity, target = self.similarity(batch) / self.config.temperature, self.target(batch)
+        similarity = linear(embedding, self.core.gallery.float()) / self.config.temperature
         return cross_entropy(similarity.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)

@@ -61,7 +61,8 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
     )
     seconds, agent = train(job), job.agent
     split = settings["split"]
-    refined, baseline = evaluate(agent, banks[split]), evaluate(None, banks[split])
+    refined = evaluate(agent, banks[split], leak=not agent.causal)
+    baseline = evaluate(None, banks[split])
     others = stop_rivals(agent.core, banks["validation"], banks[split])
     write_ranks(folder / "ranks.safetensors", split, refined, baseline, others)
     return cell_result(agent, refined, baseline, recorded(settings), seconds)

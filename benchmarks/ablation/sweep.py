@@ -214,6 +214,32 @@ COSTS = Sweep(
     remarks=("Returns at different costs are not compared with each other, but each with rivals at that cost.",),
 )
 
+_LEAKS = "sees later frames"
+
+
+def _softmax(label: str, policy: str, leaks: bool = False) -> Arm:
+    return Arm(f"{label} ({_LEAKS})" if leaks else label, {"agent": "rank-softmax"}, {"policy": policy})
+
+
+LEAK = Sweep(
+    "What is a look at later frames worth?",
+    {
+        "linear": _softmax("linear", "linear"),
+        "per-step": _softmax("a head per step", "per-step"),
+        "mgal": Arm("a head per step, pulled to the next (MGAL)", {"agent": "mgal"}),
+        "lstm": _softmax("LSTM, forward", "lstm"),
+        "lstm-both-ways": _softmax("LSTM, both ways", "lstm-both-ways", leaks=True),
+        "attention": _softmax("attention, masked", "attention"),
+        "attention-unmasked": _softmax("attention, not masked", "attention-unmasked", leaks=True),
+    },
+    "linear",
+    "each policy against the linear one",
+    remarks=(
+        f"All learn by the softmax loss over the gallery. Those marked '{_LEAKS}' have no answer before the drawing is "
+        "complete, and are measured on complete drawings all the same: they are no methods of on-the-fly retrieval.",
+    ),
+)
+
 _TRIPLET: dict[str, Any] = {"agent": "frame-triplet"}
 _SODEEP: dict[str, Any] = {"agent": "sodeep"}
 
@@ -282,6 +308,7 @@ SWEEPS = {
     "rewards": REWARDS,
     "design": DESIGN,
     "costs": COSTS,
+    "leak": LEAK,
     "baselines": BASELINES,
     "tuning": _tuning(METHODS),
     "rewards-tuning": _tuning(REWARDS, " for the rewards"),

@@ -47,8 +47,9 @@ class AblateConfig:
     """Compare methods, rewards, designs or whole systems over many seeds; an interrupted grid is taken up again."""
 
     what: Positional[str] = "methods"
-    """`methods`, `rewards`, `design`, `baselines`, `costs` (of a stroke, in `Stop-v0`), or their step sizes, measured
-    on validation: `tuning` (of the methods), `rewards-tuning`, `baselines-tuning`."""
+    """`methods`, `rewards`, `design`, `baselines`, `costs` (of a stroke, in `Stop-v0`), `leak` (what a look at later
+    frames is worth), or step sizes, measured on validation: `tuning` (of the methods), `rewards-tuning`,
+    `baselines-tuning`."""
     bank: str = "procedural"
     """Bank file written by `sketchless encode`, or the name of one that ships."""
     banks: tuple[str, ...] = ()

@@ -128,8 +128,13 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     banks = {split: file.load(split, config.device) for split in file.splits}
     core = environment.core(banks["train"], config.reward, mode, config.observation, 1.0)
     validation, test = banks.get("validation"), banks["test"]
-    samples = make(core, validation, settings, **given).config.samples  # checks the settings before any work is done
-    steps = max(round(passes * int(core.bank.lengths.sum()) * samples), 1)
+    first = make(core, validation, settings, **given)  # checks the settings before any work is done
+    if not first.causal:
+        raise ConfigError(
+            f"policy={first.config.policy}: looks at later frames and cannot act while a person draws; "
+            "`sketchless ablate leak` measures what that is worth"
+        )
+    steps = max(round(passes * int(core.bank.lengths.sum()) * first.config.samples), 1)
     log = log_format(config.logger)
     varying = config.agent if make.varies_with_threads else None
 

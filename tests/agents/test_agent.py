@@ -130,7 +130,7 @@ def planted(seed: int = 0) -> EpisodeBank:
     )
 
 
-SUPERVISED = ("rank-softmax", "frame-triplet", "sodeep")
+SUPERVISED = ("rank-softmax", "frame-triplet", "sodeep", "mgal")
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
 BUDGETS = dict.fromkeys(LEARNERS, 200_000) | dict.fromkeys(SUPERVISED, 20_000)  # steps
 

@@ -29,7 +29,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("ppo-a-clip", {"weight_decay": 0.1, "advantage": "batch-mean"}),
     ("sodeep", {"sorter": "lstm", "sorter_updates": 2}),
 ]
-ACTOR_ONLY = ("vpg", "ppo-a-clip", "ppo-a-kl", "grpo", "rank-softmax", "frame-triplet", "sodeep")
+ACTOR_ONLY = ("vpg", "ppo-a-clip", "ppo-a-kl", "grpo", "rank-softmax", "frame-triplet", "sodeep", "mgal")
 LENGTHS = [5, 3, 5, 1, 2, 5, 4, 5, 5, 2]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from sketchless.agents import AGENTS, agent_class, make_agent
 from sketchless.agents.batch import Batch
-from sketchless.agents.policy import make_policy
+from sketchless.agents.policies.make import make_policy
 from sketchless.agents.pull import distance_from_b1, pull, refined
 from sketchless.benchmarks import evaluate
 from sketchless.encoders.bank import EpisodeBank

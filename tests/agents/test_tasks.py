@@ -156,7 +156,7 @@ def test_a_file_of_no_task_that_there_is_is_refused(fault: dict, told: str, make
         load_agent(path, bank)
 
 
-@pytest.mark.parametrize("name", ["rank-softmax", "frame-triplet", "sodeep"])
+@pytest.mark.parametrize("name", ["rank-softmax", "frame-triplet", "sodeep", "mgal"])
 def test_supervised_agents_refuse_it(name: str, make_bank, refuses) -> None:
     with refuses(ConfigError, f"{name} learns frame by frame"):
         make_agent(name, CarryCore(make_bank(), "inv-rank"))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sketchless.agents import FrameTriplet, SoDeep
-from sketchless.agents.policy import PerStepGaussianPolicy
+from sketchless.agents.policies.memory import PerStepGaussianPolicy
 from sketchless.agents.supervised.sorter import (
     Sorter,
     _one_cycle,

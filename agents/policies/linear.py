@@ -1,18 +1,15 @@
-"""Gaussian policies: linear on the frozen feature of the current frame (the paper's), a head per step, a memory."""
+"""The paper's Gaussian policy: linear on the frozen feature of the current frame."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from sketchless.datasets.errors import CheckpointError, FormatError, unknown_name
+from sketchless.datasets.errors import CheckpointError, FormatError
 from sketchless.envs.core import Core
-
-POLICIES = ("linear", "gru", "per-step")
-MEMORY = 64  # width of the recurrent policy's memory
 
 
 class LinearGaussianPolicy(nn.Module):
@@ -22,7 +19,12 @@ class LinearGaussianPolicy(nn.Module):
         observation_dim: D, width of x.
         action_dim: d, width of a.
         init_log_std: log sigma to begin with; in d dimensions the noise has length sigma * sqrt(d).
+
+    Attributes:
+        causal: whether an action depends on its own frame and those before it alone.
     """
+
+    causal: ClassVar[bool] = True
 
     def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0) -> None:
         super().__init__()
@@ -43,7 +45,7 @@ class LinearGaussianPolicy(nn.Module):
 
     def at(self, observation: Tensor, step: Tensor) -> Tensor:
         """Mean actions [B, d] in one step (from 0) of each drawing: `forward` of [B, T, D], of steps int64 [B]."""
-        mean: Tensor = self(_at(observation, step))  # it looks at one frame
+        mean: Tensor = self(at_step(observation, step))  # it looks at one frame
         return mean
 
     @torch.no_grad()
@@ -117,92 +119,6 @@ def _unusable(part: Any) -> str | None:
     return None
 
 
-class RecurrentGaussianPolicy(LinearGaussianPolicy):
-    """a_t ~ N(W x_t + c + V h_t, diag(sigma^2)), h_t = GRU(h_{t-1}, x_t): a memory of the strokes so far.
-
-    V = 0 to begin with, so it begins as the linear policy does. `seed` draws the GRU's weights.
-    """
-
-    def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0, seed: int = 0) -> None:
-        super().__init__(observation_dim, action_dim, init_log_std)
-        self.memory = nn.GRU(observation_dim, MEMORY, batch_first=True, device="meta", dtype=torch.float32)
-        self.memory = self.memory.to_empty(device="cpu")
-        self.recall = nn.utils.skip_init(nn.Linear, MEMORY, action_dim, bias=False, dtype=torch.float32)
-        generator, bound = torch.Generator().manual_seed(seed), MEMORY**-0.5
-        for weights in self.memory.parameters():
-            nn.init.uniform_(weights, -bound, bound, generator=generator)
-        nn.init.zeros_(self.recall.weight)
-
-    def forward(self, observation: Tensor) -> Tensor:
-        *batch, steps, width = observation.shape
-        remembered, _ = self.memory(observation.reshape(-1, steps, width))
-        mean: Tensor = self.mean(observation) + self.recall(remembered).reshape(*batch, steps, -1)
-        return mean
-
-    def step(self, observation: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Mean actions [B, d] of one frame each [B, D], and the memory [B, H] with it; None: the first frame."""
-        before = None if state is None else state.unsqueeze(0)
-        _, after = self.memory(observation.unsqueeze(1), before)
-        return self.mean(observation) + self.recall(after[0]), after[0]
-
-    def at(self, observation: Tensor, step: Tensor) -> Tensor:
-        return _at(self(observation), step)
-
-    def start_from_baseline(self, core: Core, mean_norm: float | None = 1.0) -> None:
-        nn.init.zeros_(self.recall.weight)
-        super().start_from_baseline(core, mean_norm)
-
-
-class StepLinear(nn.Module):
-    """A linear layer of its own for every step, weight [T, d, D] and bias [T, d]; steps beyond T share the last."""
-
-    def __init__(self, steps: int, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(steps, outputs, inputs, dtype=torch.float32))
-        self.bias = nn.Parameter(torch.zeros(steps, outputs, dtype=torch.float32))
-
-    def forward(self, frames: Tensor, first: int = 0) -> Tensor:
-        """Frames [..., S, D] of the steps from `first` on to [..., S, d]."""
-        step = torch.arange(first, first + frames.shape[-2], device=frames.device).clamp_max(len(self.weight) - 1)
-        return torch.einsum("...si,soi->...so", frames, self.weight[step]) + self.bias[step]
-
-
-class PerStepGaussianPolicy(LinearGaussianPolicy):
-    """a_t ~ N(W_t x_t + c_t, diag(sigma^2)): a head for every one of T steps. What it remembers is the step."""
-
-    def __init__(self, observation_dim: int, action_dim: int, steps: int, init_log_std: float = 0.0) -> None:
-        super().__init__(observation_dim, action_dim, init_log_std)
-        self.mean = StepLinear(steps, observation_dim, action_dim)
-
-    def step(self, observation: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Mean actions [B, d] of one frame each [B, D], and the number of the next step [B, 1]; None: the first."""
-        step = torch.zeros_like(observation[:, :1]) if state is None else state
-        mean = observation.new_empty(len(observation), self.log_std.numel())
-        for number in step.unique().tolist():  # one, unless drawings began at different times
-            rows = step[:, 0] == number
-            mean[rows] = self.mean(observation[rows].unsqueeze(1), int(number)).squeeze(1)
-        return mean, step + 1
-
-    def at(self, observation: Tensor, step: Tensor) -> Tensor:
-        return _at(self(observation), step)
-
-
-def _at(along: Tensor, step: Tensor) -> Tensor:
+def at_step(along: Tensor, step: Tensor) -> Tensor:
     """One step (from 0) of each row: [B, T, d] and int64 [B] to [B, d]."""
     return along[torch.arange(len(step), device=step.device), step]
-
-
-def make_policy(kind: str, core: Core, init_log_std: float, mean_norm: float | None, seed: int) -> LinearGaussianPolicy:
-    """A policy for a core that begins as B1. Raises ConfigError for an unknown kind."""
-    if kind not in POLICIES:
-        raise unknown_name("policy", kind, POLICIES)
-    widths = core.observation_dim, core.action_dim
-    if kind == "gru":
-        policy: LinearGaussianPolicy = RecurrentGaussianPolicy(*widths, init_log_std, seed)
-    elif kind == "per-step":
-        policy = PerStepGaussianPolicy(*widths, core.n_steps, init_log_std)
-    else:
-        policy = LinearGaussianPolicy(*widths, init_log_std)
-    policy = policy.to(core.device)
-    policy.start_from_baseline(core, mean_norm)
-    return policy

@@ -1,0 +1,1 @@
+"""What acts: Gaussian policies on the frozen features of the frames."""
