@@ -118,8 +118,14 @@ def test_vector_environments_pass_our_own(mode: AutoresetMode, bank: EpisodeBank
     check_vector_env(make, lambda: gym.make(id, bank=bank, reward=reward_of(id)), steps=20)
 
 
-@pytest.mark.parametrize("limit", [6, 7, 8])  # of 7 frames
-@pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.name)
+MODES = tuple(AutoresetMode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "limit"),
+    [(MODES[0], 6), (MODES[0], 7), (MODES[0], 8), (MODES[1], 6), (MODES[2], 6)],  # of 7 frames
+    ids=lambda value: getattr(value, "name", str(value)),
+)
 def test_a_limit_of_steps_is_that_of_gymnasium(mode: AutoresetMode, limit: int, make_bank: Any) -> None:
     id, settings = "sketchless/OnTheFly-v0", {"bank": make_bank(steps=7), "max_episode_steps": limit}
 
@@ -143,7 +149,7 @@ def test_agents_pass_our_own(name: str, bank: EpisodeBank, id: str) -> None:
             make_agent(name, env)
         return
     check_agent(lambda seed: make_agent(name, env, seed=seed))
-    check_causal(make_agent(name, env).learn(500), core.frames[:4])
+    check_causal(make_agent(name, env).learn(100), core.frames[:4])
 
 
 # Copies ----------------------------------------------------------------------------------------------------

@@ -304,7 +304,7 @@ class TestCommand:
         encoder.save("run/encoder.safetensors")
         config = {"dataset": "few", "seed": 0, "split_seed": 4, "validation": 3}
         Path("run/manifest.json").write_text(json.dumps({"command": "encode", "config": config}))
-        for sketch in few(4, 3).split("validation").sketch_ids:
+        for sketch in few(4, 3).split("validation").sketch_ids[:2]:
             assert main(["explain", sketch, "--split", "validation", "--encoder", "run"]) == 0
         assert main(["explain", sketch, "--split", "validation", "--encoder", "run/encoder.safetensors"]) == 2
         assert "sketch of procedural (validation)" in capsys.readouterr().err
