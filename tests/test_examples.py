@@ -18,6 +18,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from sketchless.benchmarks import evaluate
+from sketchless.datasets import procedural
 from sketchless.encoders import EncoderConfig, EpisodeBank, load_encoder, make_encoder
 from sketchless.envs import REWARDS, Core, OnTheFlyEnv, OnTheFlyVectorEnv, RewardScheme
 from sketchless.envs.rewards import FIELDS
@@ -376,7 +377,8 @@ def test_the_page_on_rewards_names_every_field_and_shows_the_example() -> None:
 
 def test_my_encoders_train_both_ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
-    scores = runpy.run_path(str(EXAMPLES / "my_encoder.py"))["main"](epochs=1)
+    few = procedural(train=16, validation=6, test=2, drawers=1)
+    scores = runpy.run_path(str(EXAMPLES / "my_encoder.py"))["main"](few, epochs=1)
     assert len(scores) == 2
     assert all(0 < score <= 1 for score in scores.values())
     for name, kind in {"patches": "Encoder", "Sharp": "Sharp"}.items():

@@ -186,8 +186,15 @@ class TestEpisode:
         (step,) = explain_episode(encoder, one, line, chairs.photo(one.photo_ids[0]))
         assert [a.place for a in step.answers] == [(3, x) for x in range(7, -1, -1)]
 
-    @pytest.mark.parametrize("policy", ["linear", "gru"])
-    @pytest.mark.parametrize("refined", [False, True])
+    @pytest.mark.parametrize(
+        ("policy", "refined"),
+        [
+            ("linear", False),
+            ("gru", True),
+            pytest.param("linear", True, marks=pytest.mark.slow),
+            pytest.param("gru", False, marks=pytest.mark.slow),
+        ],
+    )
     def test_an_agents_ranks_are_those_of_its_evaluation(
         self, encoder: Encoder, bank, chairs, tmp_path: Path, policy: str, refined: bool
     ) -> None:
