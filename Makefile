@@ -25,5 +25,5 @@ bench:  ## a few readings of each speed, in seconds; `sketchless bench` measures
 	sketchless bench env --quick
 	sketchless bench kernels --quick
 
-release: lint types test  ## a wheel in dist/, after all checks
-	pip wheel --quiet --no-deps --wheel-dir dist .
+release: lint types  ## an sdist and a wheel in dist/, checked, installed and tested as their users do; needs the extra `release`
+	.ci/release
