@@ -141,6 +141,19 @@ class Evaluation(ShownAsTable):
         found: FloatArray = (self.tau * both).sum(axis=0) / np.maximum(both.sum(axis=0), 1)
         return found
 
+    def falls(self) -> tuple[FloatArray, FloatArray]:
+        """Of each frame but a drawing's first: how much its list changed, and how far the photo fell: [M] and [M].
+
+        Returns:
+            Kendall-tau distance to the list one frame before, 0..1 (NaN where it was not measured), and the ranking
+            percentile that was lost, 0..100, 0 where the photo rose.
+        """
+        # fall_t = 100 max(0, p_{t-1} - p_t),  p_t = (G - r_t)/(G - 1)
+        both = np.arange(2, self.rank.shape[1] + 1) <= self.lengths[:, None]  # [N, T-1]
+        lost = 100 * np.maximum(np.diff(self.rank, axis=1), 0) / (self.gallery - 1)
+        tau = np.broadcast_to(self.tau, both.shape)
+        return tau[both], lost[both]
+
     def summary(self) -> dict[str, float]:
         """The metrics of the paper's tables."""
         return {name: float(self.per_sketch(name).mean()) for name in METRICS}

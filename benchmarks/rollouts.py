@@ -120,8 +120,7 @@ def mean_actions(policy: Any, bank: EpisodeBank, given: Mapping[str, Any], leak:
     if policy is None and known.get("mode", "residual") != "residual":
         raise ConfigError("the baseline B1 is the zero action of residual mode: leave mode out")
     if policy is None:
-        core = _core(bank, known)
-        return Rollout(core, torch.zeros(*core.base.shape, device=core.device))
+        return _ranked(_core(bank, known), lambda core: torch.zeros(*core.base.shape, device=core.device))
     if isinstance(getattr(policy, "core", None), Core):  # an agent of ours
         play = _of_whole_drawings if leak else _predicted
         return _ranked(_core(bank, {**policy.core.settings, **known}), lambda core: play(policy, core))

@@ -102,8 +102,9 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     """Carry out a training run and write its folder.
 
     The folder gets an `agent-<seed>.safetensors` per seed, `grid.json` and `ranks.safetensors` (a grid of one arm,
-    which `sketchless report` reads), `results.json`, and then the pictures: `curves.png`, a `learning-<seed>.png`
-    per seed and, if the data set can be read, `episode.gif`. What goes wrong with a picture is a warning.
+    which `sketchless report` reads), `results.json`, and then the pictures: `curves.png`, `falls.png` (how far photos
+    fall as lists change), a `learning-<seed>.png` per seed and, if the data set can be read, `episode.gif`. What goes
+    wrong with a picture is a warning.
 
     Raises:
         ConfigError, CheckpointError, DataError, ResourceError: see the parts.
@@ -320,7 +321,7 @@ def _draw(
     console: Console,
 ) -> None:
     """Draw what can be drawn. The results are written: whatever fails here, or a stop, costs a picture and no more."""
-    from ..display.plots import Curve, curves, learning  # matplotlib takes a second
+    from ..display.plots import Curve, curves, falls, learning  # matplotlib takes a second
 
     folder, percent = trained.folder, POINTS.astype(np.float64)
     series = [
@@ -329,6 +330,11 @@ def _draw(
     ]
     title = f"{len(trained.baseline.rank)} test sketches, {trained.baseline.gallery} photos"
     pictures: dict[str, Callable[[], None]] = {"curves": lambda: curves(folder / "curves.png", series, title)}
+    if trained.baseline.rank.shape[1] > 1:
+        every = zip(*(one.falls() for one in trained.refined.values()), strict=True)
+        tau, lost = (np.concatenate(parts) for parts in every)
+        of_both = {"B1": trained.baseline.falls(), config.agent: (tau, lost)}
+        pictures["falls"] = lambda: falls(folder / "falls.png", of_both, title)
     for seed, agent in agents.items():
         if agent.history:
             pictures[f"learning curve of seed {seed}"] = partial(

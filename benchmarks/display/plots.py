@@ -132,6 +132,44 @@ def _learning(history: Sequence[Mapping[str, Any]], title: str) -> Figure:
     return figure
 
 
+def falls(path: str | os.PathLike[str], series: Mapping[str, tuple[FloatArray, FloatArray]], title: str = "") -> None:
+    """Draw how far photos fall from frame to frame against how much lists change (Bhunia et al., CVPR 2020, figure 3).
+
+    On the left the mean fall in ranking percentile, in bins of the Kendall-tau distance that each hold a tenth of the
+    first one's frames; on the right how often lists change by so much.
+
+    Args:
+        path: where to, as PNG; replaced only when the new file is whole.
+        series: name -> Kendall-tau distances [M], 0..1, and falls [M], 0..100, as of `Evaluation.falls`.
+        title: above both.
+
+    Raises:
+        ConfigError: nothing to draw, or `path` cannot be written. ResourceError: no room.
+    """
+    if not series or not all(len(tau) and np.isfinite(tau).all() for tau, _ in series.values()):
+        raise ConfigError(f"{path}: no falls to draw; give evaluations of two frames or more, with their taus")
+    with own_settings():
+        _save(path, _falls(series, title))
+
+
+def _falls(series: Mapping[str, tuple[FloatArray, FloatArray]], title: str) -> Figure:
+    figure, (left, right) = _panels(title)
+    first = next(iter(series.values()))[0]
+    inner = np.unique(np.quantile(first, np.linspace(0.1, 0.9, 9)))
+    widest = max(float(tau.max()) for tau, _ in series.values())
+    for index, (name, (tau, fall)) in enumerate(series.items()):
+        place = np.searchsorted(inner, tau, side="right")
+        bins = np.unique(place)
+        means = np.array([[tau[place == one].mean(), fall[place == one].mean()] for one in bins])
+        left.plot(*means.T, marker=".", label=f"{name}   mean fall {fall.mean():.2f}", **line_look(index))
+        share, edges = np.histogram(tau, bins=30, range=(0, widest or 1.0))
+        right.stairs(100 * share / len(tau), edges, **line_look(index))
+    left.set(xlabel="Kendall-tau distance to the list before", ylabel="fall in ranking percentile", ylim=(0, None))
+    right.set(xlabel="Kendall-tau distance to the list before", ylabel="percentage of frames", ylim=(0, None))
+    figure.legend(loc="outside lower center", ncols=_ABREAST - 1, frameon=False, fontsize=9)
+    return figure
+
+
 def _panels(title: str, height: float = 4) -> tuple[Figure, tuple[Axes, Axes]]:
     # Not pyplot: it keeps every figure alive and talks to the screen.
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)

@@ -178,3 +178,25 @@ def test_blocks_of_drawings_score_as_one(make_bank: MakeBank, monkeypatch: pytes
     actions[6, 2, 1] = torch.nan
     with refuses(DataError, r"action\[6, 2, 1\] is nan"):
         core.score(rows, actions)
+
+
+def test_falls_by_hand() -> None:
+    rank = np.array([[3, 5, 1], [2, 4, 0]])
+    found = Evaluation(rank, np.array([3, 2]), 5, ("a", "b"), tau=np.array([[0.1, 0.2], [0.3, 0.0]]))
+    tau, lost = found.falls()
+    assert tau.tolist() == [0.1, 0.2, 0.3]  # the second drawing has two frames
+    assert lost.tolist() == [50.0, 0.0, 50.0]  # 3 to 5 of 5: from percentile 50 to 0
+    tau, _ = Evaluation(rank, np.array([3, 2]), 5, ("a", "b")).falls()
+    assert np.isnan(tau).all()
+
+
+def test_taus_of_the_baseline_are_measured_too(make_bank) -> None:
+    bank = make_bank(n=6, steps=4)
+    nothing = evaluate(lambda seen: torch.zeros(len(seen), bank.weight.shape[0]), bank)
+    baseline = evaluate(None, bank)
+    assert (baseline.tau == nothing.tau).all()
+    lists = Core(bank).base[2].double() @ bank.gallery.double().T  # [T, G]
+    closer = [torch.sign(row.unsqueeze(0) - row.unsqueeze(1)) for row in lists]
+    pairs = len(bank.gallery) * (len(bank.gallery) - 1)
+    assert baseline.tau[2, 1] == pytest.approx(float((closer[1] != closer[2]).sum()) / pairs)
+    assert baseline.tau.mean() > 0

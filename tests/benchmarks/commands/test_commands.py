@@ -62,7 +62,7 @@ class TestPictures:
         assert "no animation" in printed  # this bank does not say what it was made from
         names = {p.name for p in out.glob("[!.]*")} - {"log"}  # of TensorBoard, where it is installed
         assert names == {
-            "manifest.json", "grid.json", "results.json", "ranks.safetensors", "curves.png",
+            "manifest.json", "grid.json", "results.json", "ranks.safetensors", "curves.png", "falls.png",
             "agent-0.safetensors", "agent-1.safetensors", "learning-0.png", "learning-1.png",
         }  # fmt: skip
         results = json.loads((out / "results.json").read_text())

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from sketchless.benchmarks.display.plots import Curve, curves, learning
+from sketchless.benchmarks.display.plots import Curve, curves, falls, learning
 from sketchless.datasets.errors import ConfigError
 
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
@@ -164,6 +164,26 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, refuses: Ref
     (tmp_path / "file").write_text("")
     with refuses(ConfigError, "cannot be written"):
         curves(tmp_path / "file" / "a.png", [curve("B1")])
+
+
+def test_falls_are_drawn_in_tenths_of_the_first_ones_frames(tmp_path: Path, drawn: list[Any]) -> None:
+    tau = np.linspace(0, 1, 101)[:-1]  # ten in every tenth
+    falls(tmp_path / "falls.png", {"B1": (tau, np.repeat(np.arange(10.0), 10)), "a": (tau[:5], np.full(5, 2.0))}, "t")
+    check_png(tmp_path / "falls.png")
+    left, right = drawn[0].axes
+    first, second = left.get_lines()
+    np.testing.assert_allclose(first.get_xdata(), 0.045 + 0.1 * np.arange(10))
+    np.testing.assert_allclose(first.get_ydata(), np.arange(10.0))
+    np.testing.assert_allclose(np.transpose(second.get_data()), [[0.02, 2.0]])
+    labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert labels == ["B1   mean fall 4.50", "a   mean fall 2.00"]
+    assert [patch.get_data().values.sum() for patch in right.patches] == pytest.approx([100, 100])
+
+
+@pytest.mark.parametrize("tau", [np.zeros(0), np.array([0.1, np.nan])])
+def test_falls_need_taus(tmp_path: Path, refuses: Refuses, tau: Any) -> None:
+    with refuses(ConfigError, "no falls to draw"):
+        falls(tmp_path / "falls.png", {"B1": (tau, np.zeros(len(tau)))})
 
 
 @pytest.fixture
