@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import subprocess
@@ -173,6 +174,36 @@ def test_off_policy_models_gain_over_the_baseline(algorithm: str) -> None:
     before, after = example["train"](example["Args"](algorithm=algorithm, device="cpu"))
     assert after.m_at_a > before.m_at_a
     assert after.m_at_b > before.m_at_b
+
+
+def test_small_sets_says_the_mean_over_draws_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = runpy.run_path(str(EXAMPLES / "small_sets.py"))
+    ran: list[tuple[str, ...]] = []
+
+    def sketchless(*arguments: str) -> None:
+        ran.append(arguments)
+        if arguments[0] == "train":
+            gain = float(len(ran))  # 2 and 4
+            change = {metric: {"mean": gain} for metric in ("m@A", "m@B", "A@1", "A@5", "A@10")}
+            folder = Path(arguments[-1])
+            folder.mkdir(parents=True)
+            (folder / "results.json").write_text(json.dumps({"change": change}))
+
+    monkeypatch.setitem(example["main"].__globals__, "sketchless", sketchless)
+    command = ["small_sets.py", "./set", "--photos", "40", "--draws", "2", "--out", str(tmp_path), "--epochs", "3"]
+    monkeypatch.setattr(sys, "argv", [*command, "--set", "b1_penalty=0"])
+    example["main"]()
+    assert [arguments[0] for arguments in ran] == ["encode", "train"] * 2
+    assert ran[2][1:9] == ("--dataset", "./set?photos=40", "--split-seed", "1", "--seed", "1", "--epochs", "3")
+    assert ran[3][:4] == ("train", "--bank", str(tmp_path / "encoder-1" / "bank.safetensors"), "--seeds")
+    assert ran[3][5:7] == ("--set", "b1_penalty=0")
+    found = json.loads((tmp_path / "draws.json").read_text())["m@B"]
+    assert found == {"mean": 3.0, "standard_error": pytest.approx(1.0), "draws": [2.0, 4.0]}
+    assert "m@B   +3.00  (standard error 1.00)" in capsys.readouterr().out
+    example["main"]()
+    assert len(ran) == 4  # nothing again
 
 
 def test_rllib_ppo_runs() -> None:
