@@ -322,10 +322,14 @@ def device_double() -> Iterator[Waits]:
     _waits.lines, _waits.paused = [], False
     with pytest.MonkeyPatch.context() as patch:
         about = {"is_available": True, "device_count": 1, "current_device": 0, "get_device_name": "the stand-in"}
+        about["is_current_stream_capturing"] = False
         for name, answer in about.items():
             patch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
         for name in ("synchronize", "init", "_lazy_init", "set_device"):
             patch.setattr(torch.cuda, name, lambda *_: None)
+        # A torch built for CUDA would ask the driver, which is not there.
+        patch.setattr(torch.accelerator, "current_accelerator", lambda *_, **__: None)
+        patch.setattr(torch.backends.cudnn, "is_acceptable", lambda *_: False)
         patch.setattr(torch.cuda, "get_rng_state", lambda *_: torch.get_rng_state())
         patch.setattr(torch.cuda, "set_rng_state", lambda state, *_: torch.set_rng_state(state))
         patch.setattr(torch, "Generator", _Generator)
