@@ -15,7 +15,7 @@ import from_code  # noqa: E402
 # The pages in the order of the side bar. README is the first; `*` stands for all that are there.
 root_doc = "README"
 SECTIONS = {
-    "Start": ["docs/install", "docs/zoo"],
+    "Start": ["docs/install", "docs/in-your-research", "docs/commands", "docs/package", "docs/zoo"],
     "Notebooks": [
         "docs/notebooks/first_ten_minutes",
         "docs/notebooks/your_own_algorithm",
@@ -29,7 +29,13 @@ SECTIONS = {
     "Encoders": ["docs/encoders", "docs/add-an-encoder", "docs/zero-shot", "docs/explain"],
     "Your own data": ["docs/your-own-data", "docs/datasets", "docs/objects"],
     "Draw": ["docs/draw"],
-    "Benchmarks": ["docs/benchmarks", "benchmarks/leaderboard", "benchmarks/claims", "benchmarks/results/*/README"],
+    "Benchmarks": [
+        "docs/benchmarks",
+        "docs/results",
+        "benchmarks/leaderboard",
+        "benchmarks/claims",
+        "benchmarks/results/*/README",
+    ],
     "API": ["docs/api"],
     "Contribute": ["CONTRIBUTING", "examples/README", "CHANGELOG", "SECURITY"],
 }

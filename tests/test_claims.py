@@ -1,4 +1,4 @@
-"""The numbers of the README are those of the committed results."""
+"""The numbers of the README and of the page of results are those of the committed results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 METRICS = ("m@A", "m@B", "A@1", "A@5", "A@10")
 REFINED = "refined: PPO-A-Clipping, K = 16, B1 penalty 1, on B1"
 
 
-def table(marker: str) -> dict[str, list[str]]:
-    """Rows of the README's table below a marker, by their first cell."""
-    lines = README.partition(f"<!-- {marker} -->\n")[2].splitlines()
+def table(marker: str, page: str = PAGE) -> dict[str, list[str]]:
+    """Rows of a page's table below a marker, by their first cell."""
+    lines = page.partition(f"<!-- {marker} -->\n")[2].splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if line.startswith("|")]
     length = next(i for i, line in enumerate(lines) if not line.startswith("|")) - 2
     return {row[0].replace("*", ""): row[1:] for row in rows[:length]}
@@ -31,7 +32,7 @@ def report(grid: str) -> dict[str, dict[str, str]]:
 
 
 def change(row: dict[str, str], metric: str, sign: int = 1) -> str:
-    """A difference as the README writes it; `sign=-1`: of the reference to the row."""
+    """A difference as the pages write it; `sign=-1`: of the reference to the row."""
     value, *ends = (sign * float(row[f"difference {metric}{end}"]) for end in ("", " low", " high"))
     low, high = sorted(ends)
     return f"{value:+.2f} ({low:+.2f} .. {high:+.2f})"
@@ -45,7 +46,14 @@ def test_the_change_over_b1_is_that_of_the_baselines() -> None:
         assert cells[2:] == [f"{float(b1[metric]):.2f}", f"{float(refined[metric]):.2f}", change(b1, metric, -1)]
     plain = rows["refined: PPO-A-Clipping, K = 16, on B1"]
     told = [f"{change(plain, metric)} in {metric}" for metric in ("m@B", "A@1", "A@5")]
-    assert f"{told[0]}, {told[1]} and {told[2]}" in " ".join(README.split())
+    assert f"{told[0]}, {told[1]} and {told[2]}" in " ".join(PAGE.split())
+
+
+def test_the_claims_of_the_readme_are_those_of_the_reports() -> None:
+    found, baselines, methods = table("claims", README), report("baselines-letter"), report("methods-letter")
+    expected = [(baselines["B1: complete sketches"], -1)]
+    expected += [(methods[label], 1) for label in ("GRPO", "rank-softmax (no RL)", "PPO-A-Clipping, A = R")]
+    assert list(found.values()) == [[change(row, metric, sign) for metric in ("m@A", "m@B")] for row, sign in expected]
 
 
 def test_the_methods_are_those_of_the_grid() -> None:
@@ -73,11 +81,11 @@ def test_what_is_said_of_methods_holds_for_the_family() -> None:
         assert (float(rows[label]["p (Holm) m@A"]) <= 0.05) == (label in told), label
         assert float(rows[label]["difference m@A"]) * told.get(label, 0.0) >= 0
         assert float(rows[label]["p (Holm) m@B"]) > 0.05
-    assert f"{-float(rows['PPO-A-Clipping, A = R']['difference m@A']):.2f} below it" in README
+    assert f"{-float(rows['PPO-A-Clipping, A = R']['difference m@A']):.2f} below it" in PAGE
     text = (RESULTS / "chair-v2/methods-letter/report/table.md").read_text(encoding="utf-8")
     found = re.search(r"likely \(80 %\) to be seen: [\d.]+ in m@A, ([\d.]+) in m@B", text)
     assert found is not None
-    assert f"a true difference below {found[1]} had less than an 80 % chance" in " ".join(README.split())
+    assert f"a true difference below {found[1]} had less than an 80 % chance" in " ".join(PAGE.split())
 
 
 def test_strokes_saved_are_those_of_the_report() -> None:
@@ -88,7 +96,7 @@ def test_strokes_saved_are_those_of_the_report() -> None:
     )
     first, five, ten, staying = (round(float(cell.split()[0])) for cell in line.split("|")[2:6])
     low, high = (round(float(end)) for end in re.findall(r"\d+\.\d+", line.split("|")[4])[1:])
-    text = " ".join(README.split())
+    text = " ".join(PAGE.split())
     assert f"{ten} % fewer strokes ({low} to {high})" in text
     assert f"{five} % for the first 5, {first} % for the first place" in text
     assert f"it needs {staying} % fewer" in text
@@ -97,7 +105,7 @@ def test_strokes_saved_are_those_of_the_report() -> None:
 def test_the_letter_is_that_of_its_report() -> None:
     rows = report("paper")
     b1, letter = rows["B1 (no refinement)"], rows["PPO-A-Clipping, to the letter"]
-    text = " ".join(README.split())
+    text = " ".join(PAGE.split())
     assert f"B1 has m@A {float(b1['m@A']):.2f} and m@B {float(b1['m@B']):.2f}" in text
     gains = [[float(letter[f"{m} against B1{end}"]) for end in ("", " low", " high")] for m in ("m@A", "m@B")]
     told = " and ".join(f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in gains)
@@ -113,7 +121,7 @@ def test_looks_at_the_test_drawings_are_counted() -> None:
         if cell["settings"]["split"] == "test"
     ]
     banks = {cell["settings"]["bank_sha256"] for cell in cells}
-    for page in (README, (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")):
+    for page in (PAGE, (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")):
         found = re.search(r"(\d+) cells of committed grids,\s+on\s+(\d+) banks", page)
         assert found is not None
         assert (int(found[1]), int(found[2])) == (len(cells), len(banks))
@@ -129,7 +137,7 @@ def test_looks_at_the_test_drawings_are_counted() -> None:
 def test_scores_in_the_text_are_those_of_a_report(grid: str, label: str, numbers: str) -> None:
     row = report(grid)[label]
     assert [f"{float(row[m]):.2f}" for m in ("m@A", "m@B")] == re.findall(r"\d+\.\d+", numbers)
-    assert numbers in README.replace("\n", " ")
+    assert numbers in PAGE.replace("\n", " ")
 
 
 @pytest.mark.parametrize("page", ["chair-v2", "procedural"])
