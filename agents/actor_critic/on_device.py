@@ -150,7 +150,9 @@ class HostView(Tensor):
     """
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        return np.array(self.as_subclass(Tensor).numpy(force=True), dtype=dtype, copy=copy)
+        array = self.as_subclass(Tensor).numpy(force=True)
+        # numpy 1 does not know copy=None
+        return np.asarray(array, dtype=dtype) if copy is None else np.array(array, dtype=dtype, copy=copy)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return function(*_as_array(args), **{name: _as_array(item) for name, item in kwargs.items()})
