@@ -201,6 +201,6 @@ for fixed, hindsight in zip(
 # - There is something to win at every cost: hindsight is above the rules, with its
 #   interval.
 # - Whether an observation shows enough to win it is open. In
-#   [a grid of three seeds](../../benchmarks/results/procedural/README.md#tasks-in-which-actions-matter)
+#   [a grid of ten seeds](../../benchmarks/results/procedural/README.md#tasks-in-which-actions-matter)
 #   none of ten agents is told apart from the two rules at 0.02 a stroke. An agent that is
 #   would be a result.
