@@ -113,6 +113,19 @@ def test_the_letter_is_that_of_its_report() -> None:
     assert gains[0][1] > 0 > gains[1][1]
 
 
+def test_what_a_look_ahead_is_worth_is_that_of_its_report() -> None:
+    with (RESULTS / "procedural" / "leak" / "report" / "table.csv").open(encoding="utf-8") as file:
+        found = {row["label"]: f"{float(row['m@B']):.2f}" for row in csv.DictReader(file)}
+    ahead = "(sees later frames)"
+    unmasked, masked = found[f"attention, not masked {ahead}"], found["attention, masked"]
+    both, forward = found[f"LSTM, both ways {ahead}"], found["LSTM, forward"]
+    page = " ".join((RESULTS / "procedural" / "README.md").read_text(encoding="utf-8").split())
+    assert f"Without a mask attention has an m@B of {unmasked}, with it {masked};" in page
+    assert f"runs both ways has {both}, one that runs forward {forward}." in page
+    short = " ".join((ROOT / "docs" / "algorithms.md").read_text(encoding="utf-8").split())
+    assert f"without a mask has an m@B of {unmasked}, with it {masked}." in short
+
+
 def test_looks_at_the_test_drawings_are_counted() -> None:
     cells = [
         cell
