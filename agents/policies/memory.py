@@ -18,16 +18,13 @@ _EMPTY: dict[str, Any] = {"batch_first": True, "device": "meta", "dtype": torch.
 class RecallingPolicy(LinearGaussianPolicy):
     """a_t ~ N(W x_t + c + V h_t, diag(sigma^2)), with h_t read from several frames: subclasses say `read`.
 
-    V = 0 to begin with, so it begins as the linear policy does.
-
-    Args:
-        observation_dim, action_dim, init_log_std: as of the linear policy.
-        width: of h.
+    V = 0 to begin with, so it begins as the linear policy does. Subclasses make what reads, and then call `add_recall`:
+    files number parameters in the order in which they were made.
     """
 
-    def __init__(self, observation_dim: int, action_dim: int, init_log_std: float, width: int) -> None:
-        super().__init__(observation_dim, action_dim, init_log_std)
-        self.recall = nn.utils.skip_init(nn.Linear, width, action_dim, bias=False, dtype=torch.float32)
+    def add_recall(self, width: int) -> None:
+        """Make V, for h [.., width]."""
+        self.recall = nn.utils.skip_init(nn.Linear, width, self.log_std.numel(), bias=False, dtype=torch.float32)
         nn.init.zeros_(self.recall.weight)
 
     def read(self, frames: Tensor) -> Tensor:
@@ -61,8 +58,9 @@ class RecurrentGaussianPolicy(RecallingPolicy):
     """h_t = GRU(h_{t-1}, x_t): a memory of the strokes so far; `seed` draws the GRU's weights."""
 
     def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0, seed: int = 0) -> None:
-        super().__init__(observation_dim, action_dim, init_log_std, MEMORY)
+        super().__init__(observation_dim, action_dim, init_log_std)
         self.memory = drawn(nn.GRU(observation_dim, MEMORY, **_EMPTY), seed)
+        self.add_recall(MEMORY)
 
     def read(self, frames: Tensor) -> Tensor:
         read: Tensor = self.memory(frames)[0]
@@ -79,8 +77,9 @@ class LSTMGaussianPolicy(RecallingPolicy):
     """h_t, m_t = LSTM(h_{t-1}, m_{t-1}, x_t): a memory of the strokes so far; `seed` draws the LSTM's weights."""
 
     def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0, seed: int = 0) -> None:
-        super().__init__(observation_dim, action_dim, init_log_std, MEMORY)
+        super().__init__(observation_dim, action_dim, init_log_std)
         self.memory = drawn(nn.LSTM(observation_dim, MEMORY, **_EMPTY), seed)
+        self.add_recall(MEMORY)
 
     def read(self, frames: Tensor) -> Tensor:
         read: Tensor = self.memory(frames)[0]

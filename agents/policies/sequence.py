@@ -29,7 +29,7 @@ class AttentionGaussianPolicy(RecallingPolicy):
     def __init__(
         self, observation_dim: int, action_dim: int, steps: int, init_log_std: float = 0.0, seed: int = 0
     ) -> None:
-        super().__init__(observation_dim, action_dim, init_log_std, MEMORY)
+        super().__init__(observation_dim, action_dim, init_log_std)
         generator = torch.Generator().manual_seed(seed)
 
         def layer(inputs: int, outputs: int) -> nn.Linear:
@@ -39,6 +39,7 @@ class AttentionGaussianPolicy(RecallingPolicy):
 
         self.inputs, self.query_key_value = layer(observation_dim, MEMORY), layer(MEMORY, 3 * MEMORY)
         self.place = nn.Parameter(torch.zeros(steps, MEMORY, dtype=torch.float32))
+        self.add_recall(MEMORY)
 
     def _parts(self, frames: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q, k and v [..., H] of frames [..., D] in steps [...]."""
@@ -107,9 +108,10 @@ class BidirectionalGaussianPolicy(_Leaking):
     """h_t: the states at t of two LSTMs, of which one reads backward from the end; `seed` draws their weights."""
 
     def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0, seed: int = 0) -> None:
-        super().__init__(observation_dim, action_dim, init_log_std, 2 * MEMORY)
+        super().__init__(observation_dim, action_dim, init_log_std)
         made: dict[str, Any] = {"batch_first": True, "device": "meta", "dtype": torch.float32}
         self.memory = drawn(nn.LSTM(observation_dim, MEMORY, bidirectional=True, **made), seed)
+        self.add_recall(2 * MEMORY)
 
     def read(self, frames: Tensor) -> Tensor:
         read: Tensor = self.memory(frames)[0]
