@@ -12,7 +12,7 @@ from sketchless.envs.core import Core
 from .linear import LinearGaussianPolicy, at_step
 
 MEMORY = 64  # width of what is remembered
-_EMPTY: dict[str, Any] = {"batch_first": True, "device": "meta", "dtype": torch.float32}  # torch would draw globally
+EMPTY: dict[str, Any] = {"batch_first": True, "device": "meta", "dtype": torch.float32}  # torch would draw globally
 
 
 class RecallingPolicy(LinearGaussianPolicy):
@@ -59,7 +59,7 @@ class RecurrentGaussianPolicy(RecallingPolicy):
 
     def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0, seed: int = 0) -> None:
         super().__init__(observation_dim, action_dim, init_log_std)
-        self.memory = drawn(nn.GRU(observation_dim, MEMORY, **_EMPTY), seed)
+        self.memory = drawn(nn.GRU(observation_dim, MEMORY, **EMPTY), seed)
         self.add_recall(MEMORY)
 
     def read(self, frames: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class LSTMGaussianPolicy(RecallingPolicy):
 
     def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0, seed: int = 0) -> None:
         super().__init__(observation_dim, action_dim, init_log_std)
-        self.memory = drawn(nn.LSTM(observation_dim, MEMORY, **_EMPTY), seed)
+        self.memory = drawn(nn.LSTM(observation_dim, MEMORY, **EMPTY), seed)
         self.add_recall(MEMORY)
 
     def read(self, frames: Tensor) -> Tensor:

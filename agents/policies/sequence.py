@@ -6,14 +6,14 @@ these forms are here to measure what that is worth: `sketchless ablate leak`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sketchless.datasets.errors import ConfigError
 
-from .memory import MEMORY, RecallingPolicy, drawn
+from .memory import EMPTY, MEMORY, RecallingPolicy, drawn
 
 
 class AttentionGaussianPolicy(RecallingPolicy):
@@ -109,8 +109,7 @@ class BidirectionalGaussianPolicy(_Leaking):
 
     def __init__(self, observation_dim: int, action_dim: int, init_log_std: float = 0.0, seed: int = 0) -> None:
         super().__init__(observation_dim, action_dim, init_log_std)
-        made: dict[str, Any] = {"batch_first": True, "device": "meta", "dtype": torch.float32}
-        self.memory = drawn(nn.LSTM(observation_dim, MEMORY, bidirectional=True, **made), seed)
+        self.memory = drawn(nn.LSTM(observation_dim, MEMORY, bidirectional=True, **EMPTY), seed)
         self.add_recall(2 * MEMORY)
 
     def read(self, frames: Tensor) -> Tensor:
