@@ -1,8 +1,8 @@
-"""A grid in two files: `grid.json` (cells, settings, versions, scores) and `ranks.safetensors`.
+"""A grid in two files: `grid.json` (cells, settings, versions, scores) and `ranks.safetensors` (ranks, curves, names).
 
 Of every cell that is kept which its folder says, but for what follows from the rest: its curves by percentage, from
-its ranks. Ranks of B1, lengths and machines that several cells share are kept once; ranks are compressed, and the
-history stands in columns.
+its ranks. Ranks of B1, lengths and machines that several cells share are kept once; ranks, the curves of training and
+the names of the drawings are compressed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import lzma
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -78,14 +77,24 @@ class Manifest(Machine):
     started: NotRequired[str]
 
 
-class _Index(TypedDict):
-    """What the compressed bytes are, one array after the other: name, type and shape."""
+class _Contents(TypedDict):
+    """What compressed ranks are of. Arrays of one type and shape stand side by side, as the last dimension of a block.
 
-    index: list[tuple[str, Literal["uint8", "int16", "int32"], list[NonNegativeInt]]]
+    Attributes:
+        blocks: names of the arrays, their type, the shape of each; one block after the other.
+        curves: of a cell, by its id.
+    """
+
+    blocks: list[tuple[list[str], Literal["uint8", "int16", "int32"], list[NonNegativeInt]]]
+    curves: dict[str, dict[str, Any]]
+    sketch_ids: list[str]
+    photo_ids: list[str]
 
 
 MAX_BYTES = 1 << 30  # of the ranks of a grid; the largest that ships has 1.4 million
+MAX_CONTENTS = 1 << 26  # bytes of what they are of; the largest that ships has 0.3 million
 _OF_THE_CELL = ("experiment", "settings", "started")
+_CURVES = ("history", "tau_by_step")  # of a result: what no table reads
 T = TypeVar("T")
 
 
@@ -167,7 +176,7 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
     first = next(iter(cells.values()))
     machines: list[dict[str, Any]] = []
     arrays: dict[str, list[npt.NDArray[np.int64]]] = {"lengths": [], "b1": [], "shown": []}
-    tensors, lines = dict[str, Tensor](), []
+    tensors, lines, curves = dict[str, Tensor](), [], dict[str, dict[str, Any]]()
     for name, cell in cells.items():
         refined, baseline = cell.refined, cell.baseline
         if (cell.split, refined.sketch_ids) != (first.split, first.refined.sketch_ids):
@@ -181,8 +190,7 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
             zip(("rp", "rr"), (curve.tolist() for curve in refined.by_percentage()), strict=True)
         ):
             result.pop("by_percentage", None)
-        if _rows(columns := _columns(result.get("history"))) == result.get("history"):
-            result["history"] = columns
+        curves[name] = {key: result.pop(key) for key in _CURVES if key in result}
         said = {
             **{key: cell.manifest[key] for key in _OF_THE_CELL if key in cell.manifest},
             "machine": _place(machine, machines),
@@ -194,10 +202,13 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
         lines.append(f"    {json.dumps(name)}: {json.dumps(said, allow_nan=False, separators=(',', ':'))}")
     for kind, found in arrays.items():
         tensors |= {f"{kind}/{place}": _packed(array) for place, array in enumerate(found)}
-    meta = {"split": first.split, "gallery": first.refined.gallery, "sketch_ids": list(first.refined.sketch_ids)}
-    meta["photo_ids"] = list(first.refined.photo_ids)
-    compressed, index = _compressed(tensors)
-    save_tensors(folder / "ranks.safetensors", "grid ranks", {"xz": compressed}, {**meta, "index": index})
+    names = {"sketch_ids": list(first.refined.sketch_ids), "photo_ids": list(first.refined.photo_ids)}
+    save_tensors(
+        folder / "ranks.safetensors",
+        "grid ranks",
+        _compressed(tensors, {"curves": curves, **names}),
+        {"split": first.split, "gallery": first.refined.gallery},
+    )
     head = json.dumps({**about, "machines": machines}, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(folder / "grid.json") as temporary:
         text = head.removesuffix("\n}") + ',\n  "cells": {\n' + ",\n".join(lines) + "\n  }\n}\n"
@@ -212,8 +223,10 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
     """
     file = folder / "ranks.safetensors"
     tensors, meta = load_tensors(file, "grid ranks")
-    if "index" in meta:  # since 0.3
-        tensors = _decompressed(file, tensors, meta)
+    curves = dict[str, dict[str, Any]]()
+    if "contents" in tensors:  # since 0.3
+        tensors, contents = _decompressed(file, tensors)
+        curves, meta = contents["curves"], {**meta, **contents}
     split, drawings = _described(file, meta)
     conform(PackedGrid, about, folder / "grid.json", error=CheckpointError, cure="pack it again")
     cells = {}
@@ -236,9 +249,7 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
         refined = _evaluation(file, rank, lengths, drawings)
         baseline = None if b1 is None else _evaluation(file, b1, lengths, drawings)
         refined, rivals = _with_steps(file, refined, baseline, steps, cell.get("stroke_cost", 0.0))
-        result = {"settings": cell["settings"], **cell["result"]}
-        if "history" in result:
-            result["history"] = _rows(result["history"])
+        result = {"settings": cell["settings"], **cell["result"], **curves.get(name, {})}
         cells[name] = CellRecord(manifest, result, split, refined, baseline, rivals)
     return cells
 
@@ -313,45 +324,47 @@ def _packed(values: npt.NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(values.astype(narrow))
 
 
-def _compressed(tensors: Mapping[str, Tensor]) -> tuple[Tensor, list[tuple[str, str, list[int]]]]:
-    """Their bytes one after the other as an xz file, and what they are."""
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    data = lzma.compress(b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays.values()))
-    index = [(name, str(array.dtype), list(array.shape)) for name, array in arrays.items()]
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8), index
+def _compressed(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Their values, and what they are, each as an xz file."""
+    blocks: dict[tuple[str, tuple[int, ...]], dict[str, npt.NDArray[Any]]] = {}
+    for name, tensor in tensors.items():
+        array = tensor.numpy()
+        blocks.setdefault((str(array.dtype), array.shape), {})[name] = array.astype(array.dtype.newbyteorder("<"))
+    # Ranks of one list in all cells are alike: side by side they take a twelfth less.
+    ranks = b"".join(np.stack(list(arrays.values()), axis=-1).tobytes() for arrays in blocks.values())
+    contents = {"blocks": [(list(arrays), *kind) for kind, arrays in blocks.items()], **about}
+    texts = {"contents": json.dumps(contents, allow_nan=False, separators=(",", ":")).encode(), "ranks": ranks}
+    return {name: torch.frombuffer(bytearray(lzma.compress(text)), dtype=torch.uint8) for name, text in texts.items()}
 
 
-def _decompressed(file: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> dict[str, Tensor]:
-    conform(_Index, meta, file, error=CheckpointError, cure="pack the grid again")
-    kinds = [(name, np.dtype(kind).newbyteorder("<"), shape) for name, kind, shape in meta["index"]]
-    sizes = [math.prod(shape) * kind.itemsize for _, kind, shape in kinds]
+def _decompressed(file: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], _Contents]:
+    try:
+        contents = json.loads(_unpacked(file, tensors, "contents", MAX_CONTENTS))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: its contents cannot be read ({error}); pack the grid again") from error
+    conform(_Contents, contents, file, error=CheckpointError, cure="pack the grid again")
+    blocks = [
+        (names, np.dtype(kind).newbyteorder("<"), [*shape, len(names)]) for names, kind, shape in contents["blocks"]
+    ]
+    sizes = [math.prod(shape) * kind.itemsize for _, kind, shape in blocks]
     if sum(sizes) > MAX_BYTES:
         raise CheckpointError(f"{file}: claims {sum(sizes):,} bytes of ranks; want at most {MAX_BYTES:,}")
-    try:
-        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 26)
-        data = unpacker.decompress(tensors["xz"].numpy().tobytes(), max_length=sum(sizes) + 1)
-    except (KeyError, lzma.LZMAError, EOFError) as error:
-        raise CheckpointError(f"{file}: its ranks cannot be unpacked ({error}); pack the grid again") from error
+    data = _unpacked(file, tensors, "ranks", sum(sizes))
     if len(data) != sum(sizes):
         raise CheckpointError(f"{file}: holds {len(data):,} of {sum(sizes):,} bytes of ranks; pack the grid again")
     found, start = {}, 0
-    for (name, kind, shape), size in zip(kinds, sizes, strict=True):
-        array = np.frombuffer(data, kind, math.prod(shape), start).reshape(shape)
-        found[name] = torch.from_numpy(array.astype(kind.newbyteorder("=")))
+    for (names, kind, shape), size in zip(blocks, sizes, strict=True):
+        block = np.frombuffer(data, kind, math.prod(shape), start).reshape(shape)
+        for place, name in enumerate(names):
+            found[name] = torch.from_numpy(block[..., place].astype(kind.newbyteorder("=")))
         start += size
-    return found
+    return found, contents
 
 
-def _columns(rows: Any) -> Any:
-    """A list of rows as columns; None where a row lacks a name."""
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return None
-    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
-
-
-def _rows(columns: Any) -> Any:
-    """The rows again, or what is no columns as it is."""
-    if not isinstance(columns, dict) or not all(isinstance(column, list) for column in columns.values()):
-        return columns
-    rows = zip_longest(*columns.values())
-    return [{name: x for name, x in zip(columns, row, strict=True) if x is not None} for row in rows]
+def _unpacked(file: Path, tensors: Mapping[str, Tensor], name: str, size: int) -> bytes:
+    """At most `size` bytes, and one more if there are more."""
+    try:
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 26)
+        return unpacker.decompress(tensors[name].numpy().tobytes(), max_length=size + 1)
+    except (KeyError, lzma.LZMAError, EOFError) as error:
+        raise CheckpointError(f"{file}: its {name} cannot be unpacked ({error}); pack the grid again") from error

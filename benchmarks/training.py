@@ -21,7 +21,7 @@ from .runs import Interrupted
 from .stopping import Ranked, rivals
 
 SECONDS_BETWEEN_SAVES = 30.0
-DECIMALS = 6
+DECIMALS = 4
 
 Progress = Callable[[float, str], bool]
 """`progress(share, note)`: tell what share of the work (0..1) is done; True asks it to save and to stop."""

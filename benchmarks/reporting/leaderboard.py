@@ -200,7 +200,7 @@ def leaderboard_markdown(found: Leaderboard, folder: str, command: str) -> str:
         "view: small differences mean nothing. Claims (`benchmarks/claims.md`) are judged on folds that nobody has "
         f"looked at. [How each was made]({folder}/README.md).",
         "## Submit",
-        "Add your result folder in a pull request: `grid.json`, `ranks.safetensors` and `report/table.*`, as "
+        "Add your result folder in a pull request: `grid.json`, `ranks.safetensors`, `report/table.csv` and `.md`, as "
         "`sketchless train` or `sketchless ablate`, and then `sketchless report FOLDER --pack`, write them, beside "
         f"the others, with a line in [their list]({folder}/{LIST}). `sketchless report FOLDER --verify` must find "
         "that all its numbers agree with the ranks. This page is written by",

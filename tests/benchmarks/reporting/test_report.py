@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import lzma
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -373,34 +374,46 @@ def test_a_packed_grid_of_before_loads(tmp_path: Path) -> None:
     pack(tiny(tmp_path))
     new = read_records(tmp_path, about := json.loads((tmp_path / "grid.json").read_text()))
     tensors, meta = load_tensors(tmp_path / "ranks.safetensors", "grid ranks")
+    assert (sorted(tensors), sorted(meta)) == (
+        ["contents", "ranks"],
+        ["checksums", "gallery", "kind", "split", "version"],
+    )
+    first = next(iter(new.values())).refined
     ranks = {id: torch.from_numpy(record.refined.rank.astype(np.uint8)) for id, record in new.items()}
-    ranks["lengths/0"] = torch.from_numpy(next(iter(new.values())).refined.lengths.astype(np.uint8))
-    assert list(tensors) == ["xz"]
-    assert {name for name, _, _ in meta.pop("index")} == set(ranks)
-    save_tensors(tmp_path / "ranks.safetensors", "grid ranks", ranks, meta)
-    for cell in about["cells"].values():
-        names, columns = zip(*cell["result"]["history"].items(), strict=True)
-        cell["result"]["history"] = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    ranks["lengths/0"] = torch.from_numpy(first.lengths.astype(np.uint8))
+    names = {"sketch_ids": list(first.sketch_ids), "photo_ids": list(first.photo_ids)}
+    about_ranks = {"split": meta["split"], "gallery": meta["gallery"], **names}
+    save_tensors(tmp_path / "ranks.safetensors", "grid ranks", ranks, about_ranks)
+    for id, cell in about["cells"].items():
+        for curve in ("history", "tau_by_step"):
+            assert curve not in cell["result"]
+            cell["result"][curve] = new[id].result[curve]
     old = read_records(tmp_path, about)
     assert {id: (r.result, r.refined.rank.tolist()) for id, r in old.items()} == {
         id: (r.result, r.refined.rank.tolist()) for id, r in new.items()
     }
 
 
-@pytest.mark.parametrize("how", ["bytes", "short", "long", "type", "no bytes"])
+@pytest.mark.parametrize(
+    "how", ["bytes", "short", "long", "type", "no bytes", "contents", "no JSON", "deep", "curves", "rows"]
+)
 def test_damaged_ranks_of_a_packed_grid_are_one_line(tmp_path: Path, refuses: Refuses, how: str) -> None:
     pack(tiny(tmp_path))
     tensors, meta = load_tensors(tmp_path / "ranks.safetensors", "grid ranks")
-    name, kind, shape = meta["index"][0]
-    if how == "bytes":
-        tensors["xz"][20:40] = 7
+    contents = json.loads(lzma.decompress(tensors["contents"].numpy().tobytes()))
+    names, kind, shape = contents["blocks"][0]
+    changed = {"short": [shape[0] - 1, shape[1]], "long": [1 << 20, 1 << 20]}.get(how, shape)
+    contents["blocks"][0] = [names, "int64" if how == "type" else kind, changed]
+    history = {"curves": {"timesteps": [0]}, "rows": [{"timesteps": None}]}
+    contents["curves"]["methods/vpg/seed-0"]["history"] = history.get(how, [])
+    text = {"no JSON": "{", "deep": "[" * 100_000}.get(how, json.dumps(contents)).encode()
+    tensors["contents"] = torch.frombuffer(bytearray(lzma.compress(text)), dtype=torch.uint8)
+    if how in ("bytes", "contents"):
+        tensors["ranks" if how == "bytes" else how][20:40] = 7
     elif how == "no bytes":
-        tensors = {"gz": tensors["xz"]}
-    else:
-        changed = {"short": [shape[0] - 1, shape[1]], "long": [1 << 20, 1 << 20], "type": shape}[how]
-        meta["index"][0] = [name, "int64" if how == "type" else kind, changed]
+        del tensors["ranks"]
     save_tensors(tmp_path / "ranks.safetensors", "grid ranks", tensors, meta)
-    with refuses(CheckpointError, "ranks.safetensors"):
+    with refuses(CheckpointError, "seed-0: result: history" if how in history else "ranks.safetensors"):
         read_grid(tmp_path)
 
 
@@ -433,10 +446,6 @@ PACKED: dict[str, Callable[[dict[str, Any]], object]] = {
     "versions": lambda grid: grid["machines"][0].update(versions=[1]),
     "seeds_per_bank": lambda grid: grid.update(seeds_per_bank={"vpg": "x"}),
     "once": lambda grid: grid.update(once={"vpg": "x"}),
-    "history": lambda grid: grid["cells"]["methods/vpg/seed-0"]["result"].update(history={"timesteps": [0, None]}),
-    "ragged history": lambda grid: grid["cells"]["methods/vpg/seed-0"]["result"].update(
-        history={"timesteps": [0], "val_m_at_b": [1.0, 2.0]}
-    ),
     "labels": lambda grid: grid.update(labels=[]),
     "remarks": lambda grid: grid.update(remarks=[[]]),
     "no ranks": lambda grid: grid["cells"].update({"methods/vpg/seed-9": grid["cells"]["methods/vpg/seed-0"]}),

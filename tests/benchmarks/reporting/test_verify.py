@@ -154,15 +154,19 @@ def test_another_rank(copy: Path, whose: str, refuses: Refuses) -> None:
         verify(copy)
 
 
-@pytest.mark.parametrize(
-    "name", ["ranks.safetensors", "grid.json", "report/table.csv", "report/table.md", "report/table.tex"]
-)
+@pytest.mark.parametrize("name", ["ranks.safetensors", "grid.json", "report/table.csv", "report/table.md"])
 def test_a_missing_file(copy: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     (copy / name).unlink()
     assert main(["report", str(copy), "--verify"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert Path(name).name in line
     assert "no such file" in line
+
+
+def test_the_table_for_a_paper_need_not_be_kept(copy: Path) -> None:
+    every = verify(copy).numbers
+    (copy / "report" / "table.tex").unlink()
+    assert 0 < verify(copy).numbers < every
 
 
 def test_damaged_ranks(copy: Path, refuses: Refuses) -> None:
@@ -224,7 +228,7 @@ def test_what_is_no_grid(tmp_path: Path, refuses: Refuses, run: Path) -> None:
 
 @pytest.mark.parametrize("name", ["chair-v2/paper", "chair-v2/joined-late", "chair-v2/random-frames/methods"])
 def test_results_that_ship(name: str) -> None:
-    assert verify(RESULTS / name).numbers > 150
+    assert verify(RESULTS / name).numbers > 100
 
 
 @pytest.mark.slow
