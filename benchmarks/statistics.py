@@ -52,8 +52,13 @@ class Estimate(NamedTuple):
 
 def text(estimate: Estimate, sign: str = "") -> str:
     """`"36.87 [36.10, 37.60]"`; with `sign="+"` a plus before what is above zero; without ends that are not known."""
-    value, low, high = (f"{number:{sign}.2f}".replace("-", "−") for number in estimate)
+    value, low, high = (two_decimals(number, sign).replace("-", "−") for number in estimate)
     return value if np.isnan(estimate.low) else f"{value} [{low}, {high}]"
+
+
+def two_decimals(number: float, sign: str = "") -> str:
+    """As `f"{number:.2f}"`; 12.375 the same way on every processor, though they may differ in its sixteenth digit."""
+    return f"{round(number, 9):{sign}.2f}"
 
 
 def p_value(p: float) -> str:

@@ -12,7 +12,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from ..statistics import Estimate, p_value, text
+from ..statistics import Estimate, p_value, text, two_decimals
 from .b1 import gains, saved
 from .compare import HEADLINE, Comparison, Row, detectable, reading
 from .published import Score
@@ -42,7 +42,7 @@ def body(found: Comparison) -> list[list[str]]:
     rows = [_cells(found, row, gained.get(row.name)) for row in found.rows]
     if baseline is None:
         return rows
-    first = [_B1, *(f"{value:.2f}" for value in baseline.values()), *["-"] * 6]
+    first = [_B1, *map(two_decimals, baseline.values()), *["-"] * 6]
     return [[*first, *_published(found.baseline), "-", "-"], *rows]
 
 
@@ -268,7 +268,7 @@ def _cells(found: Comparison, row: Row, gained: dict[str, Estimate] | None) -> l
         ]
     if row.name == found.grid.reference:
         versus[0] = versus[2] = "reference"
-    hits = [f"{estimate.value:.2f}" for estimate in one.accuracy]
+    hits = [two_decimals(estimate.value) for estimate in one.accuracy]
     above = [text(gained[metric], "+") if gained else "-" for metric in HEADLINE]
     return [row.label, text(one.score["m@A"]), text(one.score["m@B"]), *hits, *above, *versus,
             *_published(row.published), seeds, "-" if one.seconds is None else f"{one.seconds:.1f}"]  # fmt: skip

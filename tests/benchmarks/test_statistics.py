@@ -31,7 +31,9 @@ from sketchless.benchmarks.statistics import (
     sign_flip,
     small_sample_factor,
     stratified,
+    text,
     tolerance,
+    two_decimals,
 )
 from sketchless.datasets.errors import ConfigError
 
@@ -48,6 +50,12 @@ def scores(seed: int = 0, runs: int = 10, tasks: int = 3) -> FloatArray:
 
 
 # Point estimates -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [12.375, 12.375 - 2**-48, 12.375 + 2**-48])
+def test_a_number_between_two_is_rounded_alike_whatever_its_last_digit(number: float) -> None:
+    assert (two_decimals(number), two_decimals(-number, "+")) == ("12.38", "-12.38")
+    assert text(Estimate(number, 1.005, 13.0), "+") == "+12.38 [+1.00, +13.00]"  # 1.005 is a little less in binary
 
 
 def test_the_interquartile_mean_by_hand() -> None:
