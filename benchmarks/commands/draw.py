@@ -80,7 +80,7 @@ def run(config: DrawConfig, console: Console | None = None) -> None:
             )
             stack.callback(collector.close)
             for name, why in list(collector.bad.items())[:20]:
-                console.print(f"left out {name}: {why}", markup=False, highlight=False)
+                console.print(f"left out {name}: {why}", markup=False, highlight=False, soft_wrap=True)
             if collector.bad:
                 console.print(f"{len(collector.bad)} files left out")
             console.print(f"{collector.done()} of {collector.total()} drawings are in {config.out}", markup=False)

@@ -81,7 +81,9 @@ class Engine:
 
     def warm_up(self) -> None:
         """Compile what is compiled at its first use, so that the first stroke does not wait for it."""
-        self.lists(self.follow([np.array([[9.0, 9.0], [20.0, 20.0]])])[0])
+        standings = self.follow([np.array([[9.0, 9.0], [20.0, 20.0]])])
+        self.lists(standings[0])
+        self.curve(standings, 0)
 
     def features(self, strokes: Sequence[Stroke]) -> Tensor:
         """What the encoder sees in a drawing: float32 [D], as in a bank."""

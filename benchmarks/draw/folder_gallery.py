@@ -23,6 +23,7 @@ from sketchless.encoders.networks.encoder import Encoder
 from sketchless.encoders.tensorfile import load_tensors, save_tensors
 
 MAX_PHOTOS = 50_000
+UNREAD = (".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".jfif", ".jp2")  # pictures, but none that is read
 BATCH = 8  # photos in memory at a time: of a telephone each takes 36 MB
 SAVE_EVERY = 64  # batches
 
@@ -45,7 +46,7 @@ class FolderGallery:
         """Pixels of a photo. Raises DataError: the file is not what it was when it was embedded."""
         name = self.gallery.photo_ids[row]
         try:
-            if sha256(self.root / name) == self.hashes[row]:
+            if (self.root / name).is_file() and sha256(self.root / name) == self.hashes[row]:
                 return read_photo(self.root / name)
         except OSError:
             pass
@@ -110,19 +111,28 @@ def list_photos(root: Path) -> tuple[list[str], dict[str, str]]:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of photos")
-    home, names, bad = root.resolve(), list[str](), dict[str, str]()
-    for folder, below, files in os.walk(root):
+    home, names, bad = os.path.realpath(root), list[str](), dict[str, str]()
+
+    def unlisted(error: OSError) -> None:
+        bad[os.path.join(os.path.relpath(error.filename, root), "")] = f"cannot be listed ({error.strerror})"
+
+    for folder, below, files in os.walk(root, onerror=unlisted):
         below[:] = sorted(name for name in below if not name.startswith("."))
-        for file in sorted(files):
+        linked = [name for name in below if os.path.islink(os.path.join(folder, name))]  # those walk passes over
+        for file in [*linked, *sorted(files)]:
             path = Path(folder) / file
-            name = path.relative_to(root).as_posix()
-            if file.startswith(".") or not file.lower().endswith(PICTURES):
+            name, kind = path.relative_to(root).as_posix(), path.suffix.lower()
+            if file.startswith(".") or (file not in linked and kind not in (*PICTURES, *UNREAD)):
                 continue
             if not name.isprintable():
                 bad[ascii(name)] = "its name is no printable text; rename it"
-            elif not path.resolve().is_relative_to(home):
+            elif not Path(os.path.realpath(path)).is_relative_to(home):
                 bad[name] = "a link that leads out of the folder"
-            else:
+            elif kind in UNREAD and path.is_file():
+                bad[name] = f"{kind[1:]} is not read; convert it to PNG or JPEG"
+            elif file not in linked and not path.is_file():  # a pipe would be waited for without end
+                bad[name] = "no file, or a link that leads nowhere"
+            elif file not in linked:
                 names.append(name)
     if len(names) > MAX_PHOTOS:
         raise ConfigError(f"{root}: {len(names):,} photos; at most {MAX_PHOTOS:,} are searched, give a smaller folder")

@@ -64,6 +64,13 @@ class Limits:
     header_seconds: float = 10.0  # a request has to be whole by then
 
 
+@dataclass(frozen=True)
+class Film:
+    """Work that takes seconds: done beside that of the others, who would wait for it."""
+
+    work: Callable[[], bytes]
+
+
 class Desk(Protocol):
     """What answers the messages of one connection: a drawing that is searched, or one that is collected."""
 
@@ -123,6 +130,7 @@ class _Hall:
         self.sockets = 0
         self.ahead: asyncio.Task[None] | None = None
         self.worker = ThreadPoolExecutor(1, "draw")  # one: torch uses the other cores, and agents are not shared
+        self.films = ThreadPoolExecutor(1, "films")
         self.reader = ThreadPoolExecutor(1, "photos")
         side, kept = (WHOLE, 64) if collector else (THUMBNAIL, 4096)  # 100 KB and 10 KB each
         self.thumbnail = lru_cache(kept)(lambda row: thumbnail(photo(row), side))
@@ -192,7 +200,7 @@ class _Hall:
         self.sockets += 1
         desk: Desk = _Search(self.engine) if self.engine is not None else self.collector.desk()  # type: ignore[union-attr]
         try:
-            await _Connection(socket, desk, self.worker, self.limits).run()
+            await _Connection(socket, desk, self.worker, self.films, self.limits).run()
         except asyncio.CancelledError:
             pass  # the server stops, and the client has not hung up in time
         finally:
@@ -214,12 +222,17 @@ class _Search:
         pass
 
     def _animation(self, job: Job) -> Job:
-        def work() -> bytes:
+        def work() -> Film:
             strokes, standings, target = job()
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "drawing.gif"
-                self._session.engine.animation(path, [s.points for s in strokes], standings, target)
-                return path.read_bytes()
+            points = [stroke.points for stroke in strokes]
+
+            def render() -> bytes:
+                with tempfile.TemporaryDirectory() as folder:
+                    path = Path(folder) / "drawing.gif"
+                    self._session.engine.animation(path, points, standings, target)
+                    return path.read_bytes()
+
+            return Film(render)
 
         return work
 
@@ -227,8 +240,11 @@ class _Search:
 class _Connection:
     """Reads messages, does the newest work of each slot, sends the answers."""
 
-    def __init__(self, socket: WebSocket, desk: Desk, worker: ThreadPoolExecutor, limits: Limits) -> None:
-        self.socket, self.desk, self.worker, self.limits = socket, desk, worker, limits
+    def __init__(
+        self, socket: WebSocket, desk: Desk, worker: ThreadPoolExecutor, films: ThreadPoolExecutor, limits: Limits
+    ) -> None:
+        self.socket, self.desk, self.worker, self.films, self.limits = socket, desk, worker, films, limits
+        self.film: asyncio.Future[bytes] | None = None  # being made
         self.slots: dict[str, tuple[Job, int | None, float]] = {}
         self.notices: deque[dict[str, Any]] = deque(maxlen=4)
         self.wake = asyncio.Event()
@@ -238,6 +254,8 @@ class _Connection:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            if self.film is not None:
+                self.film.cancel()
             while left := [task for task in tasks if not task.done()]:
                 for task in left:
                     task.cancel()  # again and again: before Python 3.12, wait_for may swallow it
@@ -289,20 +307,33 @@ class _Connection:
         while True:
             await self.wake.wait()
             self.wake.clear()
-            while self.notices or self.slots:
+            while self.notices or self.slots or (self.film is not None and self.film.done()):
                 if self.notices:
                     await self._send(self.notices.popleft())
                     continue
-                slot = next(iter(self.slots))
-                job, seq, asked = self.slots.pop(slot)
+                seq = None
                 try:
+                    if self.film is not None and self.film.done():
+                        film, self.film = self.film, None
+                        await self._send(film.result())
+                        continue
+                    job, seq, asked = self.slots.pop(next(iter(self.slots)))
                     answer = await loop.run_in_executor(self.worker, job)
+                    if isinstance(answer, Film):
+                        self._make(answer)
+                        continue
                 except SketchlessError as error:
                     self._notice(error, seq)
                     continue
                 if isinstance(answer, dict):
                     answer["ms"] = round(1000 * (time.monotonic() - asked), 1)
                 await self._send(answer)
+
+    def _make(self, film: Film) -> None:
+        if self.film is not None:
+            raise ResourceError("a GIF is being made already: wait for it")
+        self.film = asyncio.get_running_loop().run_in_executor(self.films, film.work)
+        self.film.add_done_callback(lambda _: self.wake.set())
 
     async def _send(self, answer: dict[str, Any] | bytes) -> None:
         sent = self.socket.send_bytes(answer) if isinstance(answer, bytes) else self.socket.send_json(answer)

@@ -110,7 +110,7 @@ def open_engine(files: Files, photos: str | None, split: str, device: str, conso
         mirror = bool(bank.provenance.get("mirror", False))
         found = folder_gallery(Path(photos), encoder, mirror, lambda share: bar.update(task, completed=share))
     for name, why in list(found.bad.items())[:20]:
-        console.print(f"left out {name}: {why}", markup=False, highlight=False)
+        console.print(f"left out {name}: {why}", markup=False, highlight=False, soft_wrap=True)
     if found.bad:
         console.print(f"{len(found.bad)} files left out, {len(found.gallery)} photos searched")
     gallery = found.gallery

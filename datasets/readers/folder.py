@@ -35,6 +35,7 @@ DRAWINGS = (".svg", ".ndjson")
 LISTS = ("pairs.csv", "pairs.jsonl")
 TEST_SHARE = 0.2  # of the photos, where no test split is stated
 MAX_POINTS = 20_000_000  # of all drawings, which are held in memory
+OTHER_SPLITS = {"val": "validation", "valid": "validation", "dev": "validation", "testing": "test", "training": "train"}
 _SEPARATORS = re.compile(r"[_\-. ]")
 _DOCS = "see docs/your-own-data.md"
 
@@ -138,8 +139,12 @@ def folder(
         for name in SPLITS
     }
     if not len(parts["train"].sketches):
+        lost = {**found.left_out, "with photos that are not there": missing, "that name no photo": unpaired}
+        lost["equal to a test drawing"] = dropped
+        told = ", ".join(f"{len(ids)} {why}" for why, ids in lost.items() if ids)
         raise DataError(
-            f"{home}: no drawing is left to learn from; state fewer photos as test or validation, or add some"
+            f"{home}: no drawing is left to learn from{f' ({told})' if told else ''}; state fewer photos as test or "
+            "validation, or add some"
         )
     for name in ("test", "validation"):
         if not len(parts[name].sketches):
@@ -209,7 +214,8 @@ def _photos(root: Path) -> tuple[dict[str, str], list[str]]:
 
 def _name(id: str, folder: str) -> str:
     """A path below `folder`, without suffix."""
-    return normal(str(PurePosixPath(id.removeprefix(f"{folder}/")).with_suffix("")))
+    path = PurePosixPath(id.removeprefix(f"{folder}/"))
+    return normal(str(path.with_suffix("") if path.name else path))
 
 
 def _drawings(root: Path, skip: bool) -> tuple[Found, int, list[str]]:
@@ -291,10 +297,12 @@ def _entries(file: Path) -> Iterable[tuple[int, Mapping[str | None, Any]]]:
                 f"{file}: line {numbered[0][0]}: has {other[0]!r} between its values; put commas there in all lines"
             )
         try:
-            table = csv.DictReader([text for _, text in numbered], strict=True)
-            return [(number, row) for (number, _), row in zip(numbered[1:], table, strict=True)]
-        except (csv.Error, ValueError) as error:
+            table = list(csv.DictReader([text for _, text in numbered], strict=True))
+        except csv.Error as error:
             raise FormatError(f"{file}: no CSV with one row a line ({error}); {_DOCS}") from error
+        if len(table) != max(len(numbered) - 1, 0):
+            raise FormatError(f"{file}: no CSV with one row a line (a value goes over several lines); {_DOCS}")
+        return [(number, row) for (number, _), row in zip(numbered[1:], table, strict=True)]
     entries = []
     for number, text in numbered:
         try:
@@ -337,6 +345,10 @@ def _pair(
     left = found.left_out.get("empty drawings", [])
     lost = [key for key in rows if key not in used and not any(key in (id, _name(id, SKETCHES)) for id in left)]
     if lost and not found.left_out.get("drawings that cannot be read"):
+        if any(lost[0] in (normal(sketch.id), _name(sketch.id, SKETCHES)) for sketch in found.sketches):
+            raise FormatError(
+                f"{rows[lost[0]].place}: {lost[0]!r} stands there twice, with suffix and without; drop one"
+            )
         hint = _meant(lost[0], [_name(sketch.id, SKETCHES) for sketch in found.sketches])
         raise DataError(
             f"{rows[lost[0]].place}: {len(lost)} of the drawings are not there, {some(lost)}{hint}; correct it"
@@ -411,6 +423,7 @@ def _not_there(
 
 def _stated(root: Path, photos: Mapping[str, str], merged: Mapping[str, str]) -> dict[str, str]:
     """Splits by folder and by file."""
+    _check_spelling(root, photos)
     stated: dict[str, str] = {}
     for name, id in photos.items():
         if name.partition("/")[0] in SPLITS:
@@ -419,13 +432,28 @@ def _stated(root: Path, photos: Mapping[str, str], merged: Mapping[str, str]) ->
     for split in SPLITS:
         file = root / f"{split}.txt"
         if file.is_file():
-            for number, line in lines(file):
+            named = lines(file)
+            if not named:
+                raise DataError(f"{file}: names no photo; drop the file, or write a photo a line")
+            for number, line in named:
                 found = _known(line, known)
                 if found is None:
                     hint = _meant(line, photos)
                     raise DataError(f"{file}: line {number}: no photo {line[:80]!r} in photos/{hint}; correct it")
                 _state(stated, merged.get(found, found), split, f"{file}: line {number}")
     return stated
+
+
+def _check_spelling(root: Path, photos: Iterable[str]) -> None:
+    """Raises DataError: a file or folder that is meant as a split and is not called like one."""
+    folders = sorted({name.partition("/")[0] for name in photos if "/" in name})
+    for there in [*sorted(root.glob("*.txt")), *(root / PHOTOS / name for name in folders)]:
+        name, suffix = (there.stem, ".txt") if there.parent == root else (there.name, "")
+        meant = OTHER_SPLITS.get(name.lower(), name.lower())
+        if meant == "train" and not suffix:  # a category may be called so
+            continue
+        if meant in SPLITS and name != meant:
+            raise DataError(f"{there}: states no split; rename it {meant}{suffix}, {_DOCS}")
 
 
 def _state(stated: dict[str, str], photo: str, split: str, where: str) -> None:

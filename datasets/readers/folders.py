@@ -67,8 +67,11 @@ def _entries(folder: Path, home: Path) -> Iterator[os.DirEntry[str]]:
             continue
         if not entry.name.isprintable():
             raise UnsafeFileError(f"{folder}: the name {entry.name[:80]!r} is no printable text; rename it")
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(home):
-            raise UnsafeFileError(f"{entry.path}: a link that leads out of {home}; put its files there instead")
+        if entry.is_symlink():
+            if not Path(os.path.realpath(entry.path)).is_relative_to(home):
+                raise UnsafeFileError(f"{entry.path}: a link that leads out of {home}; put its files there instead")
+            if not os.path.exists(entry.path):
+                raise DataError(f"{entry.path}: a link that leads nowhere; drop it, or put its file there instead")
         yield entry
 
 

@@ -129,9 +129,7 @@ def at_most_a_share(asked: int, pool: int, split: str = "validation") -> tuple[i
     if asked <= most < pool or not asked:
         return asked, []
     most = min(most, max(pool - 1, 0))
-    return most, [
-        f"validation: {most} of {pool} photos, a quarter, instead of {asked}, to leave the rest to learn from"
-    ]
+    return most, [f"{split}: {most} of {pool} photos, a quarter, instead of {asked}, to leave the rest to learn from"]
 
 
 def _below(root: Path, name: str) -> Path:

@@ -604,7 +604,7 @@ $("slider").oninput = (event) => {
   show(Number(event.target.value));
 };
 $("save-drawing").onclick = saveDrawing;
-$("save-gif").onclick = () => send({ type: "gif" });
+$("save-gif").onclick = () => send({ type: "gif" }) && say("The GIF is being made.");
 $("save-webm").onclick = film;
 $("no-target").onclick = () => setTarget(null);
 

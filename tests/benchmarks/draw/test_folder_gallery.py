@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +47,35 @@ def test_what_cannot_be_read_is_named_and_left_out(folder: Path, encoder: Encode
     assert found.gallery.photo_ids == ("<img onerror=x>.png", "a.png", "b.JPG", "chairs/c.png")
     assert set(found.bad) == {"broken.png", "empty.jpg", "link.png"}
     assert "leads out" in found.bad["link.png"]
+
+
+def test_nothing_is_passed_over_without_a_word(
+    folder: Path, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(folder / "pipe.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "photo.webp").write_bytes(b"RIFF")
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "same").symlink_to(folder / "chairs")  # its photos are searched where they lie
+    (folder / "locked").mkdir()
+    scan = os.scandir
+
+    def scandir(path: str) -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = folder_gallery(folder, encoder)
+    assert len(found.gallery) == 4
+    assert found.bad == {
+        "linked": "a link that leads out of the folder",
+        "locked/": "cannot be listed (Permission denied)",
+        "loop.png": "no file, or a link that leads nowhere",
+        "photo.webp": "webp is not read; convert it to PNG or JPEG",
+        "pipe.png": "no file, or a link that leads nowhere",
+    }
 
 
 def test_only_new_content_is_embedded_again(folder: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import socket as sockets
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -337,6 +338,29 @@ def test_a_connection_that_breaks_off_in_a_message_is_forgotten(serve: Callable[
             except ConnectionClosed:
                 time.sleep(0.02)
     pytest.fail("its place stays taken")
+
+
+def test_nobody_waits_for_an_animation(
+    serve: Callable[..., Served], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, go_on = threading.Event(), threading.Event()
+
+    def animation(path: Path, *_: Any) -> None:
+        going.set()
+        assert go_on.wait(PATIENCE)
+        path.write_bytes(b"GIF89a")
+
+    monkeypatch.setattr(engine, "animation", animation)
+    served = serve()
+    with served.socket() as socket, served.socket() as other:
+        ask(socket, draw(1))
+        socket.send(json.dumps({"type": "gif", "seq": 2}))
+        assert going.wait(PATIENCE)
+        assert ask(other, draw(1))["type"] == "ranked"
+        assert ask(socket, draw(3, 1, [OTHER]))["type"] == "ranked"
+        assert "being made already" in ask(socket, {"type": "gif", "seq": 4})["message"]
+        go_on.set()
+        assert socket.recv(timeout=PATIENCE) == b"GIF89a"
 
 
 def test_a_drawing_can_be_had_as_an_animation_and_a_hit_explained(serve: Callable[..., Served]) -> None:

@@ -226,6 +226,51 @@ def test_a_quarter_at_most(build: Build) -> None:
     ]
 
 
+def test_a_quarter_at_most_for_the_test(build: Build) -> None:
+    notes = folder(build(20), test=50).report["notes"]
+    assert notes == ["test: 5 of 20 photos, a quarter, instead of 50, to leave the rest to learn from"]
+
+
+@pytest.mark.parametrize(("name", "right"), [("val.txt", "validation.txt"), ("Test.txt", "test.txt")])
+def test_a_split_by_file_of_another_name(name: str, right: str, build: Build, refuses: Any) -> None:
+    root = build()
+    (root / name).write_text("c0\n")
+    with refuses(DataError, f"{name}: states no split; rename it {right}"):
+        folder(root)
+
+
+def test_a_split_by_folder_of_another_name(build: Build, refuses: Any) -> None:
+    root = build()
+    (root / "photos/val").mkdir()
+    (root / "photos/c0.png").rename(root / "photos/val/c0.png")
+    with refuses(DataError, "photos/val: states no split; rename it validation"):
+        folder(root)
+
+
+def test_a_category_may_be_called_train(build: Build) -> None:
+    root = build()
+    for i in range(10):
+        home = root / f"photos/{'Train' if i < 5 else 'Bus'}"
+        home.mkdir(exist_ok=True)
+        (root / f"photos/c{i}.png").rename(home / f"c{i}.png")
+    assert folder(root).report["categories"] == 2
+
+
+def test_an_empty_list_of_a_split(build: Build, refuses: Any) -> None:
+    root = build()
+    (root / "test.txt").write_text("\n")
+    with refuses(DataError, r"test\.txt: names no photo; drop the file"):
+        folder(root)
+
+
+def test_where_nothing_is_left_it_is_said_why(build: Build, refuses: Any) -> None:
+    root = build(2)
+    for file in (root / "sketches").iterdir():
+        file.write_text("x")
+    with refuses(DataError, r"no drawing is left to learn from \(4 drawings that cannot be read\)"):
+        folder(root, on_bad_file="skip")
+
+
 def test_a_test_taken_from_photos_stated_for_training_is_said(build: Build) -> None:
     root = build()
     by_file(root, {"train": range(10)})
@@ -350,6 +395,11 @@ def test_what_is_left_out_is_told(build: Build) -> None:
             FormatError,
             "c1_3.ndjson: line 1: stroke 1 has 3 and 2 values of x, y .*; give each point all of them",
         ),
+        ("pairs.csv", "sketch,photo\n,c2\n", DataError, "line 2: 1 of the drawings are not there, ''"),
+        ("pairs.csv", 'sketch,photo\n"c\n1_1",c2\n', FormatError, "a value goes over several lines"),
+        ("pairs.csv", "sketch,photo\nc1_1,c2\nc1_1.svg,c2\n", FormatError, "'c1_1' stands there twice, with suffix"),
+        ("sketches/c1_3.ndjson", line(1, photo="/"), DataError, "c1_3.ndjson -> /"),
+        ("test.txt", "photos/\n", DataError, "test.txt: line 1: no photo 'photos/'"),
         ("pairs.jsonl", "[1]", FormatError, "pairs.jsonl: line 1: holds a list"),
         ("pairs.jsonl", "x", FormatError, "pairs.jsonl: line 1: no JSON object"),
         ("pairs.jsonl", '{"sketch": 5, "photo": "c1"}', FormatError, "line 1: has no text 'sketch'"),
@@ -435,6 +485,14 @@ def test_links_out_of_the_folder(build: Build, tmp_path: Path, refuses: Any) -> 
     (tmp_path / "elsewhere.png").write_text("x")
     (root / "photos/c1.jpg").symlink_to(tmp_path / "elsewhere.png")
     with refuses(UnsafeFileError, "leads out of"):
+        folder(root)
+
+
+@pytest.mark.parametrize("to", ["nothing.png", "link.png"])
+def test_links_that_lead_nowhere(to: str, build: Build, refuses: Any) -> None:
+    root = build()
+    (root / "photos/link.png").symlink_to(to)
+    with refuses(DataError, r"link\.png: a link that leads nowhere"):
         folder(root)
 
 
