@@ -139,9 +139,10 @@ def folder(
         for name in SPLITS
     }
     if not len(parts["train"].sketches):
-        lost = {**found.left_out, "with photos that are not there": missing, "that name no photo": unpaired}
-        lost["equal to a test drawing"] = dropped
-        told = ", ".join(f"{len(ids)} {why}" for why, ids in lost.items() if ids)
+        gone = {why: len(ids) for why, ids in found.left_out.items()}
+        gone |= {"with photos that are not there": len(missing), "that name no photo": len(unpaired)}
+        gone["equal to a test drawing"] = len(dropped)
+        told = ", ".join(f"{count} {why}" for why, count in gone.items() if count)
         raise DataError(
             f"{home}: no drawing is left to learn from{f' ({told})' if told else ''}; state fewer photos as test or "
             "validation, or add some"

@@ -322,6 +322,16 @@ def test_a_screen_of_320_pixels_is_enough(serve: Callable[..., Served], browse: 
     assert min(sizes) >= 40
 
 
+def test_the_canvas_fits_a_phone_on_its_side(serve: Callable[..., Served], browse: Callable[..., Page]) -> None:
+    tab = browse(serve().url)
+    tab.page.set_viewport_size({"width": 844, "height": 390})
+    box = tab.page.locator("#paper").bounding_box()
+    assert box["width"] == pytest.approx(box["height"], abs=1)
+    assert box["height"] <= 390
+    # the desk moves with the page, so that its tools can be reached
+    assert tab.page.locator("#desk").evaluate("desk => getComputedStyle(desk).position") == "static"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_fault(
     serve: Callable[..., Served], browse: Callable[..., Page], photos: Path, tmp_path: Path, scheme: str
