@@ -231,6 +231,15 @@ def _version(package: str) -> str | None:
         return None
 
 
+def processor() -> str:
+    """What this machine's processor is called."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises CheckpointError for a missing or damaged file."""
     try:

@@ -90,5 +90,6 @@ def load_encoder(
         backbone = backbone.removeprefix("manifold:")
     if backbone.partition(":")[0] not in (*ENCODERS, *PRETRAINED):
         check_trust("backbone", backbone, trust, path)
+    tensors = {name: weight.float() if weight.dtype == torch.float16 else weight for name, weight in tensors.items()}
     encoder = fitted(lambda: make_encoder(about.config, about.rebuild), tensors, path)
     return encoder.to(resolve_device(device)).eval()

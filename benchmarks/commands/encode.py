@@ -94,7 +94,7 @@ class EncodeConfig:
     noise: int = 0
     """Noise strokes planted in every training sketch once the encoder is trained or loaded."""
     half: bool = False
-    """Store features as float16: half the size."""
+    """Store features and the encoder's large weights as float16: half the size."""
     trust: tuple[str, ...] = ()
     """Each `module:attribute` that a file may name as a part of it: code, which is refused otherwise."""
     device: str = "auto"
@@ -163,6 +163,8 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
         bank = folder / "bank.safetensors"
         if rank():
             return bank
+        if config.half:
+            encoder.round_to_half()  # before it encodes, so that the bank is that of the encoder in the file
         encoder.save(folder / "encoder.safetensors")
         if any(len(split.targets) and split.targets.min() < 0 for split in dataset.splits.values()):
             bar.stop()

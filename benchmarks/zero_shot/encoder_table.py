@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from sketchless.encoders import BACKBONES, ENCODERS, EncoderConfig, make_encoder
 from sketchless.encoders.networks.encoder import inference
 
 from ..cli import keep_freed_memory
+from ..runs import processor
 from ..speed.timing import interleave
 
 if TYPE_CHECKING:
@@ -184,21 +184,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         content = json.loads(FILE.read_text(encoding="utf-8"))
         installed = entries()
         measure({n: r for n, r in content["encoders"].items() if n in installed and (not asked or n in asked)})
-        content["machine"] = f"{_processor()}, torch {torch.__version__}"
+        content["machine"] = f"{processor()}, torch {torch.__version__}"
         write_json(FILE, content)
     docs = Path(__file__).parents[2] / "docs"
     page = (docs / "encoders.md").read_text(encoding="utf-8")
     before, after = page.split(START)[0], page.split(END)[1]
     (docs / "encoders.md").write_text(f"{before}{START}\n{markdown()}{END}{after}", encoding="utf-8")
     figure(docs / "encoders.png")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

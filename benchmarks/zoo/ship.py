@@ -13,12 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from sketchless.datasets.files import replacing, sha256, write_json
 from sketchless.encoders.zoo import BANKS, MANIFEST, WEIGHTS
 
-from ..runs import read_json
+from ..runs import processor, read_json
 from .pack import pack
 
 
@@ -92,8 +90,8 @@ def _entry(made: Made, run: Path, packed: Path) -> dict[str, Any]:
     kept = {key: value for key, value in about.items() if key not in _OF_A_DAY}
     kind = "agent" if made.command[0] == "train" else "encoder"
     own = "agent-0.safetensors" if kind == "agent" else WEIGHTS["encoder"]
-    command, processor = " ".join(["sketchless", *made.command]), torch.backends.cpu.get_cpu_capability()
-    return kept | {"made_by": command, "processor": processor, "file": made.take[own]}
+    command = " ".join(["sketchless", *made.command])
+    return kept | {"made_by": command, "processor": processor(), "file": made.take[own]}
 
 
 if __name__ == "__main__":

@@ -160,10 +160,33 @@ class Encoder(nn.Module):
             digest.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
+    def round_to_half(self) -> None:
+        """Round matrices and kernels to float16 values; the network stays float32.
+
+        Raises:
+            ConfigError: a weight is beyond 65,504, where float16 ends.
+        """
+        for name, weight in self.named_parameters():
+            if weight.dim() > 1:
+                rounded = weight.detach().half().float()
+                if not rounded.isfinite().all():
+                    raise ConfigError(
+                        f"encoder: {name} has weights beyond 65,504, where float16 ends; leave out --half"
+                    )
+                weight.data.copy_(rounded)
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write weights and config to one file, for `load_encoder`. Raises ResourceError, ConfigError."""
+        """Write weights and config to one file, for `load_encoder`. Raises ResourceError, ConfigError.
+
+        Matrices and kernels whose values are float16 are stored so.
+        """
         meta = {"config": asdict(self.config), "rebuild": self.rebuild}
-        save_tensors(path, "encoder", self.state_dict(), meta)
+        save_tensors(path, "encoder", {name: _narrow(weight) for name, weight in self.state_dict().items()}, meta)
+
+
+def _narrow(weight: Tensor) -> Tensor:
+    half = weight.half() if weight.dim() > 1 and weight.dtype == torch.float32 else weight
+    return half if torch.equal(half.to(weight.dtype), weight) else weight
 
 
 @contextlib.contextmanager

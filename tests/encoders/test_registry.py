@@ -255,3 +255,29 @@ def test_weights_of_another_type(kind: torch.dtype, tmp_path: Path, refuses: Any
     save_tensors(tmp_path / "encoder", "encoder", {**tensors, "head.bias": torch.zeros(4).to(kind)}, meta)
     with refuses(CheckpointError, "do not fit.*head.bias is"):
         load_encoder(tmp_path / "encoder", "cpu")
+
+
+def test_rounded_weights_take_half_and_come_back_as_they_were(tmp_path: Path) -> None:
+    encoder = make_encoder(EncoderConfig("small-cnn", 32, 64)).eval()
+    encoder.save(tmp_path / "whole")
+    with torch.no_grad():
+        encoder.head.weight[0, 0] = 1 + 2**-11  # halfway between 1 and the next float16, 1 + 2^-10: to even, 1
+    encoder.round_to_half()
+    assert encoder.head.weight[0, 0] == 1
+    encoder.save(tmp_path / "half")
+    assert (tmp_path / "half").stat().st_size < 0.55 * (tmp_path / "whole").stat().st_size
+    again = load_encoder(tmp_path / "half", "cpu")
+    assert {weight.dtype for weight in again.parameters()} == {torch.float32}
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(again(images), encoder(images))
+    again.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "half").read_bytes()
+
+
+def test_weights_beyond_half_precision_are_refused() -> None:
+    encoder = make_encoder(EncoderConfig("small-cnn", 32, 4))
+    with torch.no_grad():
+        encoder.head.weight[1, 2] = 65_520  # rounds to infinity; 65,519 to 65,504
+    with pytest.raises(ConfigError, match=r"head\.weight has weights beyond 65,504"):
+        encoder.round_to_half()

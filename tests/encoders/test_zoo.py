@@ -18,11 +18,11 @@ from sketchless.encoders.zoo import BANKS, is_repository, pretrained, zoo
 
 ENCODER = "small-cnn/procedural"
 SHA256 = {
-    "small-cnn/procedural": "4638b00b8db5c097bdf75ca08dbc1cd9432eac39ebfd2802e4a78f7c246f2512",
-    "ppo-a-clip/procedural": "8fed7c46151c2c9244947565257e2e2222279430a0de86e831f24d257158ddbb",
-    "grpo/procedural": "e299d7dd34adb920792bc7e0751730e8230167837f12eade80a5fc1c77d85322",
-    "rank-softmax/procedural": "6175f6a0de76d2369c17bdd923bf49319d16cd017409ed7c58b863e7db68dfaa",
-    "ppo-a-clip/procedural-strokes": "8bce97e2f060d588d245f6960cc3807c33f7d4f8d7585a9562b347d2e6063f6b",
+    "small-cnn/procedural": "91603f587cbf6aa53d88cce3ad6475e8a93e0c3d3be7506a9583ad20c0ab0bb3",
+    "ppo-a-clip/procedural": "a768d2f696508c6b6254a2b4c9b9f9ae49047287d6810664da94e53463b55d1d",
+    "grpo/procedural": "f820e63793e795eb8e26224e4acfe700e9c7dd2df68713bc9cc0b8ccaff30b6f",
+    "rank-softmax/procedural": "aa3d252efa7a6fc3a194af8f081d473421e548fdefed028f74963677666de67e",
+    "ppo-a-clip/procedural-strokes": "f153173d6639fb45cc4191e0c31a561106f62e277ff57695235afb6cbab8433b",
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sketchless.benchmarks.runs import processor
 from sketchless.benchmarks.zoo import ship
 from sketchless.encoders.zoo import BANKS, zoo
 
@@ -33,7 +34,7 @@ def test_a_file_that_differs_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_encoder_and_its_bank_come_out_again(tmp_path: Path) -> None:
     made = zoo()["small-cnn/procedural"].model_dump()
-    here = {"torch": torch.__version__, "processor": torch.backends.cpu.get_cpu_capability()}
+    here = {"torch": torch.__version__, "processor": processor()}
     there = {"torch": made["versions"]["torch"], "processor": made["processor"]}
     if here != there:
         pytest.skip(f"made with {there}, here is {here}")
