@@ -37,6 +37,9 @@ class WandbWriter(KVWriter):
 
     Where and whether they are sent is said by wandb's own variables (`WANDB_PROJECT`, `WANDB_MODE=offline` ...); the
     project is `sketchless` by default. Training that goes on goes on in the same run.
+
+    Raises:
+        ConfigError: wandb does not begin a run, such as for want of a key.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +51,12 @@ class WandbWriter(KVWriter):
         known.write_text(id, encoding="utf-8")
         project = os.environ.get("WANDB_PROJECT", "sketchless")
         name = "/".join(folder.resolve().parts[-3:])
-        self.run = wandb.init(project=project, dir=str(folder), id=id, name=name, resume="allow", reinit="create_new")
+        about: dict[str, Any] = {"project": project, "dir": str(folder), "id": id, "name": name}
+        try:
+            self.run = wandb.init(**about, resume="allow", reinit="create_new")
+        except wandb.Error as error:  # not logged in, no network ...
+            told = " ".join(str(error).split())
+            raise ConfigError(f"logger wandb: {told} WANDB_MODE=offline writes without sending") from error
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         self.run.log({name: value for name, value in key_values.items() if isinstance(value, int | float)}, step=step)

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,18 @@ def write_minari(
         Mean return of an episode.
 
     Raises:
-        ConfigError: Minari is not installed, or there is such a data set already.
+        ConfigError: Minari is not installed, does not take the name, or has such a data set already.
     """
     if importlib.util.find_spec("minari") is None:
         raise ConfigError('export to minari: it is not installed; pip install "sketchless[minari]"')
     from minari import create_dataset_from_buffers
     from minari.data_collector import EpisodeBuffer
+    from minari.dataset.minari_dataset import parse_dataset_id
 
+    try:
+        parse_dataset_id(dataset_id)
+    except (TypeError, ValueError) as error:  # the former for want of a version
+        raise ConfigError(f"name {dataset_id!r}: Minari's names end in a version, such as mine-v0") from error
     if (folder / dataset_id).exists():
         raise ConfigError(f"{folder / dataset_id}: exists; choose another --out or --name")
     names, drawn = list(players), np.random.default_rng(seed)
@@ -104,8 +110,11 @@ def write_minari(
         played.append(EpisodeBuffer(id=number, seed=seed + number, **episode))
         told.append({"behaviour": behaviour, "return": float(episode["rewards"].sum()), **last})
         progress((number + 1) / episodes)
+    assert env.spec is not None
+    # A length in it would become a `TimeLimit`, by which the last step is truncated as well as terminated.
+    spec = replace(env.spec, max_episode_steps=None)
     with _minari_in(folder):
-        dataset = create_dataset_from_buffers(dataset_id, played, env=env.spec, algorithm_name=" + ".join(names))
+        dataset = create_dataset_from_buffers(dataset_id, played, env=spec, algorithm_name=" + ".join(names))
         dataset.storage.update_episode_metadata(told)
         dataset.storage.update_metadata({"sketchless": dict(about)})
     return float(np.mean([one["return"] for one in told]))

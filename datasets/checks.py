@@ -1,7 +1,8 @@
-"""Checks of single values that users give: counts and seeds."""
+"""Checks of single values that users give: counts, seeds and numbers."""
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -24,6 +25,14 @@ def as_count(name: str, value: Any, least: int) -> int:
 def as_seed(seed: Any) -> int:
     """A seed as int in 0..2^63-1. Raises as `as_count`."""
     return as_count("seed", seed, 0) % 2**63
+
+
+def as_number(value: Any) -> float:
+    """A real number of any type as float; NaN for anything else, also True and texts."""
+    try:
+        return math.nan if isinstance(value, (bool, np.bool_, str)) else float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return math.nan
 
 
 def shown(value: Any) -> str:

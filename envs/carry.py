@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sketchless.datasets.checks import as_number, shown
 from sketchless.datasets.errors import ConfigError
 
 from .core import Core, Play, Score, State, Transition
@@ -57,8 +58,8 @@ class CarryCore(Core):
     ) -> None:
         if mode != "residual":
             raise ConfigError(f"mode {mode!r}: what is carried is added to the embedding; choose residual")
-        if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 <= decay <= 1:
-            raise ConfigError(f"decay={decay}: the share that is left after a step lies in 0..1")
+        if not 0 <= as_number(decay) <= 1:
+            raise ConfigError(f"decay={shown(decay)}: the share that is left after a step lies in 0..1")
         super().__init__(bank, reward, mode, observation, scale)
         self.decay = float(decay)
 

@@ -129,7 +129,7 @@ class Core:
         self.device = bank.features.device
         self.gallery = unit(bank.gallery)  # [G, d], of the bank
         self.parts = gallery
-        reads = self.reward.reads(self.n_photos)
+        self._reads = reads = self.reward.reads(self.n_photos)
         self._compares = self.reward.trajectory is not None or not reads.isdisjoint(LISTS)
         self._remembers = not reads.isdisjoint(PAST)
         if gallery is not None:
@@ -400,8 +400,7 @@ class Core:
         if self._reward_table is not None:
             local = self._reward_table[rank - 1]
         else:
-            seen = Step(
-                self.n_photos,
+            seen = self._step(
                 rank=lambda: rank,
                 previous_rank=lambda: state.rank,
                 best_rank=lambda: best,
@@ -429,8 +428,7 @@ class Core:
             """What was so many steps before: [B * T]."""
             return pad(along, (by, 0), value=first)[:, :steps].flatten()
 
-        seen = Step(
-            self.n_photos,
+        seen = self._step(
             rank=rank.flatten,
             previous_rank=lambda: behind(rank, first=self.n_photos),
             best_rank=lambda: behind(rank.cummin(dim=1).values, first=self.n_photos),
@@ -441,6 +439,10 @@ class Core:
             **Step.of_lists(lists, self.bank.targets[sketches].repeat_interleave(steps)),
         )
         return self._local(seen, valid, sketches, number)
+
+    def _step(self, **parts: Callable[[], Tensor]) -> Step:
+        """A step of those parts alone that the reward was found to read: what others need is not kept up."""
+        return Step(self.n_photos, **{name: part for name, part in parts.items() if name in self._reads})
 
     def _local(self, seen: Step, where: Tensor, sketch: Tensor, step: Tensor) -> Tensor:
         """The local part float64 [B, ...] of the M steps seen `where` they count, else 0, of sketches [B]."""

@@ -12,7 +12,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from sketchless.datasets.checks import shown
+from sketchless.datasets.checks import as_number, shown
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
@@ -41,10 +41,7 @@ def open_bank(bank: EpisodeBank | str | os.PathLike[str], split: str | None, dev
 
 def as_scale(scale: Any) -> float:
     """A finite float above 0. Raises ConfigError for anything else."""
-    try:
-        number = math.nan if isinstance(scale, str) else float(scale)
-    except (TypeError, ValueError, RuntimeError):
-        number = math.nan
+    number = as_number(scale)
     if not 0 < number < math.inf:
         raise ConfigError(f"scale={shown(scale)}: must be a finite number above 0")
     return number

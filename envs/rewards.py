@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sketchless.datasets.checks import as_count
+from sketchless.datasets.checks import as_count, as_number, shown
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.plugins import find
 
@@ -54,8 +54,10 @@ class Step:
         if name.startswith("__") or name not in FIELDS:
             raise AttributeError(f"a step has no {name!r}: choose one of {', '.join(FIELDS)}")
         if name not in self._parts:
+            known = ", ".join(self._parts) or "n_photos"
             raise ConfigError(
-                f"a reward reads {name!r} of a step, of which only {', '.join(self._parts)} is known here"
+                f"a reward reads {name!r} of a step, of which only {known} is known here: "
+                "it is asked beforehand what it reads, so read the same fields whatever their values are"
             )
         self.read.add(name)
         value = self._parts[name]()
@@ -64,13 +66,16 @@ class Step:
 
     @staticmethod
     def of_lists(similarity: Tensor, target: Tensor) -> dict[str, Callable[[], Tensor]]:
-        """The parts that follow from similarities [M, G] and columns of the own photos [M]."""
+        """The parts that follow from similarities [M, G] and columns of the own photos [M].
+
+        The grid of unit vectors takes some 1e-8 beyond 1, where acos would be NaN.
+        """
         own = target.unsqueeze(1)
         return {
-            "similarity": lambda: similarity,
+            "similarity": lambda: similarity.clamp(-1, 1),
             "target": lambda: target,
-            "target_similarity": lambda: similarity.gather(1, own).squeeze(1),
-            "rival_similarity": lambda: similarity.scatter(1, own, -1.0).amax(dim=1),
+            "target_similarity": lambda: similarity.gather(1, own).squeeze(1).clamp(-1, 1),
+            "rival_similarity": lambda: similarity.scatter(1, own, -1.0).amax(dim=1).clamp(-1, 1),
         }
 
 
@@ -104,12 +109,17 @@ class RewardScheme:
 
     @property
     def sees_step(self) -> bool:
-        """Whether `local` is a function of a `Step` instead of (rank, G). Raises ConfigError if of neither."""
+        """Whether `local` is a function of a `Step` instead of (rank, G). Raises ConfigError if of neither.
+
+        One that must be given one argument, and may be given more, is one of a `Step`.
+        """
         try:
-            signature = inspect.signature(self.local)
+            signature = inspect.signature(self.local.forward if isinstance(self.local, nn.Module) else self.local)
         except ValueError:  # some that are built in do not say
             return False
-        for arguments in (2, 1):
+        parameters = signature.parameters.values()
+        needed = sum(x.default is x.empty and x.kind <= x.POSITIONAL_OR_KEYWORD for x in parameters)
+        for arguments in (1, 2) if needed == 1 else (2, 1):
             with contextlib.suppress(TypeError):
                 signature.bind(*range(arguments))
                 return arguments == 1
@@ -313,14 +323,16 @@ def shaped(
     Raises:
         ConfigError: no reward, or a gamma outside 0..1.
     """
-    if not 0 <= gamma <= 1:
-        raise ConfigError(f"gamma={gamma}: the discount of a shaped reward lies in 0..1")
+    if not 0 <= as_number(gamma) <= 1:
+        raise ConfigError(f"gamma={shown(gamma)}: the discount of a shaped reward lies in 0..1")
     scheme = make_reward(reward)
-    return replace(scheme, name=f"{scheme.name}-shaped", local=_Shaped(scheme, potential, gamma))
+    return replace(scheme, name=f"{scheme.name}-shaped", local=Shaped(scheme, potential, gamma))
 
 
 @dataclass(frozen=True)
-class _Shaped:
+class Shaped:
+    """The local part of a `shaped` reward."""
+
     scheme: RewardScheme
     potential: Callable[[Tensor, int], Tensor]
     gamma: float

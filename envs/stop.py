@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sketchless.datasets.checks import as_number, shown
 from sketchless.datasets.errors import ConfigError
 
 from .core import Core, Score, State, Transition
 from .ranking import NOT_FINITE, not_finite
+from .rewards import Shaped
 
 
 class StopCore(Core):
@@ -30,12 +32,12 @@ class StopCore(Core):
 
     Args:
         bank, reward, mode, observation, scale: as for `Core`; the mode is `"residual"`, the reward has no trajectory
-            part, as one list alone is shown.
+            part and is not `shaped`, as one list alone is shown.
         stroke_cost: of a step that goes on, in units of the reward, 0 or more.
 
     Raises:
-        ConfigError: a cost that is negative or not finite, mode `"absolute"`, a reward with a trajectory part, and as
-            `Core`.
+        ConfigError: a cost that is negative or not finite, mode `"absolute"`, a reward with a trajectory part or a
+            `shaped` one, and as `Core`.
 
     >>> import gymnasium as gym, sketchless.envs
     >>> env = gym.make("sketchless/Stop-v0", stroke_cost=0.01)
@@ -64,12 +66,16 @@ class StopCore(Core):
     ) -> None:
         if mode != "residual":
             raise ConfigError(f"mode {mode!r}: the list is shown where one more coordinate says so; choose residual")
-        number = isinstance(stroke_cost, int | float) and not isinstance(stroke_cost, bool)
-        if not number or not 0 <= stroke_cost < math.inf:
-            raise ConfigError(f"stroke_cost={stroke_cost}: must be a finite number of 0 or more")
+        if not 0 <= as_number(stroke_cost) < math.inf:
+            raise ConfigError(f"stroke_cost={shown(stroke_cost)}: must be a finite number of 0 or more")
         super().__init__(bank, reward, mode, observation, scale)
         if self.reward.trajectory is not None:
             raise ConfigError(f"reward {self.reward.name!r} compares lists, and one alone is shown: choose inv-rank")
+        if isinstance(self.reward.local, Shaped):
+            raise ConfigError(
+                f"reward {self.reward.name!r}: what shaping adds cancels over all steps of a drawing, and one alone is "
+                "paid: take the reward that it shapes"
+            )
         self.stroke_cost = float(stroke_cost)
 
     @property

@@ -87,5 +87,5 @@ def _replayed(
         if ended != (t == len(actions) - 1):
             return Matters(seen, True, paid)
         seen |= t >= changed and not all_equal(arrays_of(observation), observations[t])
-        paid |= t > changed and reward != rewards[t]
+        paid |= t > changed and not all_equal(reward, rewards[t])
     return Matters(seen, False, paid)

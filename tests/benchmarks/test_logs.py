@@ -42,6 +42,17 @@ def test_a_run_logs_to_wandb_and_learns_what_it_would_without(tmp_path: Path, mo
     assert one == other
 
 
+def test_a_run_that_wandb_does_not_begin_is_one_line(tmp_path: Path, monkeypatch, refuses) -> None:
+    wandb = pytest.importorskip("wandb")
+
+    def unknown(**_: object) -> None:
+        raise wandb.Error("No API key configured.\nUse `wandb login`.")
+
+    monkeypatch.setattr(wandb, "init", unknown)
+    with refuses(ConfigError, "logger wandb: No API key configured. Use `wandb login`. WANDB_MODE=offline writes"):
+        logger_in(tmp_path / "log", "wandb", 0)
+
+
 @pytest.mark.parametrize("name", ["wandb", "tensorboard"])
 def test_says_what_to_install(name: str, monkeypatch, refuses) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)

@@ -51,8 +51,9 @@ def test_an_agents_episodes_are_those_that_it_plays(run: Path, tmp_path: Path, m
         for t, action in enumerate(episode.actions):
             assert np.array_equal(episode.observations[t], seen)
             assert np.array_equal(action, agent.predict(seen, deterministic=True)[0])
-            seen, reward, terminated, _, info = env.step(action)
+            seen, reward, terminated, truncated, info = env.step(action)
             assert (reward, terminated) == (episode.rewards[t], episode.terminations[t])
+            assert truncated == episode.truncations[t]
         assert terminated
         assert (int(told["seed"]), told["behaviour"], told["rank"]) == (3 + number, "agent", info["rank"])
         assert told["sketch_id"] == info["sketch_id"]
@@ -90,6 +91,17 @@ def test_a_mix_is_drawn_and_said(tmp_path: Path, monkeypatch) -> None:
 def test_refuses_in_one_line(words: list[str], told: str, tmp_path: Path, capsys) -> None:
     assert main(["export", "--out", str(tmp_path / "data"), *words]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mine", "my data-v0", "../mine-v0"])
+def test_a_name_that_minari_does_not_take_is_refused_before_anything_is_played(
+    name: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    pytest.importorskip("minari")
+    monkeypatch.setattr("sketchless.benchmarks.offline._play", None)
+    assert main(["export", "--out", str(tmp_path / "data"), "--name", name]) == 2
+    assert f"name '{name}': Minari's names end in a version, such as mine-v0" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
 
 
 def test_says_what_to_install(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sketchless.datasets.errors import ConfigError
 from sketchless.envs.core import Core
 from sketchless.envs.rewards import FIELDS, REWARDS, RewardScheme, Step, combined, make_reward, shaped, top
+from sketchless.envs.tasks import make_core
 
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
 G = 300
@@ -204,6 +205,54 @@ def test_a_function_of_a_step_that_reads_ranks_alone_is_a_table(make_bank: Any) 
     assert not calls
 
 
+class Learned(nn.Module):
+    """A reward with weights: a Step's, though a module's call takes anything."""
+
+    def forward(self, step: Step) -> Tensor:
+        return 0.5 * step.rank.double() * step.step
+
+
+def weighted(step: Step, weight: float = 0.5) -> Tensor:
+    return weight * step.rank.double() * step.step
+
+
+@pytest.mark.parametrize("local", [Learned(), weighted])
+def test_what_must_be_given_one_argument_is_a_function_of_a_step(local: Any, make_bank: Any) -> None:
+    assert played(three_photos(make_bank, local)) == pytest.approx([0.5 * 1, 0.5 * 3 * 2, 0.5 * 2 * 3, 0.5 * 1 * 4])
+
+
+def test_no_similarity_is_above_1(make_bank: Any) -> None:
+    """Rounded to the grid, half of all unit vectors are longer than 1: acos was NaN there."""
+    bank = make_bank(n=200, steps=1, dim=64, photos=200)
+    own = bank.gallery[bank.targets].unsqueeze(1)
+    read: list[Tensor] = []
+
+    def near(step: Step) -> Tensor:
+        read[:] = step.similarity, step.target_similarity, step.rival_similarity
+        return torch.acos(step.target_similarity)
+
+    core = Core(bank, near, "absolute")
+    assert (core.score(torch.arange(200), own).reward < 3e-4).all()
+    assert max(float(x.max()) for x in read) == 1
+    assert bool(((core.gallery * core.gallery).sum(dim=1) > 1).any())
+
+
+@pytest.mark.parametrize(("other", "known"), [("best_rank", "rank, target_similarity"), ("tau_after", "rank, target_")])
+def test_a_field_that_is_read_now_and_then_is_an_error_and_not_0(
+    other: str, known: str, make_bank: Any, refuses: Refuses
+) -> None:
+    """Nothing that it needs was remembered."""
+
+    def changeable(step: Step) -> Tensor:
+        found: Tensor = step.target_similarity if bool((step.rank == 3).any()) else getattr(step, other)
+        return found
+
+    core = three_photos(make_bank, changeable)
+    state = core.reset(torch.tensor([0]))
+    with refuses(ConfigError, f"a reward reads '{other}' of a step, of which only {known}.* whatever their values are"):
+        core.step(state, EPISODE[:1])
+
+
 def overwrites(step: Step) -> Tensor:
     step.best_rank.clamp_(max=2)
     return step.rank.double()
@@ -297,9 +346,16 @@ class TestShaping:
         moved = shaped(scheme, lambda rank, size: -rank, 1.0)
         assert (moved.trajectory, moved.tau_normalized) == (scheme.trajectory, False)
 
-    def test_no_discount_is_refused(self, refuses: Refuses) -> None:
-        with refuses(ConfigError, "gamma=1.5: the discount of a shaped reward lies in 0..1"):
-            shaped("inv-rank", lambda rank, size: -rank, 1.5)
+    @pytest.mark.parametrize("gamma", [1.5, math.nan, None, "1"])
+    def test_no_discount_is_refused(self, gamma: Any, refuses: Refuses) -> None:
+        with refuses(ConfigError, f"gamma={gamma!r}: the discount of a shaped reward lies in 0..1"):
+            shaped("inv-rank", lambda rank, size: -rank, gamma)
+
+    def test_where_one_step_alone_is_paid_it_is_refused(self, make_bank: Any, refuses: Refuses) -> None:
+        """What it adds would not cancel: showing a list of rank 2 at once would pay 1/2 + Phi, later 1/2 + 0."""
+        moved = shaped("inv-rank", lambda rank, size: -rank, 1.0)
+        with refuses(ConfigError, "'inv-rank-shaped': what shaping adds cancels over all steps of a drawing, and one"):
+            make_core("stop", make_bank(), moved)
 
 
 # Own schemes -----------------------------------------------------------------------------------------------

@@ -212,7 +212,9 @@ def test_a_core_over_another_bank_keeps_its_settings(bank: EpisodeBank, make_ban
     [
         ("cary", {}, "unknown task 'cary': did you mean 'carry'?"),
         ("carry", {"decay": 1.5}, "decay=1.5: the share that is left"),
-        ("carry", {"decay": "x"}, "decay=x"),
+        ("carry", {"decay": "x"}, "decay='x'"),
+        ("carry", {"decay": True}, "decay=True"),
+        ("stop", {"stroke_cost": None}, "stroke_cost=None"),
         ("carry", {"mode": "absolute"}, "mode 'absolute': what is carried"),
         ("carry", {"stroke_cost": 1.0}, "stroke_cost=1.0: the task 'carry' does not have it, 'stop' does"),
         ("stop", {"stroke_cost": -1.0}, "stroke_cost=-1.0: must be a finite number of 0 or more"),
@@ -226,6 +228,12 @@ def test_what_a_task_does_not_know_is_refused(
 ) -> None:
     with refuses(ConfigError, match):
         OnTheFlyVectorEnv(2, bank, device="cpu", task=task, **{"reward": "inv-rank", **settings})
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.int64(1), torch.tensor(0.25)])
+def test_settings_are_numbers_of_any_type(number: Any, bank: EpisodeBank) -> None:
+    assert CarryCore(bank, decay=number).own_settings == {"decay": float(number)}
+    assert StopCore(bank, stroke_cost=number).own_settings == {"stroke_cost": float(number)}
 
 
 @pytest.mark.parametrize("kind", [OnTheFlyEnv, OnTheFlyVectorEnv])
@@ -308,3 +316,29 @@ def test_the_trajectory_part_looks_back_where_nothing_else_does() -> None:
 def test_every_registered_id_was_looked_at() -> None:
     ours = {name.removeprefix("sketchless/").removesuffix("-v0") for name in gym.registry if "sketchless/" in name}
     assert ours == set(IDS)
+
+
+class Blank(gym.Env[Any, Any]):
+    """A bandit of four steps whose observations and pay are NaN."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+    action_space = gym.spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.left = 4
+        return np.full(2, math.nan, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.left -= 1
+        return np.full(2, math.nan, np.float32), math.nan, self.left == 0, False, {}
+
+
+def test_nan_is_no_difference() -> None:
+    found = check_actions_matter(Blank, bandit=True, episodes=1)
+    assert found == (False, False, False)
+
+
+def test_what_is_found_are_pythons_own_truths() -> None:
+    found = check_actions_matter(lambda: gym.make("Pendulum-v1", max_episode_steps=5), bandit=False, episodes=1)
+    assert list(map(repr, found)) == ["True", "False", "True"]  # its rewards are numpy's
