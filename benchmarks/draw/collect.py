@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import random
 import shutil
 import threading
@@ -24,11 +25,25 @@ import numpy.typing as npt
 from sketchless.datasets.errors import ConfigError, DataError, FormatError, ResourceError, SketchlessError
 from sketchless.datasets.files import replacing, sha256, write_json
 from sketchless.datasets.photos import read_photo
+from sketchless.datasets.readers.folder import split_meant
+from sketchless.datasets.readers.twins import normal
 from sketchless.datasets.sketch import CANVAS
 
 from .folder_gallery import list_photos
-from .session import LIMITS, MAX_NUMBER, MAX_POINTS, MAX_STROKES, InkStroke, Job, OutOfStep, stroke_of, whole
+from .session import (
+    LIMITS,
+    MAX_NUMBER,
+    MAX_POINTS,
+    MAX_STROKES,
+    InkStroke,
+    Job,
+    OutOfStep,
+    stroke_of,
+    touches_canvas,
+    whole,
+)
 
+MAX_STEM = 255 - len("_100.ndjson")  # bytes of a photo's name without its suffix, as file systems take 255
 MAX_UNDONE, MAX_UNDONE_POINTS = 1000, 50_000  # strokes taken back that are kept with a drawing, and their points
 
 
@@ -63,13 +78,19 @@ class Collector:
         for name in list(names):
             try:
                 read_photo(photos / name)
+                if len(os.fsencode(Path(name).stem)) > MAX_STEM:
+                    raise DataError("its name is too long for that of its drawings; rename it")
             except SketchlessError as error:
                 self.bad[name] = str(error).removeprefix(f"{photos / name}: ")
                 names.remove(name)
-        stems = [Path(name).with_suffix("").as_posix().lower() for name in names]
+        # what the reader of the set would refuse is refused before anybody has drawn
+        stems = [normal(Path(name).with_suffix("").as_posix()).casefold() for name in names]
         many = Counter(stems)
         if twice := next((n for n, s in zip(names, stems, strict=True) if many[s] > 1), None):
-            raise DataError(f"{photos / twice}: another photo has its name but for the suffix; rename one")
+            raise DataError(f"{photos / twice}: another photo has its name but for case or suffix; rename one")
+        for name in sorted({name.partition("/")[0] for name in names if "/" in name}):
+            if (meant := split_meant(name)) not in (None, "train"):
+                raise DataError(f"{photos / name}: states no split; rename it {meant}, or otherwise if none is meant")
         if not names:
             raise DataError(f"{photos}: no readable photo ({len(self.bad)} left out); give a folder of PNG or JPEG")
         self._copy(photos, names)
@@ -180,6 +201,8 @@ class CollectDesk:
         drawing, row = _drawing(message, self._undone), self._row
         if kind == "finish" and not drawing["drawing"]:
             raise FormatError("nothing is drawn yet: draw, or skip the photo")
+        if kind == "finish" and not touches_canvas([stroke_of(rows) for rows in message["strokes"]]):
+            raise FormatError("nothing that was drawn lies on the canvas: draw inside, or skip the photo")
         # kept at once and in order: the newest alone would not do
         self._keep(row, drawing)
         self._undone = drawing["undone"]
@@ -211,6 +234,10 @@ class CollectDesk:
             return {"type": "finished", **progress}
         begun = _read(self._all.partial(self._row))
         begun = {name: begun.get(name, []) for name in ("strokes", "undone", "redone")}
+        try:
+            _drawing(begun, [])
+        except SketchlessError:  # a damaged file is begun anew, as one that is no JSON
+            begun = {name: [] for name in begun}
         self._undone = [{"stroke": np.array(u["rows"]).T.tolist(), "at": u["at"]} for u in begun["undone"]]
         task = {"type": "task", "photo": self._row, "name": self._all.names[self._row], "seconds": self._all.seconds}
         return {**task, **progress, **begun}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -97,7 +97,7 @@ class Session:
         drawing = (*self.strokes[:keep], *(stroke_of(row) for row in rows))
         if sum(len(stroke.rows) for stroke in drawing) > MAX_POINTS:
             raise ResourceError(f"more than {MAX_POINTS:,} points: undo a stroke or clear the drawing")
-        if drawing and not ((drawing[0].points >= 0) & (drawing[0].points < CANVAS)).all(axis=1).any():
+        if drawing and not touches_canvas(drawing[:1]):
             raise FormatError("the first stroke lies outside of the canvas: begin inside")
         self.strokes, self.shown = drawing, None
 
@@ -170,6 +170,11 @@ def stroke_of(rows: Any) -> InkStroke:
         if not (all(abs(v) <= MAX_COORDINATE for v in row[:2]) and all(abs(v) <= MAX_NUMBER for v in row[2:])):
             raise FormatError("a point has a number that is not finite or beyond all bounds")
     return InkStroke(np.array([[*row, 0][:3] for row in rows], dtype=np.float64))
+
+
+def touches_canvas(strokes: Sequence[InkStroke]) -> bool:
+    """Whether any point lies inside the canvas: elsewise it is no drawing that can be read again."""
+    return any(((stroke.points >= 0) & (stroke.points < CANVAS)).all(axis=1).any() for stroke in strokes)
 
 
 def whole(message: Mapping[str, Any], name: str, least: int, most: int) -> int:

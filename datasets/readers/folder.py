@@ -195,6 +195,12 @@ def is_meant_as_folder(path: Path) -> bool:
     return (path / SKETCHES).is_dir() and first_folder(path, PHOTOS, *OTHER_PHOTOS) is not None
 
 
+def split_meant(name: str) -> str | None:
+    """The split that a name is one of the other spellings of."""
+    meant = OTHER_SPLITS.get(name.lower(), name.lower())
+    return meant if meant in SPLITS and name != meant else None
+
+
 def _photos(root: Path) -> tuple[dict[str, str], list[str]]:
     """Photo ids by name (the path below `photos/` without suffix), and other files there."""
     if not (root / PHOTOS).is_dir():
@@ -450,10 +456,8 @@ def _check_spelling(root: Path, photos: Iterable[str]) -> None:
     folders = sorted({name.partition("/")[0] for name in photos if "/" in name})
     for there in [*sorted(root.glob("*.txt")), *(root / PHOTOS / name for name in folders)]:
         name, suffix = (there.stem, ".txt") if there.parent == root else (there.name, "")
-        meant = OTHER_SPLITS.get(name.lower(), name.lower())
-        if meant == "train" and not suffix:  # a category may be called so
-            continue
-        if meant in SPLITS and name != meant:
+        meant = split_meant(name)
+        if meant and (suffix or meant != "train"):  # a category may be called train
             raise DataError(f"{there}: states no split; rename it {meant}{suffix}, {_DOCS}")
 
 

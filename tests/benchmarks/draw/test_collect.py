@@ -193,6 +193,53 @@ def test_settings_and_folders_that_cannot_be(photos: Path, tmp_path: Path, colle
         Collector(photos, tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        (("straße.png", "STRASSE.png"), "another photo has its name but for case or suffix"),
+        (("\u00e9.png", "e\u0301.png"), "another photo has its name but for case or suffix"),
+        (("val/a.png",), "val: states no split; rename it validation"),
+    ],
+)
+def test_what_the_reader_would_refuse_is_refused_at_once(names: tuple[str, ...], match: str, tmp_path: Path) -> None:
+    for name in names:
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(path)
+    with pytest.raises(DataError, match=match):
+        Collector(tmp_path / "photos", tmp_path / "set")
+
+
+def test_a_name_too_long_for_its_drawings_is_left_out(photos: Path, tmp_path: Path) -> None:
+    longest = "x" * 244  # and "_100.ndjson" are 255 bytes
+    for name in (longest, longest + "x"):
+        Image.new("RGB", (20, 20)).save(photos / f"{name}.png")
+    collector = Collector(photos, tmp_path / "set")
+    assert f"{longest}.png" in collector.names
+    assert "too long" in collector.bad[f"{longest}x.png"]
+    collector.close()
+
+
+def test_a_drawing_beside_the_canvas_is_not_finished(collector: Collector) -> None:
+    desk = collector.desk()
+    say(desk, "next")
+    with pytest.raises(FormatError, match="nothing that was drawn lies on the canvas"):
+        say(desk, "finish", strokes=[[[256, 10, 0]]])
+    assert say(desk, "finish", strokes=[[[256, 10, 0]], STROKE])["done"] == 1
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[1]", '{"strokes": 5}', '{"undone": [{}]}', '{"strokes": [[["a"]]]}', '{"redone": [-1]}']
+)
+def test_a_damaged_file_of_an_unfinished_drawing_is_begun_anew(content: str, collector: Collector) -> None:
+    desk = collector.desk()
+    task = say(desk, "next")
+    desk.close()
+    collector.partial(task["photo"]).write_text(content)
+    again = say(collector.desk(), "next")
+    assert (again["name"], again["strokes"], again["undone"], again["redone"]) == (task["name"], [], [], [])
+
+
 def test_it_is_served(collector: Collector) -> None:
     with serving(create_app(None, collector)) as served:
         world = json.loads(served.get("world.json")[1])
