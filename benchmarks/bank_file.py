@@ -45,7 +45,7 @@ class BankFile:
         meta = read_meta(path, "bank")
         for split in needed:
             if split not in meta["splits"]:
-                raise ConfigError(f"{name}: has no {split} split; encode the data set again")
+                raise ConfigError(f"{name}: has no {split} split; give its data set one and encode it again")
         return cls(name, path, meta["splits"], meta["provenance"])
 
     @cached_property

@@ -44,6 +44,19 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     return chosen
 
 
+def busy(device: torch.device) -> str | None:
+    """A line on threads that would wait for each other, where others keep this machine's processors busy."""
+    threads = torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0]
+    if device.type != "cpu" or threads == 1 or load + threads <= cores + 0.5:
+        return None
+    return (
+        f"this machine is busy (load {load:.1f}, {cores} cores): {threads} threads wait for each other and can take "
+        "ten times as long as one; start the command with OMP_NUM_THREADS=1 before it"
+    )
+
+
 @contextlib.contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
     """Inside, whether float32 products and convolutions on a GPU may round to TF32; then as before."""

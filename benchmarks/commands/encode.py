@@ -20,7 +20,7 @@ from sketchless.datasets.files import sha256, write_json
 from sketchless.datasets.loading import load_dataset
 from sketchless.datasets.sketch import check_schedule
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits, save_banks
-from sketchless.encoders.device import resolve_device
+from sketchless.encoders.device import busy, resolve_device
 from sketchless.encoders.distributed import anyone, rank, torchrun, world
 from sketchless.encoders.encode import encode_banks
 from sketchless.encoders.ensemble import ensemble
@@ -154,8 +154,9 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
     encoder = _encoder(config, device)  # first, as drawing a data set takes a while and a wrong name none
     split_seed = config.seed if config.split_seed is None else config.split_seed
     dataset = load_dataset(config.dataset, seed=split_seed, validation=config.validation)
-    for note in dataset.report.get("notes", ()):
-        console.print(note, markup=False, highlight=False)
+    for note in (*dataset.report.get("notes", ()), busy(device)):
+        if note:
+            console.print(note, markup=False, highlight=False)
     if not config.load:
         check_stage1(encoder, dataset, stage1)  # before the folder is claimed for settings that cannot be
     with _folder(config) as folder, StopSignal() as stop, progress_bar(console) as bar:

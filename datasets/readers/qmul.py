@@ -127,6 +127,9 @@ def qmul(
     chosen = _choose(train, bound, taken, seed)
     members = {"train": [photo for photo in train if photo not in chosen], "validation": sorted(chosen), "test": test}
     splits = {split: _split(of_split, kept) for split, of_split in members.items()}
+    notes += [
+        f"{name}: no drawing; nothing can be measured on it" for name in ("test", "validation") if not members[name]
+    ]
     report: dict[str, Any] = {
         "edition": deviation,
         "released": released,

@@ -313,6 +313,14 @@ def test_validation_takes_a_quarter_at_most_and_says_so(build: Build) -> None:
     assert qmul(build(standard()), validation=5).report["notes"] == []
 
 
+def test_without_a_test_split_it_is_said_at_once(build: Build) -> None:
+    train = {key: rows for key, rows in standard().items() if key.startswith("/train/")}
+    assert qmul(build(train), validation=0).report["notes"] == [
+        "test: no drawing; nothing can be measured on it",
+        "validation: no drawing; nothing can be measured on it",
+    ]
+
+
 def test_groups_that_do_not_fit_leave_validation_smaller(build: Build) -> None:
     sketches = standard()
     for i in range(0, 20, 2):
