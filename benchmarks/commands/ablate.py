@@ -23,6 +23,7 @@ from ..ablation.experiment import reward_of
 from ..ablation.runner import check_options, run_cells
 from ..ablation.sweep import FEATURES, SWEEPS, Arm, Sweep, cells, read_by
 from ..bank_file import BankFile
+from ..display.tables import PROXY
 from ..display.terminal import Terminal
 from ..environments import DEFAULT_ENV, Environment
 from ..logs import log_format
@@ -164,7 +165,10 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         else None,  # the paper's numbers are of its own task
         "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published is not None},
         "seeds_per_bank": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
-        "remarks": _remarks(sweep, banks),
+        "remarks": [
+            *_remarks(sweep, banks),
+            *[PROXY] * any(file.ships for of_kind in files.values() for file in of_kind),
+        ],
         "command": command_of(config),
         **_about(next(iter(files.values()))[0], _measured(config)),
     }

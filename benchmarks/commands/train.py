@@ -24,7 +24,7 @@ from sketchless.encoders.bank import EpisodeBank
 from ..bank_file import BankFile
 from ..display.animation import gif
 from ..display.episode import episode_frames
-from ..display.tables import LEGEND, comparison, doubt, in_words, when_shown
+from ..display.tables import LEGEND, PROXY, comparison, doubt, in_words, when_shown
 from ..display.terminal import Terminal
 from ..environments import DEFAULT_ENV, Environment
 from ..grid_file import CellRecord, write_grid
@@ -169,6 +169,8 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
             refined[seed] = evaluate(agent, test)
         trained = Trained(baseline, refined, folder.path, stop_rivals(core, validation, test))
         _show(trained, agents, validation, config.agent, console)
+        if file.ships:
+            console.print(PROXY)
         folder.check()
         _write_grid(trained, agents, seconds, config, file, steps)
         write_json(folder.path / "results.json", results(trained, agents, config.agent, float(watch)))

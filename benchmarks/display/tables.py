@@ -17,6 +17,10 @@ LEGEND = (
     "B1: the encoder alone. m@A, m@B: mean of (G - rank)/(G - 1) and of 1/rank over all frames, times 100, "
     "among G photos. A@k: percentage of complete sketches whose photo is among the first k."
 )
+PROXY = (
+    "These chairs are drawn by a program, to try things on: on people's drawings the order of methods is another. "
+    "See docs/results.md."
+)
 SHOWN_COLUMNS = ("return", "used", "A@1", "A@5", "A@10")
 SHOWN = (
     "return: 100 (1/rank of the list shown - the strokes' cost). used: percentage of the drawing. A@k: of the list "

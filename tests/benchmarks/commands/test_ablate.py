@@ -16,6 +16,7 @@ from sketchless.benchmarks.ablation.experiment import _banks, run
 from sketchless.benchmarks.ablation.sweep import BASELINES, FEATURES, METHODS, RATES, SWEEPS, cells
 from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.commands.ablate import AblateConfig, command_of
+from sketchless.benchmarks.display.tables import PROXY
 from sketchless.benchmarks.reporting.published import BASELINES as PUBLISHED
 from sketchless.benchmarks.runs import Interrupted
 from sketchless.datasets import ConfigError
@@ -305,6 +306,17 @@ class TestCommand:
         assert command_of(AblateConfig(mode="absolute", env="sketchless/Strokes-v0")) == (
             "sketchless ablate methods --mode absolute --env sketchless/Strokes-v0"
         )
+
+    def test_a_grid_says_that_a_program_drew_the_chairs(self, bank: Path, tmp_path: Path, monkeypatch) -> None:
+        told: list[list[str]] = []
+        monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda *run: run[-1](None))
+        monkeypatch.setattr(
+            "sketchless.benchmarks.commands.ablate._claim", lambda _, about: told.append(about["remarks"])
+        )
+        monkeypatch.setattr("sketchless.benchmarks.commands.report.report", lambda *_: None)
+        for more in ([], ["--bank", str(bank)]):
+            assert main(["ablate", *more, "--out", str(tmp_path / "grid")]) == 0
+        assert (told[0][-1], PROXY in told[1]) == (PROXY, False)
 
     @pytest.mark.parametrize("env", ["Carry-v0", "Stop-v0?scale=0.1", "OnTheFly-v0"])
     def test_the_arms_are_those_that_the_task_can_have(self, env: str, tmp_path: Path, monkeypatch, capsys) -> None:

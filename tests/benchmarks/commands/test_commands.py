@@ -27,6 +27,7 @@ from sketchless.benchmarks.ablation.sweep import SWEEPS
 from sketchless.benchmarks.cli import COMMANDS, main
 from sketchless.benchmarks.commands import encode
 from sketchless.benchmarks.commands.encode import EncodeConfig
+from sketchless.benchmarks.display.tables import PROXY
 from sketchless.benchmarks.metrics import METRICS, evaluate
 from sketchless.benchmarks.reporting.figures import pictures
 from sketchless.benchmarks.reporting.results import read_grid
@@ -273,6 +274,12 @@ class TestTrain:
         with (tmp_path / "run" / "report" / "table.csv").open() as table:
             rows = {row["arm"]: row for row in csv.DictReader(table)}
         assert float(rows["ppo-a-clip"]["m@B"]) == pytest.approx(results["mean"]["m@B"], abs=1e-6)
+
+    def test_chairs_that_a_program_draws_are_told_apart(self, bank: Path, tmp_path: Path, capsys) -> None:
+        assert train(bank, tmp_path / "mine", "--no-gif") == 0
+        assert PROXY not in " ".join(capsys.readouterr().out.split())
+        assert main(["train", "--agent", "vpg", "--passes", "0.1", *FAST, "--out", str(tmp_path / "run")]) == 0
+        assert PROXY in " ".join(capsys.readouterr().out.split())
 
     def test_logger_tensorboard_says_what_to_install(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
