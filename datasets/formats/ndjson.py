@@ -148,11 +148,15 @@ def parse_own(content: bytes, number: str) -> OwnRecord:
 
 def _entry(content: bytes) -> dict[str, Any]:
     try:
-        entry = json.loads(
-            content.removeprefix(BOM).decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant
-        )
+        return json_object(content.removeprefix(BOM).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise FormatError(f"not UTF-8 at byte {error.start}; save it as UTF-8") from error
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object of one line. Raises FormatError: another thing, a key that stands twice, NaN or infinity."""
+    try:
+        entry = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except RecursionError as error:
         raise FormatError("brackets nested too deep; drop the line") from error
     except json.JSONDecodeError as error:
@@ -160,7 +164,7 @@ def _entry(content: bytes) -> dict[str, Any]:
     except ValueError as error:  # a whole number of thousands of digits
         raise FormatError("a number beyond all bounds; drop the line") from error
     if not isinstance(entry, dict):
-        raise FormatError(f"holds a {type(entry).__name__}, not an object with word, key_id and drawing")
+        raise FormatError(f"holds a {type(entry).__name__}, not an object; correct the line")
     return entry
 
 

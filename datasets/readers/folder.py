@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import json
 import os
 import re
 from collections import Counter
@@ -20,7 +19,7 @@ from ..checks import as_count
 from ..dataset import SPLITS, SketchDataset, Split
 from ..errors import DataError, FormatError, ResourceError, SketchlessError, unknown_name
 from ..files import user_path
-from ..formats.ndjson import at_line, parse_own, read_lines
+from ..formats.ndjson import at_line, json_object, parse_own, read_lines
 from ..formats.svg import read_svg_counted
 from ..photos import read_photo
 from ..sketch import Sketch
@@ -295,7 +294,7 @@ def _rows(root: Path) -> dict[str, Row]:
     return rows
 
 
-def _entries(file: Path) -> Iterable[tuple[int, Mapping[str | None, Any]]]:
+def _entries(file: Path) -> Iterable[tuple[int, Mapping[str | Any, Any]]]:
     """Rows of a CSV or JSON Lines file with the numbers of their lines."""
     numbered = lines(file)
     if file.suffix == ".csv":
@@ -307,18 +306,18 @@ def _entries(file: Path) -> Iterable[tuple[int, Mapping[str | None, Any]]]:
             table = list(csv.DictReader([text for _, text in numbered], strict=True))
         except csv.Error as error:
             raise FormatError(f"{file}: no CSV with one row a line ({error}); {_DOCS}") from error
+        columns = next(csv.reader([numbered[0][1]])) if numbered else []
+        if twice := [column for column in ("sketch", "photo", "split") if columns.count(column) > 1]:
+            raise FormatError(f"{file}: line {numbered[0][0]}: has the column {twice[0]!r} twice; drop one of them")
         if len(table) != max(len(numbered) - 1, 0):
             raise FormatError(f"{file}: no CSV with one row a line (a value goes over several lines); {_DOCS}")
         return [(number, row) for (number, _), row in zip(numbered[1:], table, strict=True)]
     entries = []
     for number, text in numbered:
         try:
-            entry = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"{file}: line {number}: no JSON object; {_DOCS}") from error
-        if not isinstance(entry, dict):
-            raise FormatError(f"{file}: line {number}: holds a {type(entry).__name__}, not an object; {_DOCS}")
-        entries.append((number, entry))
+            entries.append((number, json_object(text)))
+        except FormatError as error:
+            raise at_line(file, number, error) from error
     return entries
 
 
