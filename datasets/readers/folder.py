@@ -32,6 +32,8 @@ PHOTOS, SKETCHES = "photos", "sketches"
 OTHER_PHOTOS = ("images", "Photos", "photo", "pictures")  # what it is called elsewhere
 DRAWINGS = (".svg", ".ndjson")
 LISTS = ("pairs.csv", "pairs.jsonl")
+OTHER_LISTS = {"pairs.ndjson": "pairs.jsonl", "pairs.json": "pairs.jsonl, an object a line"}
+OTHER_DRAWINGS = (".ndjson.gz", ".json", ".jsonl")
 TEST_SHARE = 0.2  # of the photos, where no test split is stated
 MAX_POINTS = 20_000_000  # of all drawings, which are held in memory
 OTHER_SPLITS = {"val": "validation", "valid": "validation", "dev": "validation", "testing": "test", "training": "train"}
@@ -248,7 +250,9 @@ def _drawings(root: Path, skip: bool) -> tuple[Found, int, list[str]]:
     others = [item.id for item in items if not item.id.lower().endswith(DRAWINGS)]
     if not total:
         pictures = [id for id in others if id.lower().endswith(PICTURES)]
+        like = [id for id in others if id.lower().endswith(OTHER_DRAWINGS)]
         cure = f", but {some(pictures, 2)}; a picture has no strokes, give these" if pictures else "; put them there"
+        cure = f", but {some(like, 2)}; write them as .ndjson, a drawing a line, not packed" if like else cure
         raise DataError(f"{root / SKETCHES}: holds no drawing ({', '.join(DRAWINGS)}){cure}, {_DOCS}")
     return found, total, others
 
@@ -275,6 +279,10 @@ def _read_ndjson(path: Path, id: str, found: Found, skip: bool) -> int:
 def _rows(root: Path) -> dict[str, Row]:
     """The list of pairs, by drawing."""
     there = [root / name for name in LISTS if (root / name).is_file()]
+    for name in sorted(path.name for path in root.glob("*")):
+        meant = OTHER_LISTS.get(name.lower(), name.lower())
+        if name != meant and meant.partition(",")[0] in LISTS and not there:
+            raise DataError(f"{root / name}: is not read as a list of pairs; write it as {meant}, {_DOCS}")
     if len(there) > 1:
         raise DataError(f"{root}: has {' and '.join(LISTS)}; keep one of them")
     rows: dict[str, Row] = {}

@@ -484,6 +484,34 @@ def test_pictures_for_drawings(build: Build, refuses: Any) -> None:
         load_dataset(str(root))
 
 
+@pytest.mark.parametrize("name", ["x.ndjson.gz", "x.json", "x.JSONL"])
+def test_drawings_of_another_spelling(name: str, build: Build, refuses: Any) -> None:
+    root = build()
+    shutil.rmtree(root / "sketches")
+    (root / "sketches").mkdir()
+    (root / "sketches" / name).write_text(line(1))
+    with refuses(DataError, rf"sketches: holds no drawing .*, but 'sketches/{name}'; write them as .ndjson, a drawing"):
+        load_dataset(str(root))
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("pairs.CSV", "pairs.csv"),
+        ("Pairs.JSONL", "pairs.jsonl"),
+        ("pairs.ndjson", "pairs.jsonl"),
+        ("pairs.json", "pairs.jsonl"),
+    ],
+)
+def test_a_list_of_pairs_of_another_spelling(name: str, right: str, build: Build, refuses: Any) -> None:
+    root = build()
+    (root / name).write_text("sketch,photo\nc1_1,c2\n")
+    with refuses(DataError, rf"my-set/{name}: is not read as a list of pairs; write it as {right}"):
+        load_dataset(str(root))
+    (root / "pairs.csv").write_text("sketch,photo\nc1_1,c2\n")  # the other one is a copy then
+    assert pairs(load_dataset(str(root)))["c1_1.svg"] == "c2.png"
+
+
 def test_photos_of_another_kind(build: Build, refuses: Any) -> None:
     root = build()
     for path in (root / "photos").iterdir():
