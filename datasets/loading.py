@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from .checks import shown
 from .dataset import SketchDataset
-from .errors import ConfigError, DataError, unknown_name
+from .errors import ConfigError, DataError, SketchlessError, unknown_name
 from .files import user_path
 from .procedural.chairs.dataset import procedural
 from .procedural.objects.dataset import objects
@@ -70,6 +70,18 @@ def load_dataset(name: str, **options: Any) -> SketchDataset:
     if "root" in known and "root" not in options:
         raise ConfigError(f"data set {name!r} lies in files; give its folder, {name}?root=<folder> or the folder alone")
     return DATASETS[name](**options)
+
+
+def photo_faults(dataset: SketchDataset) -> list[str]:
+    """What is wrong with each photo of a set of one's own that cannot be read; each is read, and none is kept."""
+    faults = []
+    if dataset.spec.get("name") == "folder":  # others are in files that their publisher looked at, or drawn
+        for id in (id for split in dataset.splits.values() for id in split.photos):
+            try:
+                dataset.photo(id)
+            except SketchlessError as error:
+                faults.append(str(error))
+    return faults
 
 
 def identity(name: str) -> tuple[str, dict[str, Any]]:

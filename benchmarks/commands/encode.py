@@ -15,9 +15,9 @@ from rich.progress import Progress
 from tyro.conf import Suppress, arg
 
 from sketchless.datasets.dataset import SketchDataset
-from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.errors import ConfigError, DataError
 from sketchless.datasets.files import sha256, write_json
-from sketchless.datasets.loading import load_dataset
+from sketchless.datasets.loading import load_dataset, photo_faults
 from sketchless.datasets.sketch import check_schedule
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits, save_banks
 from sketchless.encoders.device import busy, resolve_device
@@ -159,6 +159,11 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
             console.print(note, markup=False, highlight=False)
     if not config.load:
         check_stage1(encoder, dataset, stage1)  # before the folder is claimed for settings that cannot be
+    with console.status("reading photos"):
+        faults = photo_faults(dataset)
+    if faults:  # of the test would be met when all is trained
+        more = f" (and {len(faults) - 1} more photos cannot be read, see `sketchless info`)" if faults[1:] else ""
+        raise DataError(faults[0] + more)
     with _folder(config) as folder, StopSignal() as stop, progress_bar(console) as bar:
         history = [] if config.load else _train(encoder, dataset, stage1, config, folder, bar, stop, console)
         bank = folder / "bank.safetensors"

@@ -17,7 +17,7 @@ from sketchless.agents import AGENTS, agent_class
 from sketchless.datasets.dataset import SPLITS
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import replacing
-from sketchless.datasets.loading import DATASETS, load_dataset
+from sketchless.datasets.loading import DATASETS, load_dataset, photo_faults
 from sketchless.datasets.plugins import installed
 from sketchless.datasets.sheet import contact_sheet
 from sketchless.encoders import BACKBONES, ENCODERS, LOSSES
@@ -71,7 +71,10 @@ def run(config: InfoConfig, console: Console | None = None) -> None:
         raise unknown_name("split", config.split, SPLITS)
     dataset = load_dataset(config.dataset or "procedural", seed=config.seed)
     console.print(f"{dataset.name}")
-    console.print_json(json.dumps(dict(dataset.report)))
+    with console.status("reading photos"):
+        faults = photo_faults(dataset)
+    unread = {"photos_that_cannot_be_read": {"count": len(faults), "first": faults[:5]}} if faults else {}
+    console.print_json(json.dumps({**dataset.report, **unread}))
     if config.sheet is not None:
         sheet = contact_sheet(dataset, config.split, seed=config.seed)
         with replacing(config.sheet) as temporary:

@@ -74,6 +74,36 @@ def test_what_is_refused_claims_no_folder(wrong: list[str], match: str, chairs: 
     assert not (tmp_path / "run").exists()
 
 
+def test_photos_that_cannot_be_read_are_told_before_it_trains(tmp_path: Path, capsys) -> None:
+    root, draw = tmp_path / "my-set", np.random.default_rng(0)
+    for folder in ("photos", "sketches"):
+        (root / folder).mkdir(parents=True)
+    for i in range(12):
+        Image.fromarray(draw.integers(0, 256, (64, 64, 3), np.uint8)).save(root / f"photos/c{i}.png")
+        (root / f"sketches/c{i}.svg").write_text(f'<svg viewBox="0 0 256 256"><path d="M{i + 99} 9h99v99"/></svg>')
+    info = ["info", "--dataset", str(root)]
+    encode = ["encode", "--dataset", str(root), *FEW, "--out", str(tmp_path / "run")]
+    assert main(info) == 0
+    assert "cannot" not in capsys.readouterr().out
+    whole = (root / "photos/c3.png").read_bytes()
+    (root / "photos/c3.png").write_bytes(whole[: len(whole) // 2])  # a copy that broke off
+    damaged = f"{root}/photos/c3.png: damaged picture (image file is truncated); save it again"
+    assert main(encode) == 2
+    assert capsys.readouterr().err == f"sketchless: {damaged}\n"
+    (root / "photos/c5.png").write_text("x")
+    assert main(info) == 0
+    report = json.loads(capsys.readouterr().out.partition("\n")[2])
+    found = report["photos_that_cannot_be_read"]
+    assert found["count"] == 2
+    assert damaged in found["first"]
+    assert any("c5.png: no readable PNG" in fault for fault in found["first"])
+    assert main(encode) == 2
+    err = capsys.readouterr().err
+    assert "(and 1 more photos cannot be read, see `sketchless info`)" in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_banks_that_do_not_join_claim_no_folder(make_bank, tmp_path: Path, capsys) -> None:
     for name, n in (("one", 9), ("other", 8)):
         save_banks(tmp_path / f"{name}.safetensors", {"test": replace(make_bank(n=n, steps=6), split="test")})
