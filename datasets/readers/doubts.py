@@ -26,6 +26,10 @@ def doubts(sketches: Sequence[Sketch]) -> list[str]:
         notes.append(
             f"half of the drawings are smaller than {size:.3g} px of 256: is `canvas` in the units of the points?"
         )
+    elif np.mean([sketch.points.max() <= CANVAS / 2 for sketch in sketches]) > 0.5:
+        notes.append(
+            "most drawings lie wholly in the upper left quarter of the canvas: is `canvas` in the units of the points?"
+        )
     if np.mean([sketch.n_strokes == len(sketch) for sketch in sketches]) > 0.5:
         notes.append("most drawings are of dots alone: is each stroke a list of all its x and of all its y?")
     looked_at = sketches[:: -(-len(sketches) // LOOKED_AT)]

@@ -42,8 +42,20 @@ def shifted(by: int) -> Callable[[Strokes], Strokes]:
         (shifted(1), "the last piece"),
         (shifted(-1), "the first piece"),
         (lambda strokes: [stroke / 300 for stroke in strokes], "smaller than"),
+        (lambda strokes: [stroke / 4 for stroke in strokes], "upper left quarter"),
+        (lambda strokes: [stroke / 4 + [96, 0] for stroke in strokes], None),
     ],
-    ids=["right", "offsets outside", "offsets jump", "offsets fitted", "late flags", "early flags", "units"],
+    ids=[
+        "right",
+        "offsets outside",
+        "offsets jump",
+        "offsets fitted",
+        "late flags",
+        "early flags",
+        "units",
+        "canvas",
+        "small",
+    ],
 )
 def test_mistakes_of_form_are_told(wrong: Callable[[Strokes], Strokes], told: str | None) -> None:
     chairs = load_dataset("procedural", train=2, validation=1, test=6, drawers=1).split("test").sketches

@@ -456,6 +456,21 @@ def test_doubtful_drawings_are_told(build: Build) -> None:
     assert any("half of the drawings are smaller than" in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    ("canvas", "told"),
+    # points reach to 230, which is right of the middle of 400, but not of 1024
+    [([1024, 1024], True), ([512, 1024], True), ([400, 400], False), ([256, 256], False)],
+)
+def test_a_canvas_far_larger_than_the_drawings_is_told(canvas: list[int], told: bool, build: Build) -> None:
+    root = build()
+    for path in (root / "sketches").iterdir():
+        path.unlink()
+    for i in range(10):
+        drawing = {"drawing": [[[20, 120, 230], [30, 40 + i, 200]]], "canvas": canvas}
+        (root / f"sketches/c{i}_1.ndjson").write_text(json.dumps(drawing))
+    assert any("upper left quarter" in note for note in folder(root).report["notes"]) == told
+
+
 @pytest.mark.parametrize("lost", ["photos", "sketches"])
 @pytest.mark.parametrize("empty", [False, True])
 def test_an_incomplete_folder(lost: str, empty: bool, build: Build, refuses: Any) -> None:
