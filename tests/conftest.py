@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from sketchless.encoders.bank import EpisodeBank
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # pytest-xdist's own process reads this file before it starts a process a core, and runs no test: it needs no torch.
 if "PYTEST_XDIST_WORKER" in os.environ:  # more threads would only wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's, here and in what the tests start
+
+# No test measures time, however slow the machine is.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 Refuses = Callable[[type[Exception], str], AbstractContextManager[None]]
 

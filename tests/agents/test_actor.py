@@ -122,7 +122,7 @@ def saved(tiny: Core, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tup
     return {file.name: load_tensors(file, "agent") for file in sorted(folder.iterdir())}
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_description_of_anything_is_refused_in_one_line(data: Any, saved, tiny: Core, tmp_path: Path) -> None:
     core, file = tiny, tmp_path / "agent.safetensors"

@@ -140,7 +140,7 @@ def test_a_single_seed_resamples_sketches_only() -> None:
     assert stratified(values[:, :1]) == Estimate(values[0, 0], values[0, 0], values[0, 0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(matrices, st.floats(-50, 50))
 def test_intervals_hold_their_estimate_and_move_with_the_scores(values: FloatArray, shift: float) -> None:
     for find in (stratified, crossed):
@@ -307,7 +307,7 @@ def test_a_profile_by_hand() -> None:
         assert (low[point], high[point]) == pytest.approx((exact.low, exact.high))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(matrices)
 def test_a_profile_falls_and_its_area_is_the_mean(values: FloatArray) -> None:
     thresholds = np.linspace(-101, 101, 405)
@@ -324,7 +324,7 @@ def test_the_probability_of_improvement_by_hand() -> None:
     assert probability_of_improvement(np.array([[1.0], [3]]), np.array([[0.0], [1]])).value == 3.5 / 4
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data(), st.integers(1, 4))
 def test_the_probability_of_improvement_is_mann_whitneys(data: st.DataObject, tasks: int) -> None:
     x, y = (
@@ -392,7 +392,7 @@ def test_ties_count_whatever_the_order_of_summing() -> None:
     assert sign_flip([0.1, 0.2, 0.3, -0.6]) == sign_flip([0.3, 0.2, 0.1, -0.6]) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(few)
 def test_the_sign_flip_test_is_scipys(values: FloatArray) -> None:
     if len(values) < 2:
@@ -402,7 +402,6 @@ def test_the_sign_flip_test_is_scipys(values: FloatArray) -> None:
     assert sign_flip(values) == pytest.approx(found.pvalue)
 
 
-@settings(deadline=None)
 @given(few)
 def test_neither_sign_nor_scale_nor_order_matter(values: FloatArray) -> None:
     p = sign_flip(values)

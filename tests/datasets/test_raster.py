@@ -97,7 +97,7 @@ coordinates = st.one_of(st.integers(0, 255).map(float), st.floats(-20, 276, widt
 strokes = st.lists(st.lists(st.tuples(coordinates, coordinates), min_size=1, max_size=8), max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(strokes, st.integers(1, 5), st.sampled_from(["points", "strokes", "ink"]), st.booleans())
 def test_random_drawings(strokes: Any, steps: int, schedule: str, paper_exact: bool) -> None:
     rows = rows_of([*strokes, [(40.0, 40.0)]])
@@ -123,7 +123,7 @@ def test_row_and_column_0_hold_no_line_but_its_thickness() -> None:
     assert whole[:3, 99].tolist() == [True, True, True]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(strokes, st.integers(1, 254))
 def test_frames_only_grow(strokes: Any, steps: int) -> None:
     sketch = Sketch.from_rows(rows_of([*strokes, [(40.0, 40.0)]]))
@@ -187,7 +187,7 @@ def test_a_frame_holds_the_point_at_its_knot() -> None:
 
 
 @given(points=st.integers(21, 120))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_frames_are_those_that_the_released_code_saves(points: int) -> None:
     assert_released(zigzag(points))
 

@@ -169,7 +169,7 @@ def test_features_are_unit_rows(bank: EpisodeBank) -> None:
     torch.testing.assert_close(normalize(bank.features, dim=-1), bank.features)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(draw=st.randoms(use_true_random=False))
 def test_damaged_descriptions(draw: random.Random, mutated: Any, bank: EpisodeBank, tmp_path: Path) -> None:
     save_banks(tmp_path / "bank", {"test": bank, "train": replace(bank, split="train")})

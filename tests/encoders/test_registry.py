@@ -229,7 +229,7 @@ def test_settings_that_reach_for_more_are_left_out(
 
 
 @pytest.mark.parametrize("name", ["small-cnn", "zse", "vit", "resnet"])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(draw=st.randoms(use_true_random=False))
 def test_damaged_descriptions(
     name: str, draw: random.Random, mutated: Any, folders: dict[str, Path], tmp_path: Path

@@ -51,7 +51,7 @@ def assert_equal(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> Non
         assert torch.equal(a, b)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.data(), coarse=st.booleans(), dtype=st.sampled_from([torch.float32, torch.float64]))
 def test_any_parts_and_blocks_answer_as_one_piece(data: st.DataObject, coarse: bool, dtype: torch.dtype) -> None:
     sizes = data.draw(st.lists(st.integers(0, 12), min_size=1, max_size=5).filter(any), "sizes of parts")

@@ -88,7 +88,7 @@ def test_procedural_drawings_have_the_same_frames() -> None:
 coordinate = st.floats(-20, 280, width=32)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.lists(st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=6), min_size=1, max_size=4),
     st.sampled_from(["points", "strokes", "ink"]),
