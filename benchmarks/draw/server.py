@@ -222,8 +222,11 @@ class _Search:
         pass
 
     def _animation(self, job: Job) -> Job:
-        def work() -> Film:
-            strokes, standings, target = job()
+        def work() -> Film | Job:
+            made = job()
+            if callable(made):
+                return self._animation(made)
+            strokes, standings, target = made
             points = [stroke.points for stroke in strokes]
 
             def render() -> bytes:
@@ -319,6 +322,8 @@ class _Connection:
                         continue
                     job, seq, asked = self.slots.pop(next(iter(self.slots)))
                     answer = await loop.run_in_executor(self.worker, job)
+                    while callable(answer):  # what is left, behind the work of others that waits
+                        answer = await loop.run_in_executor(self.worker, answer)
                     if isinstance(answer, Film):
                         self._make(answer)
                         continue

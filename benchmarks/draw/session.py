@@ -22,7 +22,7 @@ MAX_POINTS = 10_000  # of a drawing
 MAX_NUMBER = 1_000_000_000  # of sequence numbers and milliseconds
 LIMITS = {"strokes": MAX_STROKES, "points": MAX_POINTS}  # told to the page, so that it stops before
 
-Job = Callable[[], Any]
+Job = Callable[[], Any]  # gives an answer, or the job that is left, so that others have their turn between
 
 
 class OutOfStep(SketchlessError):
@@ -80,8 +80,9 @@ class Session:
         if kind == "gif":
             if not drawing:
                 raise ConfigError("draw something first: there is nothing to save")
-            return "gif", lambda: (drawing, self._follow(drawing), target)
-        return "rank", lambda: self._rank(seq, drawing, len(on_show), target)
+            return "gif", lambda: self._follow(drawing, lambda standings: (drawing, standings, target))
+        count = len(on_show)
+        return "rank", lambda: self._follow(drawing, lambda standings: self._ranked(seq, standings, count, target))
 
     # The drawing -----------------------------------------------------------------------------------------
 
@@ -109,18 +110,18 @@ class Session:
 
     # The answers, which may be made on another thread ---------------------------------------------------------
 
-    def _follow(self, strokes: tuple[InkStroke, ...]) -> list[Standing]:
+    def _follow(self, strokes: tuple[InkStroke, ...], then: Callable[[list[Standing]], Any]) -> Any:
+        """What `then` makes of where a drawing stands, or, after one stroke that is new, the job that is left."""
         before, standings = self._known
         same = 0
         while same < min(len(before), len(strokes)) and before[same] is strokes[same]:
             same += 1
-        found = self.engine.follow([s.points for s in strokes], standings[:same])
-        self._known = strokes, found
-        return found
+        found = self.engine.follow([s.points for s in strokes[: same + 1]], standings[:same])
+        self._known = strokes[: same + 1], found
+        return then(found) if len(found) == len(strokes) else lambda: self._follow(strokes, then)
 
-    def _rank(self, seq: int, strokes: tuple[InkStroke, ...], count: int, target: int | None) -> dict[str, Any]:
-        standings = self._follow(strokes)
-        answer: dict[str, Any] = {"type": "ranked", "seq": seq, "strokes": len(strokes), "at": count}
+    def _ranked(self, seq: int, standings: list[Standing], count: int, target: int | None) -> dict[str, Any]:
+        answer: dict[str, Any] = {"type": "ranked", "seq": seq, "strokes": len(standings), "at": count}
         if count:
             answer |= self.engine.lists(standings[count - 1])
         if target is not None and standings:

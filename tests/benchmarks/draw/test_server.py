@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from sketchless.benchmarks.draw.engine import Engine
 from sketchless.benchmarks.draw.server import Limits
+from sketchless.benchmarks.draw.session import Session
 
 from .conftest import PATIENCE, Served, answer, ask
 
@@ -361,6 +362,40 @@ def test_nobody_waits_for_an_animation(
         assert "being made already" in ask(socket, {"type": "gif", "seq": 4})["message"]
         go_on.set()
         assert socket.recv(timeout=PATIENCE) == b"GIF89a"
+
+
+def test_others_have_their_turn_between_the_strokes_of_a_long_message(
+    serve: Callable[..., Served], engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, asked = threading.Event(), threading.Event()
+    take, follow, served = Session.take, engine.follow, serve()
+    strokes = [[[x, 9], [x, 99]] for x in range(10, 50)]
+    with served.socket() as socket:
+        alone = [ask(socket, draw(n, n, [stroke])) for n, stroke in enumerate(strokes)][-1]
+
+    def taken(self: Session, message: dict[str, Any]) -> Any:
+        found = take(self, message)
+        if message["strokes"] == [OTHER]:
+            asked.set()
+        return found
+
+    turns = []
+
+    def followed(points: Any, known: Any) -> Any:
+        going.set()
+        assert asked.wait(PATIENCE)
+        turns.append("long" if points[0][0][1] == 9 else "other")
+        return follow(points, known)
+
+    monkeypatch.setattr(Session, "take", taken)
+    monkeypatch.setattr(engine, "follow", followed)
+    with served.socket() as socket, served.socket() as other:
+        socket.send(json.dumps(draw(1, 0, strokes)))
+        assert going.wait(PATIENCE)
+        assert ask(other, draw(1, 0, [OTHER]))["type"] == "ranked"
+        assert without_time(answer(socket)) == without_time(alone)
+    assert len(turns) == 41
+    assert "other" in turns[:-1]  # not when all 40 are done
 
 
 def test_a_drawing_can_be_had_as_an_animation_and_a_hit_explained(serve: Callable[..., Served]) -> None:
