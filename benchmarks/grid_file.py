@@ -13,12 +13,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import NonNegativeInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from typing_extensions import NotRequired, TypedDict
 
@@ -77,15 +77,19 @@ class Manifest(Machine):
     started: NotRequired[str]
 
 
+_Names = Annotated[list[str], Field(min_length=1)]
+_Shape = Annotated[list[PositiveInt], Field(min_length=1, max_length=2)]
+
+
 class _Contents(TypedDict):
     """What compressed ranks are of. Arrays of one type and shape stand side by side, as the last dimension of a block.
 
     Attributes:
-        blocks: names of the arrays, their type, the shape of each; one block after the other.
+        blocks: names of the arrays, their type, the shape of each, [N] or [N, T]; one block after the other.
         curves: of a cell, by its id.
     """
 
-    blocks: list[tuple[list[str], Literal["uint8", "int16", "int32"], list[NonNegativeInt]]]
+    blocks: list[tuple[_Names, Literal["uint8", "int16", "int32"], _Shape]]
     curves: dict[str, dict[str, Any]]
     sketch_ids: list[str]
     photo_ids: list[str]
@@ -229,6 +233,8 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
         curves, meta = contents["curves"], {**meta, **contents}
     split, drawings = _described(file, meta)
     conform(PackedGrid, about, folder / "grid.json", error=CheckpointError, cure="pack it again")
+    if unknown := curves.keys() - about["cells"].keys():
+        raise CheckpointError(f"{file}: holds curves of {min(unknown)!r}, no cell of grid.json; pack the grid again")
     cells = {}
     for name, cell in about["cells"].items():
         kept = {"rank": name, "lengths": f"lengths/{cell['lengths']}"}
@@ -305,6 +311,8 @@ def _photo_of(sketch: str) -> str:
 def _evaluation(file: Path, rank: Tensor, lengths: Tensor, drawings: _Drawings) -> Evaluation:
     if rank.dim() != 2 or lengths.shape != rank.shape[:1] or rank.is_floating_point() or lengths.is_floating_point():
         raise CheckpointError(f"{file}: want whole ranks [N, T] and lengths [N]; run it again")
+    if ((lengths < 1) | (lengths > rank.shape[1])).any():
+        raise CheckpointError(f"{file}: want lengths of 1..{rank.shape[1]} steps; run it again")
     gallery, names, photos = drawings
     return Evaluation(rank.long().numpy(), lengths.long().numpy(), gallery, names, photo_ids=photos)
 
@@ -346,9 +354,12 @@ def _decompressed(file: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, 
     blocks = [
         (names, np.dtype(kind).newbyteorder("<"), [*shape, len(names)]) for names, kind, shape in contents["blocks"]
     ]
+    every = [name for names, _, _ in blocks for name in names]
+    if len(set(every)) < len(every):
+        raise CheckpointError(f"{file}: its contents name an array twice; pack the grid again")
     sizes = [math.prod(shape) * kind.itemsize for _, kind, shape in blocks]
     if sum(sizes) > MAX_BYTES:
-        raise CheckpointError(f"{file}: claims {sum(sizes):,} bytes of ranks; want at most {MAX_BYTES:,}")
+        raise CheckpointError(f"{file}: claims more than {MAX_BYTES:,} bytes of ranks; pack the grid again")
     data = _unpacked(file, tensors, "ranks", sum(sizes))
     if len(data) != sum(sizes):
         raise CheckpointError(f"{file}: holds {len(data):,} of {sum(sizes):,} bytes of ranks; pack the grid again")
@@ -366,5 +377,5 @@ def _unpacked(file: Path, tensors: Mapping[str, Tensor], name: str, size: int) -
     try:
         unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 26)
         return unpacker.decompress(tensors[name].numpy().tobytes(), max_length=size + 1)
-    except (KeyError, lzma.LZMAError, EOFError) as error:
+    except (KeyError, TypeError, lzma.LZMAError, EOFError) as error:  # TypeError: bfloat16, which numpy lacks
         raise CheckpointError(f"{file}: its {name} cannot be unpacked ({error}); pack the grid again") from error

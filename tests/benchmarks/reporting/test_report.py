@@ -417,6 +417,50 @@ def test_damaged_ranks_of_a_packed_grid_are_one_line(tmp_path: Path, refuses: Re
         read_grid(tmp_path)
 
 
+HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "empty": (lambda c: c["blocks"].append([["x"], "uint8", [0, 1 << 62]]), "blocks.2.2.0: Input should be greater"),
+    "dimensions": (lambda c: c["blocks"].append([["x"], "uint8", [1] * 70]), "blocks.2.2: List should have at most 2"),
+    "no names": (lambda c: c["blocks"].append([[], "uint8", [10**25]]), "blocks.2.0: List should have at least 1"),
+    "a number of 401 digits": (lambda c: c["blocks"].append([["x"], "uint8", [10**400]]), "claims more than 1,073,741"),
+    "twice": (lambda c: c["blocks"].append([["lengths/0"], "uint8", [2]]), "name an array twice"),
+    "a cell": (lambda c: c["curves"].update({"a/b/seed-0": {}}), "curves of 'a/b/seed-0', no cell of grid.json"),
+}
+
+
+@pytest.mark.parametrize("how", list(HOSTILE))
+def test_contents_of_a_packed_grid_that_fit_no_grid_are_one_line(tmp_path: Path, refuses: Refuses, how: str) -> None:
+    pack(tiny(tmp_path))
+    tensors, meta = load_tensors(tmp_path / "ranks.safetensors", "grid ranks")
+    contents = json.loads(lzma.decompress(tensors["contents"].numpy().tobytes()))
+    assert len(contents["blocks"]) == 2
+    damage, fault = HOSTILE[how]
+    damage(contents)
+    packed = lzma.compress(json.dumps(contents).encode())
+    tensors["contents"] = torch.frombuffer(bytearray(packed), dtype=torch.uint8)
+    save_tensors(tmp_path / "ranks.safetensors", "grid ranks", tensors, meta)
+    with refuses(CheckpointError, f"ranks.safetensors: .*{re.escape(fault)}"):
+        read_grid(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["contents", "ranks"])
+def test_packed_bytes_of_a_type_that_numpy_lacks_are_one_line(tmp_path: Path, refuses: Refuses, name: str) -> None:
+    pack(tiny(tmp_path))
+    tensors, meta = load_tensors(tmp_path / "ranks.safetensors", "grid ranks")
+    tensors[name] = torch.zeros(3, dtype=torch.bfloat16)
+    save_tensors(tmp_path / "ranks.safetensors", "grid ranks", tensors, meta)
+    with refuses(CheckpointError, f"its {name} cannot be unpacked"):
+        read_grid(tmp_path)
+
+
+def test_a_list_that_is_shown_after_the_last_step_that_is_ranked_is_one_line(tmp_path: Path, refuses: Refuses) -> None:
+    ranks = torch.ones(2, 3, dtype=torch.int32)
+    late = torch.tensor([3, 4])  # of three steps
+    tensors = {"rank": ranks, "baseline": ranks, "lengths": late, "shown/": late}
+    save_tensors(tmp_path / "ranks.safetensors", "ranks", tensors, {"sketch_ids": ["a_1", "b_1"], "gallery": 2})
+    with refuses(CheckpointError, "want lengths of 1..3 steps"):
+        read_cell(tmp_path)
+
+
 def test_an_unfinished_grid_is_not_packed(tmp_path: Path, refuses: Refuses) -> None:
     cell = tiny(tmp_path) / "methods" / "vpg" / "seed-1"
     (cell / "result.json").unlink()
