@@ -186,7 +186,7 @@ def fetch(repository: str, *kinds: Kind) -> Path:
         ConfigError: no name of a repository, or nearly one of `zoo()`; or `huggingface_hub` is not installed.
         CheckpointError: no such repository, no leave to read it, or no network.
     """
-    if not is_repository(repository) or difflib.get_close_matches(repository, zoo(), n=1, cutoff=0.8):
+    if not is_repository(repository) or difflib.get_close_matches(repository.lower(), zoo(), n=1, cutoff=0.8):
         known = [name for name, entry in zoo().items() if entry.kind in kinds]
         also = ["<file or folder>", "<owner/name on the hub>"]
         raise unknown_name(f"pretrained {' or '.join(kinds)}", repository, [*known, *also])

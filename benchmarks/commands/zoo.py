@@ -39,8 +39,10 @@ def run(config: ZooConfig, console: Console | None = None) -> None:
     """List, show, write or upload. Raises as `described`, `pack` and `push_to_hub`."""
     console = console or Terminal()
     if config.target is None:
-        if config.out or config.push or config.seed is not None:
-            raise ConfigError("--out, --push and --seed belong to a target: a name of the list, a run or a file")
+        if config.out or config.push or config.private or config.seed is not None:
+            raise ConfigError(
+                "--out, --push, --private and --seed belong to a target: a name of the list, a run or a file"
+            )
         _list(console)
         return
     if config.private and config.push is None:

@@ -62,6 +62,10 @@ def described(target: str, seed: int | None = None) -> tuple[Path, Described]:
     load_tensors(file, about.kind)  # raises where it is damaged
     if sha256(file) != about.sha256:
         raise CheckpointError(f"{file}: is not the file that its manifest tells of; fetch or train it again")
+    if (scores := about.scores) is not None:
+        for name, values in {"B1": scores.B1, "agent": scores.agent, "change": scores.change}.items():
+            if values is not None and (lost := [metric for metric in METRICS if metric not in values]):
+                raise CheckpointError(f"{target}: its scores of {name} lack {lost[0]}; fetch or train it again")
     return found
 
 

@@ -91,6 +91,7 @@ def test_an_encoder_from_a_folder_a_file_and_the_hub(tmp_path: Path, hub: Hub) -
     ("name", "fault"),
     [
         ("small-cnn/procedura", "did you mean 'small-cnn/procedural'"),
+        ("Small-CNN/Procedural", "did you mean 'small-cnn/procedural'"),
         ("small-cnn", "unknown pretrained encoder"),
         ("../x", "unknown pretrained encoder '../x'"),
         ("ann/../x", "unknown pretrained encoder"),

@@ -41,6 +41,7 @@ def test_a_name_is_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (["grop/procedural"], "unknown pretrained agent or encoder 'grop/procedural': did you mean 'grpo/procedural'"),
         (["--out", "x"], "belong to a target"),
+        (["--private"], "belong to a target"),
         (["grpo/procedural", "--private"], "--private belongs to --push"),
         (["grpo/procedural", "--seed", "1"], "leave it out"),
         (["grpo/procedural", "--push", "nowhere"], "is no repository; give owner/name"),

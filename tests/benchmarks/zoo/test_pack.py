@@ -165,6 +165,16 @@ def test_an_encode_run_becomes_an_encoder(tmp_path: Path) -> None:
     assert "Not measured." in (pack(str(tmp_path / "alone.safetensors"), tmp_path / "o") / "README.md").read_text()
 
 
+@pytest.mark.parametrize("part", ["B1", "agent", "change"])
+def test_scores_that_lack_a_metric_are_one_line(run: Path, tmp_path: Path, part: str) -> None:
+    file = pack(str(run), tmp_path / "out") / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest["scores"][part]["A@5"]
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=f"out: its scores of {part} lack A@5; fetch or train it again$"):
+        described(str(file.parent))
+
+
 def test_weights_that_are_not_those_of_the_manifest_are_refused(run: Path, tmp_path: Path) -> None:
     out = pack(str(run), tmp_path / "out")
     shutil.copy(zoo()["ppo-a-clip/procedural"].path, out / "agent.safetensors")
