@@ -123,10 +123,12 @@ def _judge(config: ReportConfig, file: Path, console: Console) -> list[Judged]:
     claims, grids = read_claims(file), [read_grid(Path(folder)) for folder in (str(config.folder), *config.others)]
     judged = judge(claims, grids)
     table = Table(caption=Text(NOTE), box=SIMPLE)
-    for column in HEADER:
-        table.add_column(column)
+    shown = ("verdict", "difference", "metric", "claim")  # a terminal has no room for more
+    for column in shown:
+        table.add_column(column, no_wrap=column != "claim")
     for row in verdicts(judged):
-        table.add_row(*map(Text, row))
+        told = dict(zip(HEADER, row, strict=True))
+        table.add_row(*(Text(told[column]) for column in shown))
     console.print(table)
     if config.out is not None:
         photos = sum(len(set(grid.photo_of_sketch)) for grid in grids)
