@@ -198,6 +198,8 @@ def read_grid(folder: Path) -> Grid:
         for seed in sorted(seeds):
             if (id := f"{about['sweep']}/{name}/seed-{seed}") in records:
                 cells[name][seed] = _checked(folder, id, records[id], about["photos"], about["sketches"])
+    if unknown := records.keys() - {f"{about['sweep']}/{name}/seed-{seed}" for name in names for seed in seeds}:
+        raise CheckpointError(f"{file}: its cell {min(unknown)!r} is of no arm and seed that it lists; pack it again")
     there = [list(of_arm.values()) for of_arm in cells.values() if of_arm]
     if not there:
         raise CheckpointError(f"{folder}: no cell of the grid is done; run it first")
@@ -233,12 +235,13 @@ def _read_about(file: Path) -> Any:
 
 def read_records(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]:
     """The cells that are done, by id; `about` is what `grid.json` says. Raises CheckpointError for a damaged file."""
-    if "cells" in about:
-        return read_packed(folder, about)
-    ids = [f"{about['sweep']}/{arm}/seed-{seed}" for arm in about["arms"] for seed in about["seeds"]]
-    for id in ids:
+    packed = read_packed(folder, about) if "cells" in about else None
+    ids = packed or [f"{about['sweep']}/{arm}/seed-{seed}" for arm in about["arms"] for seed in about["seeds"]]
+    for id in ids:  # from whose folders `pack` removes files
         if not is_below(id):
             raise CheckpointError(f"{folder}: its cell {id!r} is no folder below the grid's; run it again")
+    if packed is not None:
+        return packed
     return {id: read_cell(folder / id) for id in ids if (folder / id / "result.json").exists()}
 
 
@@ -339,10 +342,10 @@ def _comparable(of_arm: list[Cell]) -> bool:
     """Whether the seeds of an arm share their frames and, on the same bank, B1; arms may differ in both."""
     first: dict[Any, dict[str, float]] = {}
     for cell in of_arm:
-        first.setdefault(cell.settings.get("bank_sha256"), cell.baseline)
+        first.setdefault(str(cell.settings.get("bank_sha256", "")), cell.baseline)
     return all(
         cell.evaluation.rank.shape == of_arm[0].evaluation.rank.shape
         and cell.evaluation.lengths.tolist() == of_arm[0].evaluation.lengths.tolist()
-        and cell.baseline == first[cell.settings.get("bank_sha256")]
+        and cell.baseline == first[str(cell.settings.get("bank_sha256", ""))]
         for cell in of_arm
     )

@@ -442,6 +442,40 @@ def test_contents_of_a_packed_grid_that_fit_no_grid_are_one_line(tmp_path: Path,
         read_grid(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("id", "fault"),
+    [
+        ("../victim/seed-0", "is no folder below the grid's"),
+        ("methods/zzz/seed-0", "is of no arm and seed that it lists"),
+    ],
+)
+def test_a_packed_grid_with_a_cell_that_is_none_of_its_own_is_refused(
+    tmp_path: Path, refuses: Refuses, id: str, fault: str
+) -> None:
+    grid = tmp_path / "grid"
+    pack(tiny(grid))
+    about = json.loads((grid / "grid.json").read_text())
+    records = read_records(grid, about)
+    records[id] = next(iter(records.values()))
+    pack_grid(grid, {key: value for key, value in about.items() if key not in ("cells", "machines")}, records)
+    other = tmp_path / "victim" / "seed-0" / "manifest.json"
+    other.parent.mkdir(parents=True)
+    other.write_text("{}")
+    with refuses(CheckpointError, fault):
+        pack(grid)
+    assert other.exists()
+
+
+@pytest.mark.parametrize("value", [["a"], {}])
+def test_an_odd_hash_of_the_bank_in_a_packed_grid_is_read(tmp_path: Path, value: object) -> None:
+    pack(tiny(tmp_path))
+    about = json.loads((tmp_path / "grid.json").read_text())
+    for cell in about["cells"].values():
+        cell["result"]["settings"] = {"bank_sha256": value}
+    (tmp_path / "grid.json").write_text(json.dumps(about))
+    assert read_grid(tmp_path).sketches == 2
+
+
 @pytest.mark.parametrize("name", ["contents", "ranks"])
 def test_packed_bytes_of_a_type_that_numpy_lacks_are_one_line(tmp_path: Path, refuses: Refuses, name: str) -> None:
     pack(tiny(tmp_path))
