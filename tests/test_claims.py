@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import statistics
 from collections import Counter
 from pathlib import Path
 
@@ -176,6 +177,20 @@ def test_scores_in_the_text_are_those_of_a_report(grid: str, label: str, numbers
     row = report(grid)[label]
     assert [f"{float(row[m]):.2f}" for m in ("m@A", "m@B")] == re.findall(r"\d+\.\d+", numbers)
     assert numbers in PAGE.replace("\n", " ")
+
+
+def test_small_sets_are_those_of_their_draws() -> None:
+    draws = json.loads((RESULTS / "chair-v2" / "small" / "draws.json").read_text(encoding="utf-8"))
+    found = table("small sets", (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8"))
+    assert list(found) == list(METRICS)
+    for metric, (mean, error, by_draw) in found.items():
+        values = draws[metric]["draws"]
+        told = [f"{value:+.2f}".replace("-", "−") for value in (statistics.mean(values), *values)]
+        assert [mean, *by_draw.split(", ")] == told
+        assert error == f"{statistics.stdev(values) / len(values) ** 0.5:.2f}"
+    changes = [f"{statistics.mean(draws[metric]['draws']):+.2f}" for metric in ("m@A", "m@B", "A@5")]
+    text = " ".join(PAGE.split())
+    assert f"over eight draws {changes[0]} in m@A, {changes[1]} in m@B, and {changes[2]} " in text
 
 
 @pytest.mark.parametrize("page", ["chair-v2", "procedural"])
