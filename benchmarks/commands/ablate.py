@@ -123,6 +123,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         raise ConfigError(f"passes={passes}: must be a finite number above 0")
     files = _bank_files(config, sweep)
     banks = {kind: [_about_bank(file, passes) for file in of_kind] for kind, of_kind in files.items()}
+    ships = any(file.ships for of_kind in files.values() for file in of_kind)
     common = _common(config)
     ready = [name for name, arm in sweep.arms.items() if not set(arm.needs) - set(common)]
     if not config.arms:
@@ -165,10 +166,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         else None,  # the paper's numbers are of its own task
         "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published is not None},
         "seeds_per_bank": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
-        "remarks": [
-            *_remarks(sweep, banks),
-            *[PROXY] * any(file.ships for of_kind in files.values() for file in of_kind),
-        ],
+        "remarks": _remarks(sweep, banks) + ([PROXY] if ships else []),
         "command": command_of(config),
         **_about(next(iter(files.values()))[0], _measured(config)),
     }
