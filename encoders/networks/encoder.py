@@ -171,7 +171,7 @@ class Encoder(nn.Module):
                 rounded = weight.detach().half().float()
                 if not rounded.isfinite().all():
                     raise ConfigError(
-                        f"encoder: {name} has weights beyond 65,504, where float16 ends; leave out --half"
+                        f"encoder: {name} has weights beyond 65,504, where float16 ends, or NaN; leave out --half"
                     )
                 weight.data.copy_(rounded)
 
