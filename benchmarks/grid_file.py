@@ -1,8 +1,8 @@
 """A grid in two files: `grid.json` (cells, settings, versions, scores) and `ranks.safetensors` (ranks, curves, names).
 
 Of every cell that is kept which its folder says, but for what follows from the rest: its curves by percentage, from
-its ranks. Ranks of B1, lengths and machines that several cells share are kept once; ranks, the curves of training and
-the names of the drawings are compressed.
+its ranks. What several cells share is kept once: settings, machines, ranks of B1 and lengths. Ranks, the curves of
+training and the names of the drawings are compressed.
 """
 
 from __future__ import annotations
@@ -46,15 +46,16 @@ class Machine(TypedDict):
 
 
 class PackedCell(TypedDict):
-    """A cell in `grid.json`: `machine`, `lengths`, `b1` and those of `shown` are places in lists that cells share.
+    """A cell in `grid.json`: `machine`, `agent`, `lengths`, `b1` and those of `shown` are places in shared lists.
 
-    `shown`: by whom, "" for the agent, else a rival.
+    `settings`: those that not all cells have. `shown`: by whom, "" for the agent, else a rival.
     """
 
     experiment: NotRequired[str]
     settings: dict[str, Any]
     started: NotRequired[str]
     machine: int
+    agent: NotRequired[int]
     lengths: int
     b1: int | None
     shown: NotRequired[dict[str, int]]
@@ -63,9 +64,17 @@ class PackedCell(TypedDict):
 
 
 class PackedGrid(TypedDict):
-    """What a packed `grid.json` holds of its cells."""
+    """What a packed `grid.json` holds of its cells.
+
+    Attributes:
+        machines: those that cells ran on.
+        agents: settings of agents in full, less the seed, which is the cell's; since 0.3.
+        shared: settings that all cells have; since 0.3.
+    """
 
     machines: list[Machine]
+    agents: NotRequired[list[dict[str, Any]]]
+    shared: NotRequired[dict[str, Any]]
     cells: dict[str, PackedCell]
 
 
@@ -178,7 +187,9 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
     if not cells:
         raise ConfigError(f"{folder}: no cell to write")
     first = next(iter(cells.values()))
-    machines: list[dict[str, Any]] = []
+    of_cells = [cell.manifest.get("settings", {}) for cell in cells.values()]
+    shared = {key: value for key, value in of_cells[0].items() if all(value == of.get(key) for of in of_cells)}
+    machines, agents = list[dict[str, Any]](), list[dict[str, Any]]()
     arrays: dict[str, list[npt.NDArray[np.int64]]] = {"lengths": [], "b1": [], "shown": []}
     tensors, lines, curves = dict[str, Tensor](), [], dict[str, dict[str, Any]]()
     for name, cell in cells.items():
@@ -187,8 +198,8 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
             raise ConfigError(f"{folder}: cell {name} was measured on other drawings than the first; run it again")
         tensors[name] = _packed(refined.rank)
         machine = {key: value for key, value in cell.manifest.items() if key not in _OF_THE_CELL}
-        result = dict(cell.result)
-        if result.get("settings") == cell.manifest.get("settings"):
+        settings, result = cell.manifest.get("settings", {}), dict(cell.result)
+        if result.get("settings") == settings:
             result.pop("settings", None)
         if result.get("by_percentage") == dict(
             zip(("rp", "rr"), (curve.tolist() for curve in refined.by_percentage()), strict=True)
@@ -197,12 +208,16 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
         curves[name] = {key: result.pop(key) for key in _CURVES if key in result}
         said = {
             **{key: cell.manifest[key] for key in _OF_THE_CELL if key in cell.manifest},
+            "settings": {key: value for key, value in settings.items() if key not in shared},
             "machine": _place(machine, machines),
             "lengths": _place(refined.lengths, arrays["lengths"]),
             "b1": None if baseline is None else _place(baseline.rank, arrays["b1"]),
             **_steps_of(cell, arrays["shown"]),
             "result": result,
         }
+        if (agent := result.get("agent_settings", {})).get("seed") == settings.get("seed", math.nan):
+            said["agent"] = _place({key: value for key, value in agent.items() if key != "seed"}, agents)
+            del result["agent_settings"]
         lines.append(f"    {json.dumps(name)}: {json.dumps(said, allow_nan=False, separators=(',', ':'))}")
     for kind, found in arrays.items():
         tensors |= {f"{kind}/{place}": _packed(array) for place, array in enumerate(found)}
@@ -213,7 +228,8 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
         _compressed(tensors, {"curves": curves, **names}),
         {"split": first.split, "gallery": first.refined.gallery},
     )
-    head = json.dumps({**about, "machines": machines}, indent=2, ensure_ascii=False, allow_nan=False)
+    about = {**about, "machines": machines, "agents": agents, "shared": shared}
+    head = json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False)
     with replacing(folder / "grid.json") as temporary:
         text = head.removesuffix("\n}") + ',\n  "cells": {\n' + ",\n".join(lines) + "\n  }\n}\n"
         temporary.write_text(text, encoding="utf-8")
@@ -243,19 +259,24 @@ def read_packed(folder: Path, about: Mapping[str, Any]) -> dict[str, CellRecord]
         kept |= {f"{_RIVAL}{label}": f"shown/{place}" for label, place in cell.get("shown", {}).items()}
         if lost := [record for record in kept.values() if record not in tensors]:
             raise CheckpointError(f"{file}: lacks {lost[0]!r} of the cell {name!r}; pack the grid again")
-        if not 0 <= cell["machine"] < len(about["machines"]):
-            raise CheckpointError(
-                f"{folder / 'grid.json'}: cells.{name}.machine is {cell['machine']}, where {len(about['machines'])} "
-                "machines are listed from 0 on; pack the grid again"
-            )
+        for what, known in (("machine", about["machines"]), ("agent", about.get("agents", []))):
+            if what in cell and not 0 <= cell[what] < len(known):
+                raise CheckpointError(
+                    f"{folder / 'grid.json'}: cells.{name}.{what} is {cell[what]}, where {len(known)} {what}s are "
+                    "listed from 0 on; pack the grid again"
+                )
         rank, lengths = (tensors[kept[part]] for part in ("rank", "lengths"))
         b1 = tensors[kept["b1"]] if "b1" in kept else None
         steps = {label: tensors[kept[f"{_RIVAL}{label}"]] for label in cell.get("shown", {})}
-        manifest = {key: cell.get(key) for key in _OF_THE_CELL if key in cell} | about["machines"][cell["machine"]]
+        settings = {**about.get("shared", {}), **cell["settings"]}
+        manifest = {key: cell.get(key) for key in _OF_THE_CELL if key in cell} | {"settings": settings}
+        manifest |= about["machines"][cell["machine"]]
         refined = _evaluation(file, rank, lengths, drawings)
         baseline = None if b1 is None else _evaluation(file, b1, lengths, drawings)
         refined, rivals = _with_steps(file, refined, baseline, steps, cell.get("stroke_cost", 0.0))
-        result = {"settings": cell["settings"], **cell["result"], **curves.get(name, {})}
+        result = {"settings": settings, **cell["result"], **curves.get(name, {})}
+        if "agent" in cell:
+            result["agent_settings"] = {**about["agents"][cell["agent"]], "seed": settings.get("seed")}
         cells[name] = CellRecord(manifest, result, split, refined, baseline, rivals)
     return cells
 

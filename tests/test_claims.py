@@ -153,13 +153,11 @@ def test_what_a_look_ahead_is_worth_is_that_of_its_report() -> None:
 
 
 def test_looks_at_the_test_drawings_are_counted() -> None:
-    cells = [
-        cell
-        for file in (RESULTS / "chair-v2").rglob("grid.json")
-        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"].values()
-        if cell["settings"]["split"] == "test"
-    ]
-    banks = {cell["settings"]["bank_sha256"] for cell in cells}
+    files = (RESULTS / "chair-v2").rglob("grid.json")
+    grids = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    every = [{**grid.get("shared", {}), **cell["settings"]} for grid in grids for cell in grid["cells"].values()]
+    cells = [settings for settings in every if settings["split"] == "test"]
+    banks = {settings["bank_sha256"] for settings in cells}
     for page in (PAGE, (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")):
         found = re.search(r"(\d+) cells of committed grids,\s+on\s+(\d+) banks", page)
         assert found is not None

@@ -115,11 +115,12 @@ def write_cell(cell: Path, rank: npt.NDArray[np.int32], photos: int, seed: int =
         "steps": 50_000,
         "seconds": 12.5 + seed,
         "settings": {"learning_rate": 1e-3, "samples": 16},
+        "agent_settings": {"learning_rate": 1e-3, "samples": 16, "seed": seed},
     }
     (cell / "result.json").write_text(json.dumps(result))
     manifest = {
         "experiment": "sketchless.benchmarks.commands.ablate:train_cell",
-        "settings": {"seed": seed},
+        "settings": {"split": "test", "seed": seed},
         "started": f"2026-11-21T08:00:{seed:02}+00:00",
         "python": "3.11.9",
         "versions": {"sketchless": "0.1.0", "torch": "2.9.0"},
@@ -384,10 +385,15 @@ def test_a_packed_grid_of_before_loads(tmp_path: Path) -> None:
     names = {"sketch_ids": list(first.sketch_ids), "photo_ids": list(first.photo_ids)}
     about_ranks = {"split": meta["split"], "gallery": meta["gallery"], **names}
     save_tensors(tmp_path / "ranks.safetensors", "grid ranks", ranks, about_ranks)
+    (agent,) = about.pop("agents")
+    shared = about.pop("shared")
+    assert (agent, shared) == ({"learning_rate": 1e-3, "samples": 16}, {"split": "test"})
     for id, cell in about["cells"].items():
-        for curve in ("history", "tau_by_step"):
-            assert curve not in cell["result"]
-            cell["result"][curve] = new[id].result[curve]
+        for kept in ("history", "tau_by_step", "agent_settings"):
+            assert kept not in cell["result"]
+            cell["result"][kept] = new[id].result[kept]
+        assert cell.pop("agent") == 0
+        cell["settings"] = {**shared, **cell["settings"]}
     old = read_records(tmp_path, about)
     assert {id: (r.result, r.refined.rank.tolist()) for id, r in old.items()} == {
         id: (r.result, r.refined.rank.tolist()) for id, r in new.items()
@@ -520,6 +526,9 @@ PACKED: dict[str, Callable[[dict[str, Any]], object]] = {
     "b1": lambda grid: grid["cells"]["methods/vpg/seed-0"].update(b1="x"),
     "machine": lambda grid: grid["cells"]["methods/vpg/seed-0"].update(machine=-9),
     "machines": lambda grid: grid.update(machines=None),
+    "agent": lambda grid: grid["cells"]["methods/vpg/seed-0"].update(agent=9),
+    "agents": lambda grid: grid.update(agents=[0]),
+    "shared": lambda grid: grid.update(shared=[]),
     "settings": lambda grid: grid["cells"]["methods/vpg/seed-0"].update(settings=0),
     "versions": lambda grid: grid["machines"][0].update(versions=[1]),
     "seeds_per_bank": lambda grid: grid.update(seeds_per_bank={"vpg": "x"}),
