@@ -1,4 +1,4 @@
-"""Several encoders as one: the mean of their similarities."""
+"""Several encoders as one: the mean of their similarities, or each for its part of the drawing."""
 
 from __future__ import annotations
 
@@ -15,32 +15,41 @@ from sketchless.datasets.errors import ConfigError
 from .bank import EpisodeBank
 
 
-def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = ()) -> EpisodeBank:
+def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = (), until: Sequence[float] = ()) -> EpisodeBank:
     """One bank of M banks of the same drawings and photos, whose cosine similarity is the mean of theirs.
 
     With unit features x_m, embeddings e_m and photos p_m of member m = 1..M at step t = 1..T:
 
         weight     w_m = (t/T)^late_m, |w|^2 = sum_m w_m^2: M where late_m is 0
+                   with `until`: 1 of the first m with 100 t/T <= until_m, 0 of the others
         features   [w_1 x_1; ..; w_M x_M; w_1 e_1; ..; w_M e_M] / (|w| sqrt 2)     D = sum of D_m + sum of d_m
         head       picks the second half: embedding, of length 1, [w_1 e_1; ..; w_M e_M] / |w|
         gallery    [p_1; ..; p_M] / sqrt(M), so that embedding . photo = sum_m w_m e_m . p_m / (|w| sqrt(M))
 
     The heads have gone into the features, as each member's embedding is made unit by itself; the first half is
     there for policies to learn from. A `late` member, such as one that knows complete sketches only, has its weight
-    towards the end; what a step sees is still its own frame and its number.
+    towards the end; what a step sees is still its own frame and its number. With `until` the photos of a step rank as
+    its one member ranks them: a network for every percentage (baseline B3 of Bhunia et al., CVPR 2020).
 
     Args:
         late: the exponents, one a bank, 0 or more; without them all are 0.
+        until: of each bank the percentage of the steps up to which it ranks alone, from where the one before it ends;
+            rising, the last one 100.
 
     Raises:
-        ConfigError: no bank, exponents that are not one a bank and 0 or more, or banks of other drawings, photos or
-            reveal schedules.
+        ConfigError: no bank, exponents that are not one a bank and 0 or more, percentages that are not one a bank and
+            rising to 100, both of them, or banks of other drawings, photos or reveal schedules.
     """
     if not banks:
         raise ConfigError("an ensemble needs at least one bank")
+    if late and until:
+        raise ConfigError("late weighs all banks of a step, until leaves it to one: give one of them")
     exponents = torch.tensor(list(late) or [0.0] * len(banks), dtype=torch.float32)
     if len(exponents) != len(banks) or not ((exponents >= 0) & exponents.isfinite()).all():
         raise ConfigError(f"late={tuple(late)}: want one number, 0 or more, for each of the {len(banks)} banks")
+    ends = torch.tensor([0.0, *until], dtype=torch.float32)
+    if until and (len(until) != len(banks) or ends[-1] != 100 or not (ends.diff() > 0).all()):
+        raise ConfigError(f"until={tuple(until)}: want a percentage for each of the {len(banks)} banks, rising to 100")
     first = banks[0]
     for other in banks[1:]:
         for name in ("sketch_ids", "photo_ids", "split", "reveal"):
@@ -50,7 +59,11 @@ def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = ()) -> Episod
             raise ConfigError(f"ensemble ({first.split}): the banks differ in lengths or targets; encode the same data")
     embeddings = [normalize(linear(bank.features, bank.weight, bank.bias), dim=-1) for bank in banks]
     steps = first.features.shape[1]
-    weights = (torch.arange(1, steps + 1, dtype=torch.float32) / steps).unsqueeze(1) ** exponents  # [T, M]
+    step = torch.arange(1, steps + 1, dtype=torch.float32).unsqueeze(1)  # [T, 1]
+    weights = (step / steps) ** exponents  # [T, M]
+    if until:
+        shown = 100 * step / steps
+        weights = ((shown > ends[:-1]) & (shown <= ends[1:])).float()
     weights = weights / weights.norm(dim=1, keepdim=True)
     parts = [*(bank.features for bank in banks), *embeddings]
     features = torch.cat([x * w.unsqueeze(1) for x, w in zip(parts, [*weights.T] * 2, strict=True)], dim=-1)
@@ -66,6 +79,7 @@ def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = ()) -> Episod
             "data": first.provenance.get("data", {}),
             "ensemble": [dict(bank.provenance) for bank in banks],
             "late": exponents.tolist(),
+            **({"until": list(until)} if until else {}),
         },
     )
 

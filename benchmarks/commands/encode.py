@@ -75,6 +75,9 @@ class EncodeConfig:
     late: tuple[float, ...] = ()
     """Of each bank that is joined, the exponent of its weight (t/T)^late at step t of T: with 0 it is the same in all
     steps, with 4 it grows towards the end. By default all are 0."""
+    until: tuple[float, ...] = ()
+    """Of each bank that is joined, the percentage of the steps up to which it ranks alone, from where the one before it
+    ends, as in `25 50 75 100`: an encoder for each part of the drawing."""
     mirror: bool = False
     """Encode everything mirrored: with the plain bank, a member of an ensemble."""
     validation: int = 50
@@ -146,8 +149,8 @@ def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
     stage1 = replace(config.stage1, seed=config.seed)
     if config.join:
         return _join(config, console)
-    if config.late:
-        raise ConfigError("--late weighs the banks of --join; give both")
+    if config.late or config.until:
+        raise ConfigError("--late and --until weigh the banks of --join; give them too")
     check_schedule(config.reveal, config.steps)
     if config.variants < 0:
         raise ConfigError(f"variants={config.variants}: must be 0 or more")
@@ -219,7 +222,7 @@ def _join(config: EncodeConfig, console: Console) -> Path:
     watch = Stopwatch()
     names = bank_splits(config.join[0])
     members = {name: [EpisodeBank.load(member, name, "cpu") for member in config.join] for name in names}
-    banks = {name: ensemble(of_split, config.late) for name, of_split in members.items()}
+    banks = {name: ensemble(of_split, config.late, config.until) for name, of_split in members.items()}
     with _folder(config) as folder:  # claimed once the banks are known to join
         bank = folder / "bank.safetensors"
         save_banks(bank, banks, torch.float16 if config.half else torch.float32)
@@ -254,7 +257,7 @@ def _used(config: EncodeConfig) -> dict[str, Any]:
     trained = {"encoder": encoder.pop("backbone"), **encoder, **stage1}
     settings = {**trained, **settings}  # flat; one seed for all
     if config.join:
-        return {name: value if name in ("join", "late", "half") else None for name, value in settings.items()}
+        return {name: value if name in ("join", "late", "until", "half") else None for name, value in settings.items()}
     unused = trained.keys() - {"seed"} if config.load else set()
     return {name: None if name in unused else value for name, value in settings.items()}
 

@@ -10,6 +10,7 @@ from ..losses import LOSSES
 
 PAIRS = ("instance", "category")
 PRECISIONS = ("auto", "float32", "tf32", "bfloat16")
+PERCENTAGES = tuple(str(percentage) for percentage in range(1, 100))
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Stage1Config:
     """`contrastive` (in-batch softmax), `triplet` (margin 0.3, the paper's; zse: 1) or `triplet-squared` (of squared
     distances)."""
     frames: str = "complete"
-    """`complete` sketches only (baseline B1), or `random` frames as well."""
+    """`complete` sketches only (baseline B1), `random` frames as well (B2), or a percentage: of every sketch the frame
+    that shows so much of it, such as `25` (a network of B3)."""
     complete_share: float = 0.3
     """With `random`: share of complete sketches among the training frames."""
     epochs: int = 30
@@ -54,8 +56,8 @@ class Stage1Config:
             raise unknown_name("precision", self.precision, PRECISIONS)
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, LOSSES)
-        if self.frames not in ("complete", "random"):
-            raise unknown_name("frames", self.frames, ("complete", "random"))
+        if self.frames not in ("complete", "random", *PERCENTAGES):
+            raise unknown_name("frames", self.frames, ("complete", "random", "<1 to 99, a percentage of the sketch>"))
         if self.pairs not in PAIRS:
             raise unknown_name("pairs", self.pairs, PAIRS)
         for name in ("epochs", "batch", "learning_rate"):
@@ -69,3 +71,8 @@ class Stage1Config:
                 raise ConfigError(f"{name}={getattr(self, name)}: must lie in 0..1")
         if self.batch < 2:
             raise ConfigError("batch=1: a batch needs a second pair as a negative")
+
+    @property
+    def percentage(self) -> int:
+        """Of a sketch, what the frame shows that stage 1 trains on: 1..100; with `random`, of those not drawn anew."""
+        return int(self.frames) if self.frames in PERCENTAGES else 100

@@ -42,6 +42,13 @@ class Frames:
         last = torch.minimum(step, self.lengths[rows] - 1)
         return self._maps(rows.tolist()) <= last.view(-1, 1, 1)
 
+    def step(self, rows: Tensor, percentage: int) -> Tensor:
+        """The last frame, from 0, of sketches `rows` [B] within `percentage` (1..100) of their steps: int64 [B].
+
+        Where even the first is beyond, it is the first.
+        """
+        return (percentage * self.lengths[rows] // 100 - 1).clamp_min(0)
+
     def _maps(self, rows: Sequence[int]) -> Tensor:
         if not len(rows):
             return torch.zeros(0, CANVAS, CANVAS, dtype=torch.uint8)

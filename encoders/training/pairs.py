@@ -55,7 +55,7 @@ class TrainingPairs:
         config, n = self.config, len(rows)
         mine = torch.arange(n).tensor_split(world())[rank()]
         frames, which = self._frames(rows, mine, generator)
-        step = frames.lengths[which] - 1  # the complete sketch
+        step = frames.step(which, config.percentage)
         if config.frames == "random":
             partial = torch.rand(n, dtype=torch.float32, generator=generator) >= config.complete_share
             share = torch.rand(n, dtype=torch.float32, generator=generator)

@@ -1,9 +1,10 @@
 """Stage 1: train the Siamese encoder by metric learning, before any reinforcement learning.
 
 On complete sketches this is the paper's baseline B1; on random frames of the drawing it also learns from
-partial ones. Every random choice of an epoch follows from (seed, epoch), so that a resumed run repeats an
-uninterrupted one, and several processes under `torchrun` make the same choices: each works on its share of
-every batch, and the loss is that of the whole batch (less a few pairs, where it does not divide equally).
+partial ones, and on those at one percentage it is one of the networks of B3. Every random choice of an epoch
+follows from (seed, epoch), so that a resumed run repeats an uninterrupted one, and several processes under
+`torchrun` make the same choices: each works on its share of every batch, and the loss is that of the whole batch
+(less a few pairs, where it does not divide equally).
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from ..tensorfile import load_tensors, load_weights, save_tensors
 from .config import Stage1Config
 from .pairs import TrainingPairs, pair_labels
 from .validation import Validation
+
+RANDOM = (20, 40, 60, 80, 100)  # percentages of validation sketches where training frames are random
 
 
 @dataclass
@@ -103,9 +106,8 @@ class _Stage1:
         self.encoder, self.config = encoder, config
         self.device = encoder.device
         self.pairs = TrainingPairs(encoder, dataset, train, config, schedule, steps)
-        self.validation = Validation(
-            encoder, dataset, validation, config.pairs, config.frames == "random", schedule, steps
-        )
+        percentages = RANDOM if config.frames == "random" else (config.percentage,)
+        self.validation = Validation(encoder, dataset, validation, config.pairs, percentages, schedule, steps)
         self.identity = {
             "config": asdict(config),
             "encoder": asdict(encoder.config),

@@ -21,7 +21,7 @@ class Validation:
         encoder: on its device.
         dataset, split: where they come from.
         pairs: `"instance"` or `"category"`.
-        partial: five frames of each sketch, instead of the complete one alone.
+        percentages: of the sketch, which the frames show.
         schedule, steps: reveal schedule of the frames.
     """
 
@@ -31,11 +31,11 @@ class Validation:
         dataset: SketchDataset,
         split: Split,
         pairs: str,
-        partial: bool,
+        percentages: tuple[int, ...],
         schedule: str,
         steps: int,
     ) -> None:
-        self.encoder, self.partial = encoder, partial
+        self.encoder, self.percentages = encoder, percentages
         self.labels, self.photo_labels = pair_labels(dataset, split, pairs)
         self.frames = Frames(split.sketches, schedule, steps)
         self.photos = PhotoInputs(encoder, dataset, split.photos)
@@ -45,7 +45,7 @@ class Validation:
 
     @torch.inference_mode()
     def score(self) -> float:
-        """Mean average precision on validation: of complete sketches, or of five frames under `random`.
+        """Mean average precision on validation, over the percentages.
 
         With pairs of instances one photo is right, and its average precision is 1/rank.
         """
@@ -57,13 +57,12 @@ class Validation:
         photos = torch.cat(
             [self.encoder.embed_photos(self.photos[rows].to(self.encoder.device)) for rows in gallery.split(batch)]
         )
-        shares = (0.2, 0.4, 0.6, 0.8, 1.0) if self.partial else (1.0,)
         scores = []
         for rows in torch.arange(n).split(batch):
             relevant = (self.labels[rows].unsqueeze(1) == self.photo_labels).to(self.encoder.device)
-            for share in shares:
-                step = (share * self.frames.lengths[rows]).long() - 1
-                images = self.encoder.sketch_inputs(self.frames.at(rows, step.clamp_min(0)))
+            for percentage in self.percentages:
+                step = self.frames.step(rows, percentage)
+                images = self.encoder.sketch_inputs(self.frames.at(rows, step))
                 similarity = self.encoder(images.to(self.encoder.device)) @ photos.T
                 if not torch.isfinite(similarity).all():
                     raise DataError("stage 1: validation images give NaN; lower the learning rate")

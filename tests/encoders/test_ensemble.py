@@ -51,6 +51,25 @@ def test_late_members_are_heard_towards_the_end(bank: EpisodeBank) -> None:
     torch.testing.assert_close(joined.features[:, -1], ensemble(members).features[:, -1])
 
 
+def test_until_a_percentage_each_member_ranks_alone(bank: EpisodeBank) -> None:
+    bank = replace(bank, features=bank.features[:, :1].expand(-1, 5, -1), lengths=torch.full_like(bank.lengths, 5))
+    members = [replace(bank, features=bank.features.contiguous()), other(bank), other(bank, 2, dim=5)]
+    joined = ensemble(members, until=(40, 50, 100))
+    for t, m in enumerate([0, 0, 2, 2, 2]):  # 20, 40, 60, 80 and 100 % of the steps
+        one = embedding(members[m])[:, t] @ members[m].gallery.T  # [N, G]
+        torch.testing.assert_close(embedding(joined)[:, t] @ joined.gallery.T, one / 3**0.5)
+    torch.testing.assert_close(joined.features.norm(dim=-1), torch.ones(joined.features.shape[:2]))
+    assert not joined.features[:, :2, 6:14].any()  # the others' features are 0
+
+
+@pytest.mark.parametrize("until", [(100,), (50, 60), (60, 50), (100, 100), (0, 100), (float("nan"), 100)])
+def test_percentages_are_one_a_bank_and_rise_to_100(bank: EpisodeBank, until: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigError, match="want a percentage for each of the 2 banks, rising to 100"):
+        ensemble([bank, other(bank)], until=until)
+    with pytest.raises(ConfigError, match="give one of them"):
+        ensemble([bank, other(bank)], late=(0, 4), until=(50, 100))
+
+
 @pytest.mark.parametrize("late", [(1,), (1, 2, 3), (0, -1), (0, float("nan")), (0, float("inf"))])
 def test_exponents_are_one_a_bank_and_not_below_0(bank: EpisodeBank, late: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match="want one number, 0 or more, for each of the 2 banks"):

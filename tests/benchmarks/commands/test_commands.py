@@ -669,7 +669,7 @@ def test_joined_banks_are_a_bank(bank: Path, tmp_path: Path, capsys) -> None:
         assert "written to" in capsys.readouterr().out
         found = json.loads((tmp_path / name / "results.json").read_text())["baseline"]
         settings = json.loads((tmp_path / name / "manifest.json").read_text())["config"]
-        assert {key for key, value in settings.items() if value is not None} == {"join", "late", "half"}
+        assert {key for key, value in settings.items() if value is not None} == {"join", "late", "until", "half"}
         assert set(found) == {"train", "validation", "test"}
         scores.append(found["test"]["m@B"])
     assert main(["evaluate", str(bank)]) == 0
@@ -679,8 +679,12 @@ def test_joined_banks_are_a_bank(bank: Path, tmp_path: Path, capsys) -> None:
     assert main(["encode", *late]) == 0
     found = json.loads((tmp_path / "late" / "results.json").read_text())["baseline"]
     assert found["test"]["m@B"] == pytest.approx(scores[1])  # nor does it matter when
+    until = ["--join", str(bank), str(bank), "--until", "50", "100", "--out", str(tmp_path / "until")]
+    assert main(["encode", *until]) == 0
+    found = json.loads((tmp_path / "until" / "results.json").read_text())["baseline"]
+    assert found["test"]["m@B"] == pytest.approx(scores[1])  # nor which of the two
     assert main(["encode", "--late", "4", "--out", str(tmp_path / "alone")]) == 2
-    assert "--late weighs the banks of --join" in capsys.readouterr().err
+    assert "--late and --until weigh the banks of --join" in capsys.readouterr().err
 
 
 def test_a_set_known_by_category_gives_an_encoder_and_no_bank(tmp_path: Path, capsys) -> None:

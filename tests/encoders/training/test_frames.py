@@ -51,6 +51,13 @@ def test_beyond_the_end_stands_the_whole_sketch(polygons: SketchDataset) -> None
     assert torch.equal(held.at(rows, torch.full((len(held),), 99)), held.birth < 255)
 
 
+def test_the_step_of_a_percentage_shows_no_more_than_that(polygons: SketchDataset) -> None:
+    held = Frames(polygons.split("test").sketches, "points", 20)
+    row = torch.tensor([0])
+    found = {percentage: int(held.step(row, percentage)) for percentage in (1, 5, 25, 29, 55, 99, 100)}
+    assert found == {1: 0, 5: 0, 25: 4, 29: 4, 55: 10, 99: 18, 100: 19}  # frame t shows 5 (t + 1) percent
+
+
 def test_no_sketches_give_no_frames() -> None:
     held = Frames([])
     assert (len(held), held.birth.shape, held.lengths.dtype) == (0, (0, 256, 256), torch.int64)

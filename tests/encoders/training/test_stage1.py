@@ -231,6 +231,17 @@ def test_random_frames_show_part_of_the_drawing(polygons: SketchDataset, complet
         assert least <= matches(sketches, complete[0]).any(dim=1).sum() <= most
 
 
+def test_a_percentage_shows_that_frame_of_every_drawing(
+    polygons: SketchDataset, complete: tuple[Tensor, Tensor]
+) -> None:
+    config = replace(WHOLE, frames="50")
+    sketches, _ = first_batch(polygons, config, schedule="points", steps=4)
+    frames = Frames(polygons.split("train").sketches, "points", 4)
+    half = Encoder(EncoderConfig(size=32, dim=8)).sketch_inputs(frames.birth <= 1)[:, 0]  # of the frames 0..3
+    assert matches(sketches, half).any(dim=1).all()
+    assert not matches(sketches, complete[0]).any()
+
+
 @pytest.mark.parametrize("change", [{"removal": 0.9}, {"deformation": 1.0}])
 @pytest.mark.parametrize("frames", ["complete", "random"])
 def test_redrawn_sketches_keep_their_photos(
@@ -341,6 +352,8 @@ def test_one_photo_is_not_enough(polygons: SketchDataset, train: Train, refuses:
     [
         ({"loss": "tripplet"}, "unknown loss 'tripplet': did you mean 'triplet'"),
         ({"frames": "all"}, "unknown frames 'all'"),
+        ({"frames": "0"}, "unknown frames '0'"),
+        ({"frames": "100"}, "unknown frames '100'"),
         ({"precision": "fp16"}, "unknown precision 'fp16'"),
         ({"epochs": 0}, "epochs=0: must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate=nan"),
