@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,3 +68,11 @@ class BankFile:
     def load(self, split: str, device: str = "cpu") -> EpisodeBank:
         """One split, on a device. Raises as `EpisodeBank.load`."""
         return EpisodeBank.load(self.path, split, device)
+
+
+def check_alike(files: Sequence[BankFile], split: str) -> None:
+    """Raise ConfigError for banks of different drawings or photos in a split: what is measured there is not paired."""
+    for file in files:
+        if file.splits[split] != files[0].splits[split]:
+            fault = f"{file.name}: has other drawings or photos in its {split} split than {files[0].name}"
+            raise ConfigError(f"{fault}; encode the same set with the same --split-seed")

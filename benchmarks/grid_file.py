@@ -2,7 +2,7 @@
 
 Of every cell that is kept which its folder says, but for what follows from the rest: its curves by percentage, from
 its ranks. What several cells share is kept once: settings, machines, ranks of B1 and lengths. Ranks, the curves of
-training and the names of the drawings are compressed.
+training, what settings are chosen on and the names of the drawings are compressed.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class _Contents(TypedDict):
 MAX_BYTES = 1 << 30  # of the ranks of a grid; the largest that ships has 1.4 million
 MAX_CONTENTS = 1 << 26  # bytes of what they are of; the largest that ships has 0.3 million
 _OF_THE_CELL = ("experiment", "settings", "started")
-_CURVES = ("history", "tau_by_step")  # of a result: what no table reads
+_CURVES = ("history", "tau_by_step", "by_photo")  # of a result: what is long
 T = TypeVar("T")
 
 

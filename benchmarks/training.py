@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sketchless.agents import Agent, learn_together
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
@@ -177,3 +179,14 @@ def cell_result(
         "settings": dict(settings),
         "agent_settings": asdict(agent.config),
     }
+
+
+def by_photo(evaluation: Evaluation) -> dict[str, Any]:
+    """What a choice among settings is made on, as plain JSON values: names of the photos, how many sketches each has,
+    and m@A and m@B of each, the mean over its sketches in percent."""
+    photos, place, sketches = np.unique(evaluation.photo_ids, return_inverse=True, return_counts=True)
+    means = {
+        metric: (np.bincount(place, evaluation.per_sketch(metric)) / sketches).round(DECIMALS).tolist()
+        for metric in ("m@A", "m@B")
+    }
+    return {"photos": photos.tolist(), "sketches": sketches.tolist(), **means}

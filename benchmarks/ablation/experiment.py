@@ -19,7 +19,7 @@ from sketchless.envs.rewards import RewardScheme, combined
 from ..environments import DEFAULT_ENV, Environment
 from ..grid_file import write_ranks
 from ..metrics import evaluate
-from ..training import Progress, Training, cell_result, stop_rivals, train
+from ..training import Progress, Training, by_photo, cell_result, stop_rivals, train
 from .cells import recorded
 
 
@@ -34,13 +34,14 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
             drawings), `drawings` (those same drawings, against all photos), `noisy_bank noisy_bank_sha256` (their
             features with noise strokes); and of all splits `width` (share of d, along the training photos'
             principal directions: B1 is another). `split`: what it is measured on, always in full.
+            `chosen_on`: a split, such as `validation`, on which settings like this one are compared and one is chosen.
             `logger` (`tensorboard`, `csv` or `wandb`): writes `log` below the folder, and changes nothing else.
         folder: gets `agent.safetensors` and `ranks.safetensors`.
         progress: told the share done and how it goes; True asks to stop.
 
     Returns:
         Metrics of the refined policy and of B1, the history of validation, curves, steps and the seconds of
-        training; None if that was interrupted.
+        training; None if that was interrupted. With `chosen_on` also what the choice is made on, `by_photo`.
 
     Raises:
         ConfigError: the bank has changed, or settings that do not fit. Interrupted: asked to stop, and saved.
@@ -65,7 +66,10 @@ def run(settings: Mapping[str, Any], folder: Path, progress: Progress) -> dict[s
     baseline = evaluate(None, banks[split])
     others = stop_rivals(agent.core, banks["validation"], banks[split])
     write_ranks(folder / "ranks.safetensors", split, refined, baseline, others)
-    return cell_result(agent, refined, baseline, recorded(settings), seconds)
+    result = cell_result(agent, refined, baseline, recorded(settings), seconds)
+    if "chosen_on" in settings:
+        result["by_photo"] = by_photo(evaluate(agent, banks[settings["chosen_on"]], leak=not agent.causal))
+    return result
 
 
 def reward_of(settings: Mapping[str, Any]) -> RewardScheme:
@@ -88,7 +92,8 @@ def _bank_path(settings: Mapping[str, Any], folder: Path, name: str = "bank") ->
 def _banks(settings: Mapping[str, Any], folder: Path) -> dict[str, EpisodeBank]:
     """To train, choose and measure on. Only `width` changes more than the first, so that arms share their drawings."""
     path, device = _bank_path(settings, folder), settings["device"]
-    banks = {split: EpisodeBank.load(path, split, device) for split in ("train", "validation", settings["split"])}
+    splits = {"train", "validation", settings["split"], settings.get("chosen_on", "validation")}
+    banks = {split: EpisodeBank.load(path, split, device) for split in sorted(splits)}
     if "noisy_bank" in settings:
         noisy = EpisodeBank.load(_bank_path(settings, folder, "noisy_bank"), "train", device)
         if not (

@@ -14,6 +14,7 @@ from sketchless.envs import make_reward
 
 from ..runs import first_of_each
 from .cells import Cell
+from .knobs import KNOBS, settings_of, told
 
 FEATURES = {
     "complete": "an encoder trained on complete sketches",
@@ -68,6 +69,8 @@ class Sweep:
     """The setting by which arms differ, `agent` or `reward`: any other agent or reward may be an arm too."""
     tuned: bool = False
     """Whether there is an arm for every step size."""
+    setting_of: Mapping[str, str] = field(default_factory=dict)
+    """Arm -> the method of which it is one of the settings, in words, where one of each is to be chosen."""
 
     def joined(self, names: Sequence[str]) -> tuple[Sweep, list[str]]:
         """This sweep with the agents or rewards that it lacks as further arms, and the arms that `names` name.
@@ -81,7 +84,10 @@ class Sweep:
             if name in self.arms:
                 chosen.append(name)
                 continue
-            known = names_of(self.compares) if self.compares else []
+            if settings := [arm for arm in self.setting_of if self.arms[arm].settings["agent"] == name]:
+                chosen += settings
+                continue
+            known = names_of(self.compares) if self.compares else KNOBS if self.setting_of else []
             if self.compares is None or (":" not in name and name not in known):
                 raise unknown_name("arm", name, [*self.arms, *known])
             agent_class(name) if self.compares == "agent" else make_reward(name)  # raises what is wrong with it
@@ -303,6 +309,22 @@ def _tuning(sweep: Sweep, of: str = "") -> Sweep:
     return Sweep(title, arms, reference, family, compares=sweep.compares, tuned=True)
 
 
+def _knobs() -> Sweep:
+    """Every method with as many settings of all its own knobs; one of each is chosen on validation."""
+    arms, setting_of = {}, {}
+    for method in KNOBS:
+        label = METHODS.arms[method].label.partition(",")[0]
+        for number, setting in enumerate(settings_of(method)):
+            arms[f"{method}-{number}"] = Arm(
+                f"{label}: {told(setting)}", {"agent": method, "chosen_on": "validation"}, setting, published=""
+            )
+            setting_of[f"{method}-{number}"] = label
+    family = "each setting against the default of PPO-A-Clipping, in m@B"
+    return Sweep(
+        "Which RL method, each tuned by all its own knobs?", arms, "ppo-a-clip-0", family, setting_of=setting_of
+    )
+
+
 SWEEPS = {
     "methods": METHODS,
     "rewards": REWARDS,
@@ -313,6 +335,7 @@ SWEEPS = {
     "tuning": _tuning(METHODS),
     "rewards-tuning": _tuning(REWARDS, " for the rewards"),
     "baselines-tuning": _tuning(BASELINES, " for the baselines"),
+    "knobs": _knobs(),
 }
 
 

@@ -22,7 +22,7 @@ from sketchless.envs.core import MODES, OBSERVATIONS, Core
 from ..ablation.experiment import reward_of
 from ..ablation.runner import check_options, run_cells
 from ..ablation.sweep import FEATURES, SWEEPS, Arm, Sweep, cells, read_by
-from ..bank_file import BankFile
+from ..bank_file import BankFile, check_alike
 from ..display.tables import PROXY
 from ..display.terminal import Terminal
 from ..environments import DEFAULT_ENV, Environment
@@ -49,8 +49,8 @@ class AblateConfig:
 
     what: Positional[str] = "methods"
     """`methods`, `rewards`, `design`, `baselines`, `costs` (of a stroke, in `Stop-v0`), `leak` (what a look at later
-    frames is worth), or step sizes, measured on validation: `tuning` (of the methods), `rewards-tuning`,
-    `baselines-tuning`."""
+    frames is worth), `knobs` (methods, each tuned by all its own settings, the choice drawn anew in the intervals), or
+    step sizes, measured on validation: `tuning` (of the methods), `rewards-tuning`, `baselines-tuning`."""
     bank: str = "procedural"
     """Bank file written by `sketchless encode`, or the name of one that ships."""
     banks: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class AblateConfig:
     """Some of the ablation's arms; by default all but those that take a budget of their own, `ppo-a-clip-paper` of
     `methods` and `refined-paper` of `baselines`: the paper to the letter, at 2,000 epochs. Any other agent is an arm of
     `methods` and `tuning`, any other reward one of `rewards` and `rewards-tuning`: by its name (see `sketchless info`)
-    or as `module:attribute`."""
+    or as `module:attribute`. In `knobs` a method's name stands for all its settings."""
     agent: Annotated[str, arg(help=f"For `rewards` and `design`: the agent, one of {listed(AGENTS)}, or another.")] = (
         "ppo-a-clip"
     )
@@ -166,6 +166,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         else None,  # the paper's numbers are of its own task
         "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published is not None},
         "seeds_per_bank": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
+        **({"setting_of": {arm: sweep.setting_of[arm] for arm in arms}} if sweep.setting_of else {}),
         "remarks": _remarks(sweep, banks) + ([PROXY] if ships else []),
         "command": command_of(config),
         **_about(next(iter(files.values()))[0], _measured(config)),
@@ -271,7 +272,8 @@ def _bank_files(config: AblateConfig, sweep: Sweep) -> dict[str, list[BankFile]]
         for kind, of_kind in files.items():
             for file in of_kind:
                 _check_kind(file, kind)
-    _check_alike([file for of_kind in files.values() for file in of_kind], _measured(config))
+    for split in {_measured(config), "validation"} if sweep.setting_of else {_measured(config)}:
+        check_alike([file for of_kind in files.values() for file in of_kind], split)
     return files
 
 
@@ -290,14 +292,6 @@ def _check_kind(file: BankFile, kind: str) -> None:
     for found, wrong in faults.items():
         if wrong:
             raise ConfigError(f"{file.name}: holds {found}; {kind}= stands for {FEATURES[kind]}")
-
-
-def _check_alike(files: Sequence[BankFile], split: str) -> None:
-    """Refuse banks of different drawings or photos in the split that is measured: their arms could not be paired."""
-    for file in files:
-        if file.splits[split] != files[0].splits[split]:
-            fault = f"{file.name}: has other drawings or photos in its {split} split than {files[0].name}"
-            raise ConfigError(f"{fault}; encode the same set with the same --split-seed")
 
 
 def _measured(config: AblateConfig) -> str:
@@ -363,7 +357,7 @@ def _claim(run: RunFolder, grid: dict[str, Any]) -> None:
 
 
 # What may differ when a grid is taken up again: seeds and arms are added, and what is said of them.
-_GROW = ("command", "seeds", "labels", "published_as", "seeds_per_bank", "remarks")
+_GROW = ("command", "seeds", "labels", "published_as", "seeds_per_bank", "setting_of", "remarks")
 
 
 def command_of(config: AblateConfig) -> str:
