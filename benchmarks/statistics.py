@@ -56,6 +56,11 @@ def text(estimate: Estimate, sign: str = "") -> str:
     return value if np.isnan(estimate.low) else f"{value} [{low}, {high}]"
 
 
+def in_percent(estimate: Estimate) -> Estimate:
+    """Without the part of the interval that no score can have."""
+    return Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 100.0))
+
+
 def two_decimals(number: float, sign: str = "") -> str:
     """As `f"{number:.2f}"`; 12.375 the same way on every processor, though they may differ in its sixteenth digit."""
     return f"{round(number, 9):{sign}.2f}"
@@ -176,13 +181,36 @@ def pigeonhole_bootstrap(
     Raises:
         ConfigError: besides the above, names that are more or fewer than sketches or runs.
     """
-    n_runs, n_sketches = _checked(values).shape
-    photos = tuple(photos) or tuple(map(str, range(n_sketches)))
-    encoders = tuple(encoders) or ("",) * n_runs
-    if len(photos) != n_sketches or len(encoders) != n_runs:
-        raise ConfigError(f"{len(photos)} photos and {len(encoders)} encoders for scores {list(values.shape)}")
-    runs, sketches = _nested_counts(encoders, seed, "seeds"), _nested_counts(photos, seed, "sketches")
-    means = ((runs @ values) * sketches).sum(axis=1) / (runs.sum(axis=1) * sketches.sum(axis=1))
+    return inference(values, drawn_means(values, photos, encoders, seed), photos, encoders, level)
+
+
+def drawn_means(
+    values: FloatArray,
+    photos: Sequence[str] = (),
+    encoders: Sequence[str] = (),
+    seed: int = 0,
+    what: str = "sketches",
+) -> FloatArray:
+    """The means [R] of `pigeonhole_bootstrap`, one for every replicate.
+
+    Values of other runs and sketches are drawn alike where encoders, photos and `seed` are the same, and `what` is:
+    sketches of another split are drawn apart under another name.
+    """
+    photos, encoders = _named(values, photos, encoders)
+    runs, sketches = _nested_counts(encoders, seed, "seeds"), _nested_counts(photos, seed, what)
+    means: FloatArray = ((runs @ values) * sketches).sum(axis=1) / (runs.sum(axis=1) * sketches.sum(axis=1))
+    return means
+
+
+def inference(
+    values: FloatArray,
+    means: FloatArray,
+    photos: Sequence[str] = (),
+    encoders: Sequence[str] = (),
+    level: float = 0.95,
+) -> Inference:
+    """The mean of values [S, N], with what replicates of it [R] say: `drawn_means`, or those of a choice drawn anew."""
+    photos, encoders = _named(values, photos, encoders)
     found = float(values.mean())
     parts = [_group_means(values.mean(axis=0), photos)]
     parts.append(_group_means(values.mean(axis=1), encoders) if len(set(encoders)) > 1 else values.mean(axis=1))
@@ -191,6 +219,18 @@ def pigeonhole_bootstrap(
     low, high = found + factor * (_ends(means, level) - found)
     error = float(means.std()) * shrinkage
     return Inference(Estimate(found, float(low), float(high)), _p_value(found, means, shrinkage, df), error, df)
+
+
+def _named(
+    values: FloatArray, photos: Sequence[str], encoders: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Photos of sketches and encoders of runs, where none are named: one each, and one for all."""
+    n_runs, n_sketches = _checked(values).shape
+    photos = tuple(photos) or tuple(map(str, range(n_sketches)))
+    encoders = tuple(encoders) or ("",) * n_runs
+    if len(photos) != n_sketches or len(encoders) != n_runs:
+        raise ConfigError(f"{len(photos)} photos and {len(encoders)} encoders for scores {list(values.shape)}")
+    return photos, encoders
 
 
 def interval_of_many(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[float, float]:

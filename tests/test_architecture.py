@@ -255,7 +255,7 @@ def test_what_draws_nothing_loads_no_matplotlib() -> None:
     draws = {name for name, found in names.items() if any(full.startswith("matplotlib") for full in found)}
     while more := {name for name in names if modules_imported(name, loaded(modules()[name])) & draws} - draws:
         draws |= more
-    own = ("commands.report", "display.plots", "reporting.figures", "reporting.page")
+    own = ("commands.report", "display.plots", *(f"reporting.{name}" for name in ("figures", "page", "sensitivity")))
     assert draws == {f"sketchless.benchmarks.{name}" for name in own}
     parts = {full for name in names if ".speed." not in name for full in names[name] if full.startswith("scipy.")}
     assert parts == set()

@@ -21,6 +21,7 @@ from sketchless.datasets.files import replacing
 
 from ..display.plots import own_settings
 from ..display.terminal import Terminal
+from ..reporting.choice_tables import choice_terminal
 from ..reporting.claims import HEADER, NOTE, Judged, claims_markdown, judge, read_claims, verdicts
 from ..reporting.compare import Comparison, compare, reading
 from ..reporting.figures import pictures
@@ -28,7 +29,7 @@ from ..reporting.leaderboard import Leaderboard, leaderboard, leaderboard_markdo
 from ..reporting.page import page
 from ..reporting.results import pack, read_grid
 from ..reporting.tables import terminal
-from ..reporting.verify import TABLES, Verified, verify
+from ..reporting.verify import Verified, tables, verify
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def run(config: ReportConfig, console: Console | None = None) -> Comparison | li
 def report(folder: Path, out: Path, console: Console) -> Comparison:
     """Write `table.{csv,md,tex}`, a PNG and a PDF per figure, and `report.html`; equal results give equal files.
 
+    Where settings are chosen, `choice.csv` has a row per method, `table.csv` one per setting.
+
     Raises:
         CheckpointError: no grid, no cell, or a damaged file. ConfigError: it cannot be written.
     """
@@ -98,10 +101,10 @@ def report(folder: Path, out: Path, console: Console) -> Comparison:
         figures.append((picture, png))
         _write(out / f"{picture.name}.png", png)
         _write(out / f"{picture.name}.pdf", pdf)
-    for name, write in TABLES.items():
-        _write(out / name, write(found).encode())
+    for name, content in tables(found).items():
+        _write(out / name, content.encode())
     _write(out / "report.html", page(found, figures).encode())
-    console.print(terminal(found, console.width))
+    console.print((choice_terminal if found.choices else terminal)(found, console.width))
     for sentence in reading(found):
         console.print(Text(f"- {sentence}"))
     console.print(Text(f"written to {out}: {', '.join(sorted(p.name for p in out.glob('[!.]*')))}"))

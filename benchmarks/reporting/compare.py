@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..statistics import (
     Estimate,
     Inference,
     holm,
+    in_percent,
     iqm,
     listed,
     preliminary,
@@ -25,6 +27,7 @@ from ..statistics import (
     text,
     tolerance,
 )
+from .choice import Choice, choices, worth
 from .published import Score, published, published_set
 from .results import Grid
 from .shown import shown_reading
@@ -75,10 +78,6 @@ class Contrast:
     better: Estimate
     seeds: int
 
-    def level(self, metric: str) -> bool:
-        """Whether the two are surely within `MARGIN` of each other."""
-        return self.difference[metric].equivalent(MARGIN)
-
 
 @dataclass(frozen=True)
 class Row:
@@ -120,7 +119,8 @@ class Ordering:
 class Comparison(ShownAsTable):
     """A grid with its statistics; `seeds` is the smallest number of those arms that were measured.
 
-    Arms that have one seed a bank by plan do not count, unless there are no others.
+    Arms that have one seed a bank by plan do not count, unless there are no others. `choices`: the methods, where arms
+    are settings of which one of each is chosen.
     """
 
     grid: Grid
@@ -128,10 +128,17 @@ class Comparison(ShownAsTable):
     rows: list[Row]
     orderings: list[Ordering]
     seeds: int
+    choices: list[Choice]
 
     def as_table(self) -> tuple[str, list[list[str]]]:
         header = ["", *HEADLINE, *(f"difference in {metric}" for metric in HEADLINE)]
         rows = []
+        for choice in self.choices:
+            alone = [text(choice.score[metric]) for metric in HEADLINE]
+            less = choice.difference
+            rows.append([choice.method, *alone, *(text(less[m].estimate, "+") if less else "-" for m in HEADLINE)])
+        if rows:
+            return self.heading, [header, *rows]
         for row in self.rows:
             alone = [text(row.measured.score[metric]) if row.measured else "-" for metric in HEADLINE]
             against = [
@@ -166,7 +173,37 @@ def compare(grid: Grid) -> Comparison:
     ]
     seeds = [row.seeds for row in rows if row.seeds and row.name not in grid.seeds_per_bank]
     fewest = min(seeds or [row.seeds for row in rows if row.seeds])
-    return Comparison(grid, paper.get("B1"), rows, _orderings(grid, lines), fewest)
+    return Comparison(grid, paper.get("B1"), rows, _orderings(grid, lines), fewest, choices(grid))
+
+
+class Versus(NamedTuple):
+    """What is compared with the reference: parts are None or empty where nothing was."""
+
+    label: str
+    difference: Mapping[str, Inference] | None
+    adjusted: Mapping[str, float]
+
+    def level(self, metric: str) -> bool:
+        """Whether the two are surely within `MARGIN` of each other."""
+        return self.difference is not None and self.difference[metric].equivalent(MARGIN)
+
+
+def versus(found: Comparison) -> tuple[str, dict[int, Versus]]:
+    """The reference, and what is compared with it, by its place among the arms (methods, where settings are chosen)."""
+    grid = found.grid
+    if found.choices:
+        reference = grid.setting_of[grid.reference]
+        tuned = enumerate(found.choices)
+        return reference, {
+            i: Versus(one.method, one.difference, one.adjusted) for i, one in tuned if one.method != reference
+        }
+    rows = {i: row for i, row in enumerate(found.rows) if row.name != grid.reference}
+    return grid.arms[grid.reference], {
+        i: Versus(
+            row.label, row.contrast.difference if row.contrast else None, row.contrast.adjusted if row.contrast else {}
+        )
+        for i, row in rows.items()
+    }
 
 
 def reading(found: Comparison) -> list[str]:
@@ -176,14 +213,14 @@ def reading(found: Comparison) -> list[str]:
         sentences.append(f"{found.warning.capitalize()}; a conclusion needs all arms with {ENOUGH_SEEDS} seeds each.")
     if grid.missing:
         sentences.append(f"Not measured, and left out of every number: {', '.join(grid.missing)}.")
-    best = max((r for r in found.rows if r.measured), key=lambda r: r.measured.score["m@B"].value if r.measured else 0)
-    if best.measured:
-        value, low, high = best.measured.score["m@B"]
-        highest = f"The highest m@B is that of {best.label}: {value:.2f} (95 % interval {low:.2f} to {high:.2f})"
-        if grid.baseline:
-            highest += f"; B1, the encoder without refinement, has {grid.baseline['m@B']:.2f}"
-        sentences.append(f"{highest}.")
-    sentences += _tests(found) + shown_reading(grid)
+    arms = {row.label: row.measured.score["m@B"] for row in found.rows if row.measured}
+    scores = {choice.method: choice.score["m@B"] for choice in found.choices} or arms
+    best, (value, low, high) = max(scores.items(), key=lambda of: of[1].value)
+    highest = f"The highest m@B is that of {best}: {value:.2f} (95 % interval {low:.2f} to {high:.2f})"
+    if grid.baseline:
+        highest += f"; B1, the encoder without refinement, has {grid.baseline['m@B']:.2f}"
+    sentences.append(f"{highest}.")
+    sentences += _tests(found) + worth(found.choices) + shown_reading(grid)
     if grid.baseline is None:
         sentences += _levels(found)
     for metric in HEADLINE:
@@ -236,11 +273,6 @@ def measured(grid: Grid, name: str) -> Measured | None:
         tolerance(grid.runs(name)[:, 0]),
         float(np.mean(seconds)) if seconds else None,
     )
-
-
-def in_percent(estimate: Estimate) -> Estimate:
-    """Without the part of the interval that no score can have."""
-    return Estimate(estimate.value, max(estimate.low, 0.0), min(estimate.high, 100.0))
 
 
 def _contrasts(grid: Grid) -> dict[str, Contrast]:
@@ -300,21 +332,21 @@ def _orderings(grid: Grid, paper: Mapping[str, Score]) -> list[Ordering]:
 
 def _tests(found: Comparison) -> list[str]:
     """Which arms are surely above, below or level with the reference, in both metrics."""
-    grid, sentences = found.grid, []
-    reference = grid.arms[grid.reference]
+    (reference, others), sentences = versus(found), []
+    drawn = "photos, sketches, seeds and choices" if found.choices else "photos, sketches and seeds"
     for metric in HEADLINE:
         groups: dict[str, list[str]] = {"above": [], "below": [], "level with": [], "not told apart from": []}
-        for row in found.rows:
-            if row.contrast:
-                side = "above" if row.contrast.difference[metric].estimate.value > 0 else "below"
-                alike = "level with" if row.contrast.level(metric) else "not told apart from"
-                groups[side if row.contrast.adjusted[metric] <= 0.05 else alike].append(row.label)
+        for other in others.values():
+            if other.difference:
+                side = "above" if other.difference[metric].estimate.value > 0 else "below"
+                alike = "level with" if other.level(metric) else "not told apart from"
+                groups[side if other.adjusted[metric] <= 0.05 else alike].append(other.label)
         sentences += [
             f"In {metric}, {listed(arms)} {'is' if len(arms) == 1 else 'are'} {verdict} {reference} "
             + (
                 f"(within {MARGIN:g} points, two one-sided tests at 5 %)."
                 if verdict == "level with"
-                else "(at 5 %, Holm-adjusted; photos, sketches and seeds drawn anew)."
+                else f"(at 5 %, Holm-adjusted; {drawn} drawn anew)."
             )
             for verdict, arms in groups.items()
             if arms

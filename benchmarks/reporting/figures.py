@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,9 @@ from ..display.plots import TEXT, Curve, curves_figure, line_look, plain
 from ..metrics import POINTS
 from ..statistics import Estimate, bootstrap_band, p_value, preliminary, profile, text
 from ..stopping import at_share, stopping
-from .compare import HEADLINE, Comparison, Row
+from .compare import HEADLINE, Comparison, Row, versus
 from .published import published_set
+from .sensitivity import sensitivity
 
 FloatArray = npt.NDArray[np.float64]
 _FAINT = "#7a828f"
@@ -93,21 +95,20 @@ def performance_profile(found: Comparison) -> Figure:
 
 def forest(found: Comparison) -> Figure:
     """Difference of every arm to the reference, with intervals."""
-    rows = [(i, row) for i, row in enumerate(found.rows) if row.name != found.grid.reference]
+    reference, rows = versus(found)
     figure, ((left, right),) = _canvas(found.heading, (10, 1.7 + 0.42 * len(rows)), columns=2, sharey=True)
-    reference = found.grid.arms[found.grid.reference]
     for axes, metric in ((left, "m@A"), (right, "m@B")):
-        for place, (index, row) in enumerate(rows):
-            if row.contrast is None:
+        for place, (index, row) in enumerate(rows.items()):
+            if row.difference is None:
                 _beside(axes, place, "not measured")
                 continue
-            estimate = row.contrast.difference[metric].estimate
+            estimate = row.difference[metric].estimate
             _dot(axes, index, estimate, place)
-            p = p_value(row.contrast.adjusted[metric])
+            p = p_value(row.adjusted[metric])
             _beside(axes, place, f"{text(estimate, '+')}\nHolm p {p if p[0] == '<' else f'= {p}'}")
         axes.axvline(0, color=TEXT, linewidth=1)
         axes.set(xlabel=f"{metric} minus that of {reference}")
-        _rows(axes, [row.label for _, row in rows])
+        _rows(axes, [row.label for row in rows.values()])
     return figure
 
 
@@ -183,6 +184,14 @@ def used_and_found(found: Comparison) -> Figure:
 
 PICTURES = (
     Picture(
+        "sensitivity",
+        "What each knob does",
+        "A dot is a setting: the mean of its seeds, its bar from the lowest to the highest; all other knobs of the "
+        "method change from dot to dot too. Lines: the mean of five neighbours, or of every value where there are few. "
+        "Squares: defaults; stars: what is chosen. The step size of TRPO is its critic's.",
+        sensitivity,
+    ),
+    Picture(
         "shown",
         "How much was drawn, and what was found",
         "A dot is a run: the mean share of the drawing at which it shows its list, and how often that list holds the "
@@ -240,7 +249,9 @@ def pictures(found: Comparison) -> Iterable[Picture]:
     """Those that the grid has data for."""
     some_history = any(len(cell.history) for cells in found.grid.cells.values() for cell in cells.values())
     without = {"published": not any(row.published for row in found.rows), "learning": not some_history}
-    without["differences"] = not any(row.contrast for row in found.rows)
+    without["differences"] = not any(row.difference for row in versus(found)[1].values())
+    without["sensitivity"] = not found.choices
+    without["profile"] = bool(found.choices)  # of a few runs each
     without["shown"] = found.grid.example.evaluation.stopping is None
     return [picture for picture in PICTURES if not without.get(picture.name)]
 
@@ -248,8 +259,11 @@ def pictures(found: Comparison) -> Iterable[Picture]:
 def _shown(found: Comparison) -> list[tuple[int, Row]]:
     """Arms for a figure of lines, with their places among the colours: all that were measured, or as many as fit.
 
-    Those that fit are the reference and the arms furthest from it in m@B.
+    Those that fit are the reference and the arms furthest from it in m@B. Where settings are chosen, those that are.
     """
+    if found.choices:
+        rows = {row.name: row for row in found.rows}
+        return [(i, replace(rows[one.chosen], label=one.method)) for i, one in enumerate(found.choices)][:_MOST_LINES]
 
     def distance(arm: tuple[int, Row]) -> float:
         if arm[1].contrast is None:
@@ -262,6 +276,8 @@ def _shown(found: Comparison) -> list[tuple[int, Row]]:
 
 def _some(found: Comparison) -> str:
     """Heading of a figure of lines."""
+    if found.choices:
+        return f"{found.heading}\nof each method the setting that is chosen"
     if len(found.rows) <= _MOST_LINES:
         return found.heading
     return f"{found.heading}\n{_MOST_LINES} of {len(found.rows)} arms: the reference and those furthest from it in m@B"

@@ -18,9 +18,9 @@ from sketchless.datasets.schema import conform
 
 from ..metrics import METRICS
 from ..runs import read_json
-from ..statistics import Estimate, pigeonhole_bootstrap, text
+from ..statistics import Estimate, in_percent, pigeonhole_bootstrap, text
 from .b1 import ranks_of_b1
-from .compare import HEADLINE, in_percent, measured
+from .compare import HEADLINE, measured
 from .published import BASELINES, LATER, METHODS, Score
 from .results import Grid, read_grid
 

@@ -10,6 +10,16 @@ from typing import Any
 import jinja2
 
 from ..statistics import p_value, text
+from .choice_tables import (
+    CHOICE_HEADER,
+    SETTINGS_HEADER,
+    WORTH,
+    WORTH_HEADER,
+    choice_notes,
+    choice_rows,
+    settings_rows,
+    worth_rows,
+)
 from .compare import ACCURACY, VERDICTS, Comparison, Row, reading
 from .figures import Picture
 from .results import Grid
@@ -25,25 +35,31 @@ def page(found: Comparison, figures: Sequence[tuple[Picture, bytes]]) -> str:
     ).from_string((files(__package__) / "page.html.j2").read_text(encoding="utf-8"))
     reference = grid.arms[grid.reference]
     versus = [f"difference in {metric}" for metric in ACCURACY]
+    tuned = bool(found.choices)
     return template.render(
         found=found,
         grid=grid,
         reading=reading(found),
-        header=HEADER,
-        body=body(found),
-        notes=notes(found),
+        header=CHOICE_HEADER if tuned else HEADER,
+        body=choice_rows(found) if tuned else body(found),
+        notes=choice_notes(found) if tuned else notes(found),
+        worth=worth_rows(found),
+        worth_header=WORTH_HEADER,
+        worth_about=WORTH,
+        every_setting=settings_rows(found),
+        every_header=SETTINGS_HEADER,
         accuracy_header=ACCURACY_HEADER,
         accuracy=accuracy(found),
         shown=shown_table(grid),
         shown_header=SHOWN_HEADER,
         shown_about=SHOWN,
-        strokes=strokes_table(found),
+        strokes=[] if tuned else strokes_table(found),
         strokes_header=STROKES_HEADER,
         strokes_about=STROKES,
         figures=[(picture, base64.b64encode(png).decode("ascii")) for picture, png in figures],
         orders={metric: rows for metric in ("m@B", "m@A") if (rows := _orders(found, metric))},
         robust_header=("arm", "IQM of m@B", "one run's m@B", *versus, f"run > run of {reference}", "p over seeds"),
-        robust=[_robust(row) for row in found.rows if row.measured],
+        robust=[_robust(row) for row in found.rows if row.measured and not tuned],
         machines=_machines([cell.manifest for of_arm in grid.cells.values() for cell in of_arm.values()]),
         **_settings(grid),
     )
@@ -81,7 +97,7 @@ def _robust(row: Row) -> list[str]:
 
 
 def _settings(grid: Grid) -> dict[str, Any]:
-    """What all arms share, and a row per setting in which they differ."""
+    """What all arms share, and a row per setting in which they differ, unless their labels say it."""
     settings = {
         grid.arms[arm]: [_flat(cell.settings) for cell in of_arm.values()]
         for arm, of_arm in grid.cells.items()
@@ -95,7 +111,7 @@ def _settings(grid: Grid) -> dict[str, Any]:
     return {
         "alike": [f"{name} = {seen[0]}" for name, seen in values.items() if len(set(seen)) == 1],
         "differ_header": ("setting", *settings),
-        "differ": [[name, *seen] for name, seen in values.items() if len(set(seen)) > 1],
+        "differ": [] if grid.setting_of else [[name, *seen] for name, seen in values.items() if len(set(seen)) > 1],
     }
 
 

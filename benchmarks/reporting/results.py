@@ -36,6 +36,7 @@ class About(TypedDict):
     seeds: list[int]
     published: str | None
     published_as: NotRequired[dict[str, str]]
+    setting_of: NotRequired[dict[str, str]]
     seeds_per_bank: NotRequired[dict[str, PositiveInt]]
     once: NotRequired[dict[str, PositiveInt]]  # its name before 0.3
     remarks: NotRequired[list[str]]
@@ -55,6 +56,11 @@ class History(TypedDict):
 Scores = TypedDict("Scores", {"m@A": float, "m@B": float, "A@1": float, "A@5": float, "A@10": float})
 
 
+ByPhoto = TypedDict(
+    "ByPhoto", {"photos": list[str], "sketches": list[PositiveInt], "m@A": list[float], "m@B": list[float]}
+)
+
+
 class Result(TypedDict):
     """What a report reads of a `result.json`."""
 
@@ -64,6 +70,8 @@ class Result(TypedDict):
     tau_by_step: list[float]
     seconds: float | None
     settings: dict[str, Any]
+    by_photo: NotRequired[ByPhoto]
+    agent_settings: NotRequired[dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +87,8 @@ class Cell:
         seconds: of training; None if that was interrupted.
         baseline: metrics of B1 on the same drawings, percent.
         rivals: in `Stop-v0`, ranks of B1 as rivals that learn nothing show them, by name.
-        settings: of the agent.
+        settings: of the cell; `agent_settings`: of the agent, all of them; none in files that do not say.
+        by_photo: where settings are chosen, m@A and m@B of the validation photos, and how many sketches each has.
         manifest: versions, machine, command.
     """
 
@@ -93,6 +102,19 @@ class Cell:
     settings: dict[str, Any]
     manifest: dict[str, Any]
     rivals: Mapping[str, Evaluation]
+    agent_settings: dict[str, Any]
+    by_photo: ByPhoto | None
+
+    def on_validation(self, metric: str) -> FloatArray:
+        """m@A or m@B of each validation sketch, for which the mean of its photo's sketches stands: [V]."""
+        assert self.by_photo is not None  # asked for only where settings are chosen
+        return np.repeat(self.by_photo[metric], self.by_photo["sketches"])  # type: ignore[literal-required]
+
+    @property
+    def validation_photos(self) -> tuple[str, ...]:
+        """The photo of each validation sketch: V names."""
+        assert self.by_photo is not None
+        return tuple(np.repeat(self.by_photo["photos"], self.by_photo["sketches"]).tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +127,7 @@ class Grid:
         family: which comparisons are adjusted together, in words.
         published: table of the paper to show beside it, or None.
         published_as: arm -> its line in that table, where that is not its own name.
+        setting_of: arm -> the method of which it is a setting, in words, where one of each is chosen on validation.
         seeds_per_bank: arm -> number of banks, for arms that have one seed for each.
         remarks: what stands under the table, in sentences.
         photos: G.
@@ -127,6 +150,7 @@ class Grid:
     published_as: dict[str, str]
     seeds_per_bank: dict[str, int]
     remarks: tuple[str, ...]
+    setting_of: dict[str, str]
 
     def planned(self, arm: str) -> tuple[int, ...]:
         """Seeds that the arm is to have."""
@@ -171,9 +195,12 @@ class Grid:
 
     def nested(self, arm: str, values: FloatArray, seeds: Sequence[int] = ()) -> Inference:
         """Mean of values [S, N] of an arm's seeds (all, if none are named), with what is random in them."""
+        return pigeonhole_bootstrap(values, self.photo_of_sketch, self.encoders(arm, seeds))
+
+    def encoders(self, arm: str, seeds: Sequence[int] = ()) -> list[str]:
+        """On which encoder each of an arm's seeds (all, if none are named) stands."""
         cells = self.cells[arm]
-        encoders = [str(cells[seed].settings.get("bank_sha256", "")) for seed in seeds or cells]
-        return pigeonhole_bootstrap(values, self.photo_of_sketch, encoders)
+        return [str(cells[seed].settings.get("bank_sha256", "")) for seed in seeds or cells]
 
     def runs(self, arm: str, seeds: list[int] | None = None) -> FloatArray:
         """m@B of each seed, percent: [S, 1], a score matrix with one task."""
@@ -206,6 +233,13 @@ def read_grid(folder: Path) -> Grid:
     alike = all(_drawings(cell) == _drawings(there[0][0]) for of_arm in there for cell in of_arm)
     if not alike or not all(map(_comparable, there)):
         raise CheckpointError(f"{folder}: its cells were measured on different drawings; run it again")
+    chosen_on = [cell.by_photo for of_arm in there for cell in of_arm] if about.get("setting_of") else []
+    if set(about.get("setting_of", names)) != set(names):
+        raise CheckpointError(f"{file}: does not say of which method each arm is a setting; run it again")
+    if any(one is None or not _same_photos(one, chosen_on[0]) for one in chosen_on):
+        raise CheckpointError(
+            f"{folder}: not all of its cells say how they do on the same validation photos; run it again"
+        )
     labels = about["labels"]
     return Grid(
         sweep=about["sweep"],
@@ -223,6 +257,7 @@ def read_grid(folder: Path) -> Grid:
         published_as=about.get("published_as", {}),
         seeds_per_bank=about.get("seeds_per_bank", about.get("once", {})),
         remarks=tuple(map(printable, about.get("remarks", []))),
+        setting_of={arm: printable(method) for arm, method in about.get("setting_of", {}).items()},
     )
 
 
@@ -318,6 +353,8 @@ def _checked(folder: Path, id: str, record: CellRecord, photos: int, sketches: i
         result["settings"],
         dict(record.manifest),
         record.rivals,
+        dict(result.get("agent_settings", {})),
+        result.get("by_photo"),
     )
 
 
@@ -336,6 +373,13 @@ def _ranks(file: Path, found: Evaluation, photos: int, sketches: int) -> Evaluat
 def _drawings(cell: Cell) -> tuple[Any, ...]:
     """What all arms must share to be paired."""
     return cell.split, cell.evaluation.sketch_ids
+
+
+def _same_photos(one: ByPhoto, other: ByPhoto | None) -> bool:
+    """Whether both are of the same photos, at least one, with as many sketches and values as names."""
+    found = one["photos"], one["sketches"]
+    sizes = {len(one[name]) for name in ("photos", "sketches", "m@A", "m@B")}
+    return len(sizes) == 1 and 0 not in sizes and other is not None and found == (other["photos"], other["sketches"])
 
 
 def _comparable(of_arm: list[Cell]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ STROKES = (
     "(the paper speaks of about 30 %); sketches that save 30 % or more until the first 10; and until A@10 is that of "
     "B1 on complete sketches."
 )
-_B1 = "B1 (no refinement)"
+B1 = "B1 (no refinement)"
 _FIRST = ("arm", "m@B", "m@B against B1", "difference in m@B", "p (Holm) of m@B", "m@A", "m@A against B1")
 _NARROWEST_ARM = 14
 _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "±": r"$\pm$"}
@@ -42,7 +43,7 @@ def body(found: Comparison) -> list[list[str]]:
     rows = [_cells(found, row, gained.get(row.name)) for row in found.rows]
     if baseline is None:
         return rows
-    first = [_B1, *map(two_decimals, baseline.values()), *["-"] * 6]
+    first = [B1, *map(two_decimals, baseline.values()), *["-"] * 6]
     return [[*first, *_published(found.baseline), "-", "-"], *rows]
 
 
@@ -119,28 +120,33 @@ def _random(grid: Grid) -> str:
 
 def terminal(found: Comparison, width: int) -> Table:
     """For a terminal of so many characters; a narrow one gets the columns that matter most."""
-    table = Table(
-        title=Text(found.heading), caption=Text(" ".join(notes(found))), box=SIMPLE, pad_edge=False,
-        collapse_padding=True,
-    )  # fmt: skip
+    return fitted(found.heading, notes(found), HEADER, body(found), _FIRST, width)
+
+
+def fitted(
+    title: str, below: Sequence[str], header: Sequence[str], rows: Sequence[Sequence[str]], first: Sequence[str],
+    width: int,
+) -> Table:  # fmt: skip
+    """A table of those columns that fit beside each other: the ones of `first`, then the others in their order."""
+    table = Table(title=Text(title), caption=Text(" ".join(below)), box=SIMPLE, pad_edge=False, collapse_padding=True)
     table.caption_justify = "left"
-    headings = [name.replace(" ", "\n") for name in HEADER]
+    headings = [name.replace(" ", "\n") for name in header]
     # intervals stand under their estimates
-    rows = [[cell if i == 0 else cell.replace(" [", "\n[") for i, cell in enumerate(row)] for row in body(found)]
-    columns = [[line for cell in column for line in cell.split("\n")] for column in zip(headings, *rows, strict=True)]
-    kept = _fitting([max(map(len, column)) for column in columns], width)
+    broken = [[cell if i == 0 else cell.replace(" [", "\n[") for i, cell in enumerate(row)] for row in rows]
+    columns = [[line for cell in column for line in cell.split("\n")] for column in zip(headings, *broken, strict=True)]
+    kept = _fitting([max(map(len, column)) for column in columns], header, first, width)
     for i in kept:
         table.add_column(Text(headings[i]), justify="right" if i else "left", no_wrap=i > 0, overflow="fold")
-    for row in rows:
+    for row in broken:
         table.add_row(*(Text(row[i]) for i in kept))
     return table
 
 
-def _fitting(widths: list[int], width: int) -> list[int]:
-    """Places of the columns that fit beside each other: the first ones of `_FIRST`, then the others in their order."""
+def _fitting(widths: Sequence[int], header: Sequence[str], first: Sequence[str], width: int) -> list[int]:
+    """Places of the columns that fit."""
     gap = 2
     kept, room = [0], width - min(widths[0], _NARROWEST_ARM)
-    for i in sorted(range(1, len(HEADER)), key=lambda i: (_FIRST.index(HEADER[i]) if HEADER[i] in _FIRST else 99, i)):
+    for i in sorted(range(1, len(header)), key=lambda i: (first.index(header[i]) if header[i] in first else 99, i)):
         room -= widths[i] + gap
         if room < 0:
             break
@@ -166,6 +172,11 @@ def comma_separated(found: Comparison) -> str:
     names += [f"difference {m}{end}" for m in ("A@1", "A@5", "A@10") for end in ends]
     names += ["one run m@B low", "one run m@B high"]
     names += [f"{m} against B1{end}" for m in HEADLINE for end in ends]
+    on_validation = {
+        arm: [choice.validation[arm], choice.shares[arm]] for choice in found.choices for arm in choice.settings
+    }
+    empty = ["", ""] if on_validation else []
+    names += ["validation m@B", "chosen in redraws"] if on_validation else []
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
@@ -178,8 +189,8 @@ def comma_separated(found: Comparison) -> str:
     if found.grid.baseline:
         base = list(found.grid.baseline.values())
         paper, of_accuracy = _score(found.baseline)
-        start: list[float | str] = ["B1", _B1, base[0], "", "", base[1], "", "", *base[2:], *[""] * 15]
-        write(*start, *paper, "", "", found.warning, *[""] * 6, *of_accuracy, *[""] * 17)
+        start: list[float | str] = ["B1", B1, base[0], "", "", base[1], "", "", *base[2:], *[""] * 15]
+        write(*start, *paper, "", "", found.warning, *[""] * 6, *of_accuracy, *[""] * 17, *empty)
     for row in found.rows:
         one, two = row.measured, row.contrast
         hits = [estimate.value for estimate in one.accuracy] if one else []
@@ -201,7 +212,8 @@ def comma_separated(found: Comparison) -> str:
         ends_of_hits = [end for estimate in one.accuracy for end in estimate[1:]] if one else [""] * 6
         first = [row.name, row.label, *alone, *versus, *paper, row.seeds, seconds]
         above = [n for m in HEADLINE for n in gained[row.name][m]] if row.name in gained else [""] * 6
-        write(*first, found.warning, *ends_of_hits, *of_accuracy, *hits_versus, *one_run, *above)
+        write(*first, found.warning, *ends_of_hits, *of_accuracy, *hits_versus, *one_run, *above,
+              *on_validation.get(row.name, empty))  # fmt: skip
     return file.getvalue()
 
 
@@ -213,40 +225,47 @@ def _score(score: Score | None) -> tuple[list[float | str], list[float | str]]:
 
 def markdown(found: Comparison) -> str:
     """A GitHub table under its title, what has to stand under it, and what the numbers say."""
-    lines = [
-        f"**{_md(found.heading)}**",
-        "",
-        _md_row(HEADER),
-        _md_row(["---", *["---:"] * (len(HEADER) - 1)], raw=True),
-    ]
-    lines += [_md_row(row) for row in body(found)]
+    lines = [f"**{escaped(found.heading)}**", "", *markdown_table(HEADER, body(found))]
     if more := accuracy(found):
-        lines += ["", _md_row(ACCURACY_HEADER), _md_row(["---", *["---:"] * (len(ACCURACY_HEADER) - 1)], raw=True)]
-        lines += [_md_row(row) for row in more]
+        lines += ["", *markdown_table(ACCURACY_HEADER, more)]
     if shown := shown_table(found.grid):
-        lines += ["", _md(SHOWN), "", _md_row(SHOWN_HEADER)]
-        lines += [_md_row(["---", *["---:"] * (len(SHOWN_HEADER) - 1)], raw=True), *map(_md_row, shown)]
+        lines += ["", escaped(SHOWN), "", *markdown_table(SHOWN_HEADER, shown)]
     if saved := strokes_table(found):
-        lines += ["", _md(STROKES), "", _md_row(STROKES_HEADER)]
-        lines += [_md_row(["---", *["---:"] * (len(STROKES_HEADER) - 1)], raw=True), *map(_md_row, saved)]
-    lines += ["", *map(_md, notes(found)), "", *(f"- {_md(sentence)}" for sentence in reading(found))]
-    return "\n".join(lines) + "\n"
+        lines += ["", escaped(STROKES), "", *markdown_table(STROKES_HEADER, saved)]
+    return "\n".join([*lines, *below(notes(found), reading(found))]) + "\n"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a GitHub table, whose first column holds names."""
+    rule = f"| {' | '.join(['---', *['---:'] * (len(header) - 1)])} |"
+    first, *others = (f"| {' | '.join(map(escaped, row))} |" for row in (header, *rows))
+    return [first, rule, *others]
+
+
+def below(under: Sequence[str], read: Sequence[str]) -> list[str]:
+    """The lines below the tables: what has to stand there, and what the numbers say."""
+    return ["", *map(escaped, under), "", *(f"- {escaped(sentence)}" for sentence in read)]
 
 
 def tex(found: Comparison) -> str:
     """A LaTeX table; needs the package booktabs."""
-    rows = [" & ".join(map(_tex, row)) + r" \\" for row in (HEADER, *body(found))]
+    return tex_table(found.heading, notes(found), HEADER, body(found))
+
+
+def tex_table(title: str, below: Sequence[str], header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A LaTeX table whose first column holds names."""
+    first, *others = (" & ".join(map(_tex, row)) + r" \\" for row in (header, *rows))
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",
             r"\begin{table*}",
             r"  \centering\scriptsize\setlength{\tabcolsep}{3pt}",
-            f"  \\caption{{{_tex(found.heading)}. {_tex(' '.join(notes(found)))}}}",
-            f"  \\begin{{tabular}}{{l{'r' * (len(HEADER) - 1)}}}",
+            f"  \\caption{{{_tex(title)}. {_tex(' '.join(below))}}}",
+            f"  \\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
             r"    \toprule",
-            f"    {rows[0]}",
+            f"    {first}",
             r"    \midrule",
-            *(f"    {row}" for row in rows[1:]),
+            *(f"    {row}" for row in others),
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table*}",
@@ -278,12 +297,9 @@ def _published(score: tuple[float | None, ...] | None) -> list[str]:
     return [f"{value:.2f}" for value in score[:2] if value is not None] if score else ["-", "-"]
 
 
-def _md(cell: str) -> str:
-    return re.sub(r"([\\`*_|<>\[\]~])", r"\\\1", " ".join(cell.split()))
-
-
-def _md_row(cells: tuple[str, ...] | list[str], raw: bool = False) -> str:
-    return f"| {' | '.join(cells if raw else map(_md, cells))} |"
+def escaped(words: str) -> str:
+    """Words on one line, as they are in Markdown."""
+    return re.sub(r"([\\`*_|<>\[\]~])", r"\\\1", " ".join(words.split()))
 
 
 def _tex(cell: str) -> str:

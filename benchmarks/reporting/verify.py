@@ -14,15 +14,23 @@ from sketchless.datasets.errors import CheckpointError, printable
 from ..grid_file import CellRecord
 from ..runs import read_json
 from ..train_run import scores
-from .compare import compare
+from .choice_tables import choice_csv, choice_markdown, choice_tex
+from .compare import Comparison, compare
 from .results import Cell, Grid, read_grid, read_records
 from .tables import comma_separated, markdown, tex
 
 TOLERANCE = 1e-11
 """Of numbers in JSON files: their last digits differ between processors, by 3e-14 in the results that ship."""
-TABLES = {"table.csv": comma_separated, "table.md": markdown, "table.tex": tex}
 RUN = "results.json"
 """What a `train` run has beside its grid."""
+
+
+def tables(found: Comparison) -> dict[str, str]:
+    """File -> content of the tables of a report."""
+    if found.choices:
+        methods = {"choice.csv": choice_csv(found), "table.md": choice_markdown(found), "table.tex": choice_tex(found)}
+        return {"table.csv": comma_separated(found), **methods}
+    return {"table.csv": comma_separated(found), "table.md": markdown(found), "table.tex": tex(found)}
 
 
 @dataclass(frozen=True)
@@ -122,8 +130,7 @@ class _Found:
         self.values(str(file), said, again)
 
     def tables(self, folder: Path, grid: Grid) -> None:
-        compared = compare(grid)
-        for name, write in TABLES.items():
+        for name, again in tables(compare(grid)).items():
             try:
                 said = (folder / name).read_bytes().decode()
             except FileNotFoundError:
@@ -132,7 +139,6 @@ class _Found:
                 continue
             except (OSError, UnicodeDecodeError) as error:
                 raise CheckpointError(f"{folder / name}: cannot be read ({error}); report again") from error
-            again = write(compared)
             self.numbers += len(re.findall(r"\d+(?:\.\d+)?", again))
             lines, right = said.split("\n"), again.split("\n")
             for number, (one, other) in enumerate(zip(lines, right, strict=False), 1):
