@@ -77,6 +77,13 @@ KNOBS: dict[str, tuple[Knob, ...]] = {
 }
 """Method -> its knobs. The default of each lies inside its range."""
 
+REMARKS = (
+    "Methods without a critic take the mean reward of the K samples of a state as their baseline, K = 16 by default; "
+    "none is pulled towards B1. Settings are a method's default and points of a Latin hypercube over all its knobs. "
+    "The step of TRPO is its critic's.",
+)
+"""What a reader of the table must know."""
+
 _SHORT = {
     "learning_rate": "step",
     "samples": "K",

@@ -14,7 +14,7 @@ from sketchless.envs import make_reward
 
 from ..runs import first_of_each
 from .cells import Cell
-from .knobs import KNOBS, settings_of, told
+from .knobs import KNOBS, REMARKS, settings_of, told
 
 FEATURES = {
     "complete": "an encoder trained on complete sketches",
@@ -320,9 +320,8 @@ def _knobs() -> Sweep:
             )
             setting_of[f"{method}-{number}"] = label
     family = "each setting against the default of PPO-A-Clipping, in m@B"
-    return Sweep(
-        "Which RL method, each tuned by all its own knobs?", arms, "ppo-a-clip-0", family, setting_of=setting_of
-    )
+    title = "Which RL method, each tuned by all its own knobs?"
+    return Sweep(title, arms, "ppo-a-clip-0", family, remarks=REMARKS, setting_of=setting_of)
 
 
 SWEEPS = {

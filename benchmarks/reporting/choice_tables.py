@@ -91,6 +91,8 @@ def choice_notes(found: Comparison) -> list[str]:
         "as large were the truth none, with all of this drawn anew; adjusted by Holm over the methods, for m@A and m@B "
         "each.",
     ]
+    if len(counts) > 1:
+        sentences.append("Not all methods have as many settings: those with more have more to choose from.")
     if defaults:
         sentences.append(f"Redraws in which the default would be chosen: {listed(defaults)}.")
     sentences += grid.remarks

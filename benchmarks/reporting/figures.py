@@ -210,8 +210,8 @@ PICTURES = (
     Picture(
         "differences",
         "Differences to the reference",
-        "Paired by seed and by sketch; bars are 95 % intervals over photos and seeds. Left of zero: below the "
-        "reference.",
+        "Paired by seed and by sketch; bars are 95 % intervals over photos and seeds, and over choices where settings "
+        "are chosen. Left of zero: below the reference.",
         forest,
     ),
     Picture(

@@ -123,6 +123,22 @@ def test_redrawn_choices_are_those_of_a_plain_loop() -> None:
         assert estimate[1:] == pytest.approx(ends, abs=0.6)
 
 
+def test_methods_whose_settings_are_all_equal_are_seldom_called_different() -> None:
+    """Photos of validation and test, runs and single values are random; no setting of any method is better."""
+    rng, called, trials = np.random.default_rng(4), 0, 120
+    photos = [str(i // 2) for i in range(40)]
+    for _ in range(trials):
+        hard = {"validation": rng.normal(0, 2, 20), "test": rng.normal(0, 2, 20).repeat(2)}
+        runs = rng.normal(0, 1, (2, 4, 5, 1))  # of two methods with four settings, a run's own luck, alike on both
+        values = {split: one + runs + rng.normal(0, 2, (2, 4, 5, len(one))) for split, one in hard.items()}
+        one, other = (
+            scored(list(test), choose(list(validation)), photos)
+            for validation, test in zip(values["validation"], values["test"], strict=True)
+        )
+        called += inference(one[0] - other[0], one[1] - other[1], photos).p <= 0.05
+    assert called <= 11  # binomial(120, 0.05) is above that twice in a hundred times; the choice errs on the wide side
+
+
 # A grid ----------------------------------------------------------------------------------------------------
 
 LABELS = {
@@ -274,6 +290,7 @@ def test_a_method_without_its_default_or_the_reference_is_shown(folder: Path) ->
         about["arms"].remove(arm)
         del about["setting_of"][arm]
     (folder / "grid.json").write_text(json.dumps({**about, "reference": "vpg-1"}))
+    assert "Not all methods have as many settings" not in choice_markdown(compared(folder))
     vpg, clip = choices(read_grid(folder))
     assert (vpg.default, vpg.gain, clip.default_score) == (None, {}, {})
     assert (vpg.difference, list(clip.adjusted)) == (None, ["m@A", "m@B"])
@@ -303,6 +320,15 @@ def test_cells_that_do_not_say_what_the_choice_is_made_on_are_refused(
     file.write_text(json.dumps(result))
     with refuses(CheckpointError, said):
         read_grid(folder)
+
+
+def test_unequal_numbers_of_settings_are_told(folder: Path) -> None:
+    for seed in (0, 1):
+        (folder / "knobs" / "vpg-1" / f"seed-{seed}" / "result.json").unlink()
+    written = choice_markdown(compared(folder))
+    assert "Of 1 to 2 settings of its own knobs" in written
+    assert "Not all methods have as many settings: those with more have more to choose from." in written
+    assert "Not measured: vpg-1/seed-0, vpg-1/seed-1." in written
 
 
 def test_arms_of_no_method_are_refused(folder: Path, refuses: Refuses) -> None:
