@@ -189,8 +189,8 @@ class Agent(Actor):
     @property
     def gamma(self) -> float:
         """Discount of what later steps pay."""
-        chosen: float | None = self.config.gamma
-        return float(not self.core.bandit) if chosen is None else chosen
+        found: float = self.config.discount(self.core.bandit)
+        return found
 
     def returns(self, batch: Batch) -> Tensor:
         """What a step and, discounted, those after it pay: [K, B, T]."""
@@ -273,7 +273,7 @@ class Agent(Actor):
             progress_bar: show one, by `rich`.
 
         Raises:
-            ConfigError: a budget that is not above 0.
+            ConfigError: a budget that is not above 0, or a discount that the credit does not allow.
             CheckpointError: a loaded agent goes on with another bank or reward than it was trained on.
             DataError: a reward, observation, loss, gradient or weight that is not finite; the policy of the last
                 update is kept.
@@ -302,6 +302,7 @@ class Agent(Actor):
         """
         if total_timesteps <= 0:
             raise ConfigError(f"total_timesteps={total_timesteps}: must be above 0")
+        self.config.discount(self.core.bandit)  # refuses credit that would count thrice
         self._begin_on(training_fingerprint(self.core), reset_num_timesteps)
         if reset_num_timesteps:
             self.num_timesteps = self.n_updates = 0

@@ -93,8 +93,19 @@ class AgentConfig:
     def _check_gamma(self) -> None:
         if self.gamma is not None and not 0 <= self.gamma <= 1:
             raise ConfigError(f"gamma={self.gamma}: must lie in 0..1, or be None")
-        if self.credit == "summed" and self.gamma:
-            raise ConfigError(f"credit='summed' with gamma={self.gamma}: each term would count thrice; set gamma to 0")
+        if self.gamma is not None:
+            self.discount(bandit=True)
+
+    def discount(self, bandit: bool) -> float:
+        """Discount of what later steps pay, where no action changes what follows (`bandit`), or where one does.
+
+        Raises:
+            ConfigError: above 0 with `summed` credit.
+        """
+        found = float(not bandit) if self.gamma is None else self.gamma
+        if self.credit == "summed" and found:
+            raise ConfigError(f"credit='summed' with gamma={found:g}: each term would count thrice; set gamma to 0")
+        return float(found)
 
     _positive: ClassVar[tuple[str, ...]] = ()  # further settings that must be above 0
     _not_negative: ClassVar[tuple[str, ...]] = ()  # ... that must be 0 or more

@@ -208,8 +208,14 @@ def inference(
     photos: Sequence[str] = (),
     encoders: Sequence[str] = (),
     level: float = 0.95,
+    shift: float = 0.0,
 ) -> Inference:
-    """The mean of values [S, N], with what replicates of it [R] say: `drawn_means`, or those of a choice drawn anew."""
+    """The mean of values [S, N], with what replicates of it [R] say: `drawn_means`, or those of a choice drawn anew.
+
+    `shift`: how far the replicates of a choice lie off the mean on average, as others are chosen in them. The standard
+    error holds it, and p is that of the mean or of the middle of its replicates, whichever is nearer to zero; 1 where
+    these lie on either side of it.
+    """
     photos, encoders = _named(values, photos, encoders)
     found = float(values.mean())
     parts = [_group_means(values.mean(axis=0), photos)]
@@ -217,8 +223,10 @@ def inference(
     shrinkage, df = _small_sample(parts)
     factor = shrinkage * _t_over_normal(df, level)
     low, high = found + factor * (_ends(means, level) - found)
-    error = float(means.std()) * shrinkage
-    return Inference(Estimate(found, float(low), float(high)), _p_value(found, means, shrinkage, df), error, df)
+    error = float(np.hypot(means.std(), shift)) * shrinkage
+    middle = found + shift
+    p = 1.0 if found * middle < 0 else _p_value(min(found, middle, key=abs), means, shrinkage, df)
+    return Inference(Estimate(found, float(low), float(high)), p, error, df)
 
 
 def _named(

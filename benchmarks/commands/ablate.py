@@ -40,6 +40,10 @@ ENCODE = {
     "completed": "--complete",
     "sketch-a-net": "--encoder sketch-a-net",
 }
+_ASKED = (
+    "preset", "seeds", "passes", "agent", "reward", "mode", "observation", "env", "workers", "executor", "gpus",
+    "device", "logger",
+)  # fmt: skip
 SAMPLES = 16  # actions per state, in whose steps the budget of a pass is counted for every arm alike
 
 
@@ -113,6 +117,11 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     check_options(config.workers, config.executor, config.gpus)
     sweep, chosen = SWEEPS[config.what].joined(config.arms)
     environment = Environment.find(config.env)
+    if sweep.setting_of and environment.kind.value is not Core.value:
+        raise ConfigError(
+            f"env {environment.id}: {config.what} chooses settings by validation m@B, and this task is for something "
+            "else: choose sketchless/OnTheFly-v0, or ablate methods"
+        )
     _check_shared(config, sweep)
     config = replace(config, arms=tuple(chosen), env=environment.id)
     config = replace(config, **environment.unasked(config, AblateConfig))
@@ -145,9 +154,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
     grid = [cell for cell in every if _arm(cell.id) in arms]
     for cell in grid:
         try:
-            agent = agent_class(cell.settings["agent"])
-            agent.Config(**cell.settings["set"])  # refuses values out of range
-            agent.check_task(environment.kind)
+            _check_agent(agent_class(cell.settings["agent"]), cell.settings["set"], environment.kind)
             reward_of(cell.settings)
         except ConfigError as error:
             raise ConfigError(f"arm {_arm(cell.id)}: {error} (--arms names the arms to run)") from error
@@ -167,7 +174,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published is not None},
         "seeds_per_bank": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
         **({"setting_of": {arm: sweep.setting_of[arm] for arm in arms}} if sweep.setting_of else {}),
-        "remarks": _remarks(sweep, banks) + ([PROXY] if ships else []),
+        "remarks": _remarks(sweep, banks, environment.kind) + ([PROXY] if ships else []),
         "command": command_of(config),
         **_about(next(iter(files.values()))[0], _measured(config)),
     }
@@ -186,11 +193,17 @@ def _fits(arm: Arm, config: AblateConfig, task: type[Core], console: Console) ->
     try:
         if mode not in task.modes:
             raise ConfigError(f"the task {task.task!r} has no mode {mode!r}")
-        agent.check_task(task)
+        _check_agent(agent, {name: value for name, value in arm.set.items() if name in ("credit", "gamma")}, task)
     except ConfigError as error:
         console.print(f"left out: {arm.label}; {error}", soft_wrap=True)
         return False
     return True
+
+
+def _check_agent(agent: type[Any], settings: Mapping[str, Any], task: type[Core]) -> None:
+    """Refuse an agent that cannot learn the task, settings out of range, and those that do not go with the task."""
+    agent.check_task(task)
+    agent.Config(**settings).discount(task.bandit)
 
 
 def _check_shared(config: AblateConfig, sweep: Sweep) -> None:
@@ -319,9 +332,11 @@ def _about(file: BankFile, split: str) -> dict[str, Any]:
     return {"dataset": file.dataset, "photos": len(members["photo_ids"]), "sketches": len(members["sketch_ids"])}
 
 
-def _remarks(sweep: Sweep, banks: Mapping[str, Sequence[Any]]) -> list[str]:
+def _remarks(sweep: Sweep, banks: Mapping[str, Sequence[Any]], task: type[Core]) -> list[str]:
     """What has to stand under the table beside its numbers."""
     said = list(sweep.remarks)
+    if sweep.setting_of and not task.bandit:
+        said.append("Discount and lambda, which matter in this task, are nobody's knobs here: all have their defaults.")
     if any(len(of_kind) > 1 for of_kind in banks.values()):
         counts = ", ".join(f"{len(of_kind)} on {FEATURES[kind]}" for kind, of_kind in banks.items())
         said.append(
@@ -364,21 +379,7 @@ def command_of(config: AblateConfig) -> str:
     """The command that asks for this grid, for its report."""
     default = AblateConfig()
     words = ["sketchless", "ablate", config.what]
-    for name in (
-        "preset",
-        "seeds",
-        "passes",
-        "agent",
-        "reward",
-        "mode",
-        "observation",
-        "env",
-        "workers",
-        "executor",
-        "gpus",
-        "device",
-        "logger",
-    ):
+    for name in _ASKED:
         if getattr(config, name) != getattr(default, name):
             words += [f"--{name}", str(getattr(config, name))]
     if config.bank != default.bank:

@@ -115,7 +115,7 @@ def choices(grid: Grid) -> list[Choice]:
     reference = grid.setting_of[grid.reference]
     others = [method for method in dict.fromkeys(grid.setting_of.values()) if method != reference]
     differences = {
-        method: {metric: _less(tuned[method][metric], tuned[reference][metric], of_test) for metric in METRICS}
+        method: {metric: less(tuned[method][metric], tuned[reference][metric], of_test) for metric in METRICS}
         for method in methods
         if method != reference and reference in methods
     }
@@ -128,7 +128,7 @@ def choices(grid: Grid) -> list[Choice]:
         default = next((arm for arm in of if words[arm] == DEFAULT), None)
         plain = {} if default is None else {m: grid.per_sketch(default, m, seeds) for m in METRICS}
         gain = {
-            metric: _less(tuned[method][metric], (values, drawn_means(values, *of_test)), of_test)
+            metric: less(tuned[method][metric], (values, drawn_means(values, *of_test)), of_test)
             for metric, values in plain.items()
         }
         choice = Choice(
@@ -149,11 +149,18 @@ def choices(grid: Grid) -> list[Choice]:
     return found
 
 
-def _less(
-    one: tuple[FloatArray, FloatArray], other: tuple[FloatArray, FloatArray], drawn: tuple[Sequence[str], Sequence[str]]
+def less(
+    one: tuple[FloatArray, FloatArray],
+    other: tuple[FloatArray, FloatArray],
+    drawn: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> Inference:
-    """The difference of two scores, each its values [S, N] and the means [R] of its replicates."""
-    return inference(one[0] - other[0], one[1] - other[1], *drawn)
+    """The difference of two scores, each its values [S, N] and the means [R] of its replicates, as `scored` has them.
+
+    `drawn`: photos and encoders, as in `pigeonhole_bootstrap`.
+    """
+    values, means = one[0] - other[0], one[1] - other[1]
+    kept = drawn_means(values, *drawn)  # had both kept their settings
+    return inference(values, means, *drawn, shift=float((means - kept).mean()))
 
 
 def worth(found: Sequence[Choice]) -> list[str]:

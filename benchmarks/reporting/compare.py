@@ -153,6 +153,8 @@ class Comparison(ShownAsTable):
         few = [f"{self.seeds} seed{'s' * (self.seeds != 1)}"] if preliminary(self.seeds) else []
         lost = sum(row.measured is None for row in self.rows)
         reasons = [*few, *([f"{lost} of {len(self.rows)} arms missing"] if lost else [])]
+        if self.grid.setting_of and not self.choices:
+            reasons.append("no setting is chosen, as no seed has them all")
         return f"preliminary: {', '.join(reasons)}" if reasons else ""
 
     @property

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from typing_extensions import NotRequired, TypedDict
 
 from sketchless.datasets.errors import CheckpointError, ConfigError, printable
@@ -56,8 +56,11 @@ class History(TypedDict):
 Scores = TypedDict("Scores", {"m@A": float, "m@B": float, "A@1": float, "A@5": float, "A@10": float})
 
 
+MAX_VALIDATION = 100_000  # sketches on which settings are chosen: their redraws take 40 kB each
+_Percent = Annotated[float, Field(ge=0, le=100)]
+_Count = Annotated[int, Field(ge=1, le=MAX_VALIDATION)]
 ByPhoto = TypedDict(
-    "ByPhoto", {"photos": list[str], "sketches": list[PositiveInt], "m@A": list[float], "m@B": list[float]}
+    "ByPhoto", {"photos": list[str], "sketches": list[_Count], "m@A": list[_Percent], "m@B": list[_Percent]}
 )
 
 
@@ -376,10 +379,11 @@ def _drawings(cell: Cell) -> tuple[Any, ...]:
 
 
 def _same_photos(one: ByPhoto, other: ByPhoto | None) -> bool:
-    """Whether both are of the same photos, at least one, with as many sketches and values as names."""
+    """Whether both are of the same photos, at least one, each once, with as many sketches and values as names."""
     found = one["photos"], one["sketches"]
-    sizes = {len(one[name]) for name in ("photos", "sketches", "m@A", "m@B")}
-    return len(sizes) == 1 and 0 not in sizes and other is not None and found == (other["photos"], other["sketches"])
+    sizes = {len(one[name]) for name in ("photos", "sketches", "m@A", "m@B")} | {len(set(one["photos"]))}
+    fits = len(sizes) == 1 and 0 not in sizes and sum(one["sketches"]) <= MAX_VALIDATION
+    return fits and other is not None and found == (other["photos"], other["sketches"])
 
 
 def _comparable(of_arm: list[Cell]) -> bool:

@@ -13,6 +13,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
+from sketchless.agents.config import MAX_VALUE
+
 from ..display.plots import TEXT, line_look, plain
 from .choice import CHOSEN_BY
 from .compare import Comparison
@@ -59,10 +61,11 @@ def knobs(found: Comparison) -> dict[str, list[Tried]]:
 
 
 def _number(value: Any) -> float | None:
-    """A setting as a number: of a network with one hidden layer its width; None of what is none."""
+    """A setting as a number: of a network with one hidden layer its width; None of what no setting can be."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and abs(value) <= MAX_VALUE else None
 
 
 def curve(value: FloatArray, score: FloatArray) -> tuple[FloatArray, FloatArray]:

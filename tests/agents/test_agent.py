@@ -33,7 +33,7 @@ from sketchless.agents.policy_gradient.ppo_a_clip import clipped_loss
 from sketchless.datasets import CheckpointError, ConfigError, DataError
 from sketchless.encoders import EpisodeBank
 from sketchless.encoders.tensorfile import load_tensors, save_tensors
-from sketchless.envs import Core, RewardScheme
+from sketchless.envs import CarryCore, Core, RewardScheme
 from sketchless.envs.core import CREDITS
 from sketchless.envs.rewards import combined
 
@@ -566,6 +566,15 @@ def test_settings_that_make_no_sense_for_an_agent_are_refused(
 ) -> None:
     with refuses(ConfigError, match):
         make_agent(name, core, **setting)
+
+
+def test_summed_credit_is_refused_where_later_steps_are_paid_for_too(make_bank) -> None:
+    """In Carry the discount is 1 unless it is given: every trajectory term would reach an action three times."""
+    core = CarryCore(make_bank(n=4, steps=5))
+    with pytest.raises(ConfigError, match=r"credit='summed' with gamma=1: each term would count thrice"):
+        PPOAClip(core, credit="summed").learn(100)
+    PPOAClip(core, credit="summed", gamma=0.0, episodes=2, samples=2).learn(1)
+    PPOAClip(Core(make_bank(n=4, steps=5)), credit="summed", episodes=2, samples=2).learn(1)
 
 
 def test_summed_credit_makes_lists_steadier(make_bank) -> None:

@@ -333,6 +333,22 @@ class TestCommand:
         assert ("has no mode 'absolute'" in printed) is not bandit
         assert {cell.settings.get("env") for cell in grids[0]} == {None if bandit else f"sketchless/{env}"}
 
+    def test_tasks_in_which_actions_matter_have_no_summed_credit_and_say_what_is_not_tuned(
+        self, tmp_path: Path, monkeypatch, capsys
+    ) -> None:
+        told: list[Any] = []
+        monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda cells, *run: run[-1](None))
+        monkeypatch.setattr("sketchless.benchmarks.commands.ablate._claim", lambda _, about: told.append(about))
+        monkeypatch.setattr("sketchless.benchmarks.commands.report.report", lambda *_: None)
+        for what in ("design", "knobs"):
+            asked = ["ablate", what, "--env", "Carry-v0", "--seeds", "0", "--out", str(tmp_path / what)]
+            assert main(asked) == 0
+        printed = capsys.readouterr().out
+        assert "left out: gamma2 = 10, summed credit; credit='summed' with gamma=1" in printed
+        assert "gamma2-ten-summed" not in told[0]["arms"]
+        assert "trpo-11" in told[1]["arms"]
+        assert any("Discount and lambda, which matter in this task" in remark for remark in told[1]["remarks"])
+
     def test_arms_without_a_bank_are_named_before_the_cells_run(
         self, bank: Path, tmp_path: Path, monkeypatch, capsys
     ) -> None:
@@ -432,6 +448,8 @@ class TestCommand:
                 ["ablate", "--env", "Stop-v0", "--arms", "rank-softmax"],
                 "learns frame by frame, the task 'stop' does not",
             ),
+            (["ablate", "knobs", "--env", "Stop-v0"], "knobs chooses settings by validation m@B, and this task is"),
+            (["ablate", "design", "--env", "Carry-v0", "--arms", "gamma2-ten-summed"], "count thrice"),
             (["ablate", "--logger", "cvs"], "did you mean 'csv'"),
             (["ablate", "baselines", "--banks", "randon=a"], "did you mean 'random'"),
             (["ablate", "baselines", "--banks", "random="], "want a kind and its files"),
