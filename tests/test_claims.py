@@ -177,6 +177,32 @@ def test_scores_in_the_text_are_those_of_a_report(grid: str, label: str, numbers
     assert numbers in PAGE.replace("\n", " ")
 
 
+@pytest.mark.parametrize("grid", ["joined", "random-192", "joined-192", "joined-192-six", "joined-late"])
+def test_tables_of_refined_ensembles_are_those_of_their_reports(grid: str) -> None:
+    text = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8").replace("*", "")
+    rows = report(grid)
+    scores = [" | ".join(f"{float(row[m]):.2f}" for m in METRICS) for row in rows.values()]
+    assert f" | {scores[0]} |\n| GRPO |" in text  # the encoders alone
+    for label, row in list(rows.items())[1:]:
+        ends = [[f"{float(row[f'{m}{end}']):.2f}" for end in ("", " low", " high")] for m in METRICS[:2]]
+        m_at_a, m_at_b = (f"{value} \\[{low}, {high}\\]" for value, low, high in ends)
+        hits = " | ".join(f"{float(row[m]):.2f}" for m in METRICS[2:])
+        assert f"| {label.removesuffix(' (no RL)')} | {m_at_a} | {m_at_b} | {hits} |" in text
+
+
+def test_what_is_said_of_the_softmax_beside_grpo_is_that_of_their_reports() -> None:
+    text = " ".join((RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8").split())
+    told = []
+    for grid, level in (("random-192", True), ("joined-192", False)):
+        row = report(grid)["rank-softmax (no RL)"]
+        value, low, high = (f"{float(row[f'difference m@B{end}']):.2f}" for end in ("", " low", " high"))
+        told.append(f"{value} [{low}, {high}]".replace("-", "−"))
+        sentence = "In m@A, rank-softmax (no RL) is level with GRPO"
+        assert (sentence in (RESULTS / "chair-v2" / grid / "report" / "table.md").read_text(encoding="utf-8")) is level
+        assert float(row["p (Holm) m@B"]) > 0.05
+    assert f"(differences in m@B {told[0]} and {told[1]})" in text
+
+
 def test_small_sets_are_those_of_their_draws() -> None:
     draws = json.loads((RESULTS / "chair-v2" / "small" / "draws.json").read_text(encoding="utf-8"))
     found = table("small sets", (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8"))
@@ -186,6 +212,11 @@ def test_small_sets_are_those_of_their_draws() -> None:
         told = [f"{value:+.2f}".replace("-", "−") for value in (statistics.mean(values), *values)]
         assert [mean, *by_draw.split(", ")] == told
         assert error == f"{statistics.stdev(values) / len(values) ** 0.5:.2f}"
+    for metric, falls in (("A@1", True), ("A@5", False)):
+        values = draws[metric]["draws"]
+        reach = 2.36 * statistics.stdev(values) / len(values) ** 0.5  # Student's, eight draws
+        assert (statistics.mean(values) + reach < 0) is falls
+        assert statistics.mean(values) - reach < 0
     changes = [f"{statistics.mean(draws[metric]['draws']):+.2f}" for metric in ("m@A", "m@B", "A@5")]
     text = " ".join(PAGE.split())
     assert f"over eight draws {changes[0]} in m@A, {changes[1]} in m@B, and {changes[2]} " in text

@@ -67,7 +67,8 @@ class EncodeConfig:
     `./sketchy?unseen=cow,bat`."""
     preset: str = "default"
     """What holds for the encoder and its training where no option says otherwise: what suits the encoder (`default`),
-    or the `paper`'s settings. Together with `--encoder` and `--preset`, `--help` shows the values."""
+    or the `paper`'s loss, attention, batch, step and epochs; weight decay, flips, frozen blocks and when to stop stay
+    ours. Together with `--encoder` and `--preset`, `--help` shows the values."""
     load: str | None = None
     """Encoder file of an earlier run, instead of training one."""
     join: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 # What a preset says stands above the recipe.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # Bhunia et al., CVPR 2020, section 4
+    # Bhunia et al., CVPR 2020, section 4; weight decay, flips, frozen blocks and patience are not theirs
     "paper": {
         **{"attention": True, "loss": "triplet"},
         **{"batch": 16, "learning_rate": 1e-4, "epochs": 100, "patience": 20},
