@@ -170,7 +170,8 @@ def pigeonhole_bootstrap(
     """Mean of values [S, N] with photos, sketches within photos, encoders and seeds within encoders drawn anew.
 
     For the difference of two arms give the matrix of their differences, paired by seed and by sketch. What there is
-    one of is not drawn: of a single encoder the interval says nothing about another one.
+    one of is not drawn: of a single encoder the interval says nothing about another one. Where there is one of
+    everything, p is 1 and the standard error infinite.
 
     Args:
         values: one per run and sketch.
@@ -224,6 +225,8 @@ def inference(
     factor = shrinkage * _t_over_normal(df, level)
     low, high = found + factor * (_ends(means, level) - found)
     error = float(np.hypot(means.std(), shift)) * shrinkage
+    if not np.isfinite(df) and not means.std():  # one of everything: nothing is known of another one
+        return Inference(Estimate(found, float(low), float(high)), 1.0, np.inf, df)
     middle = found + shift
     p = 1.0 if found * middle < 0 else _p_value(min(found, middle, key=abs), means, shrinkage, df)
     return Inference(Estimate(found, float(low), float(high)), p, error, df)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -88,8 +87,9 @@ class Training:
         if time.monotonic() - self._saved > SECONDS_BETWEEN_SAVES:
             self._save(self._part)  # so that a killed run loses little
             self._saved = time.monotonic()
-        best = max((row["val_m_at_b"] for row in agent.history), default=math.nan)
-        note = f"reward {agent.last_reward:+.3f}  validation m@B {best:.2f}"
+        note = f"reward {agent.last_reward:+.3f}"
+        if agent.history:
+            note += f"  validation m@B {max(row['val_m_at_b'] for row in agent.history):.2f}"
         self._asked = self._progress(min(agent.num_timesteps / self.steps, 1.0), note)
         return not self._asked
 

@@ -24,7 +24,7 @@ from sketchless.encoders.bank import EpisodeBank
 from ..bank_file import BankFile
 from ..display.animation import gif
 from ..display.episode import episode_frames
-from ..display.tables import LEGEND, PROXY, comparison, doubt, in_words, when_shown
+from ..display.tables import LEGEND, PROXY, UNCHOSEN, comparison, doubt, in_words, when_shown
 from ..display.terminal import Terminal
 from ..environments import DEFAULT_ENV, Environment
 from ..grid_file import CellRecord, write_grid
@@ -219,7 +219,10 @@ def _show(
         console.print(shown)
     for sentence in in_words(baseline, {f"seed {seed}": evaluation for seed, evaluation in refined.items()}):
         console.print(sentence)
-    if validation is None or not all(agent.core.bandit for agent in agents.values()):
+    if validation is None:
+        console.print(UNCHOSEN, style="yellow")
+        return
+    if not all(agent.core.bandit for agent in agents.values()):
         return
     if warning := doubt(evaluate(None, validation), [evaluate(agent, validation) for agent in agents.values()]):
         console.print(warning, style="yellow")

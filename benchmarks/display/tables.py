@@ -100,6 +100,13 @@ def in_words(baseline: Evaluation, refined: Mapping[str, Evaluation]) -> list[st
     return said
 
 
+UNCHOSEN = (
+    "The bank has no validation drawings: the policy of the last update was taken, and nothing but the test tells it "
+    "from B1; encode with --validation."
+)
+"""A warning where no policy could be chosen."""
+
+
 def doubt(baseline: Evaluation, refined: Sequence[Evaluation]) -> str | None:
     """A warning where the validation drawings, on which the policies were chosen, cannot tell them from B1; or None.
 
@@ -109,7 +116,8 @@ def doubt(baseline: Evaluation, refined: Sequence[Evaluation]) -> str | None:
     """
     gain = np.stack([evaluation.per_sketch("m@B") for evaluation in refined]) - baseline.per_sketch("m@B")
     low, high = interval(gain, baseline.photo_ids)
-    if low > 0 or not gain.any():
+    photos = len(set(baseline.photo_ids) or baseline.rank)  # one of them says nothing of others
+    if (low > 0 and photos > 1) or not gain.any():
         return None
     size = f"{len(baseline.rank)} drawings of {baseline.gallery} photos"
     told = f"m@B {gain.mean():+.2f} ({low:+.2f} .. {high:+.2f})"

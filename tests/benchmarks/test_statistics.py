@@ -487,3 +487,11 @@ def test_other_nonsense_is_refused(refuses: Refuses) -> None:
     for bad in (-0.1, 1.1, float("nan")):
         with refuses(ConfigError, "lie in 0"):
             holm([0.5, bad])
+
+
+def test_one_of_everything_shows_nothing() -> None:
+    found = pigeonhole_bootstrap(np.array([[7.0]]))
+    assert (found.estimate, found.p) == ((7.0, 7.0, 7.0), 1.0)
+    assert not found.equivalent(100)
+    assert found.detectable() == np.inf
+    assert pigeonhole_bootstrap(np.array([[7.0, 7.0]])).p == 0  # two sketches that agree are another thing

@@ -281,6 +281,16 @@ class TestTrain:
         assert main(["train", "--agent", "vpg", "--passes", "0.1", *FAST, "--out", str(tmp_path / "run")]) == 0
         assert PROXY in " ".join(capsys.readouterr().out.split())
 
+    @pytest.mark.usefixtures("no_figures")
+    def test_without_validation_drawings_that_is_said(self, bank: Path, tmp_path: Path, capsys) -> None:
+        save_banks(tmp_path / "two.safetensors", {s: EpisodeBank.load(bank, s) for s in ("train", "test")})
+        assert train(tmp_path / "two.safetensors", tmp_path / "run", "--no-gif") == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "The bank has no validation drawings: the policy of the last update was taken" in said
+        assert "nan" not in said
+        assert train(bank, tmp_path / "other", "--no-gif") == 0
+        assert "no validation drawings" not in " ".join(capsys.readouterr().out.split())
+
     def test_logger_tensorboard_says_what_to_install(self, bank: Path, tmp_path: Path, capsys, monkeypatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         assert train(bank, tmp_path / "run", "--logger", "tensorboard") == 2

@@ -53,6 +53,16 @@ def test_a_doubt_where_validation_cannot_tell_the_policy_from_b1() -> None:
     assert "m@B +18.75 (-" in said
 
 
+def test_one_validation_photo_leaves_the_doubt() -> None:
+    b1, better = (
+        Evaluation(np.array(r), np.ones(2, np.int64), 5, ("s", "t"), photo_ids=("a", "a"))
+        for r in ([[2], [2]], [[1], [1]])
+    )
+    said = doubt(b1, [better])
+    assert said is not None
+    assert "m@B +50.00 (+50.00 .. +50.00)" in said
+
+
 def test_many_drawings_of_one_photo_do_not_remove_the_doubt() -> None:
     """Gains of 50 on each of 30 drawings of two photos, of -50 on each of 20 of another: three photos in truth."""
     before, after = np.full((50, 1), 2), np.array([[1]] * 30 + [[4]] * 20)
