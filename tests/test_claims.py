@@ -9,9 +9,12 @@ import statistics
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sketchless.benchmarks.cli import main
+from sketchless.benchmarks.reporting.results import read_grid
+from sketchless.benchmarks.statistics import pigeonhole_bootstrap
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -112,6 +115,50 @@ def test_what_is_said_of_methods_holds_for_the_family(grid: str, below: tuple[st
         assert (float(rows[label]["p (Holm) m@A"]) <= 0.05) == bool(side), label
         assert float(rows[label]["difference m@A"]) * side >= 0
         assert float(rows[label]["p (Holm) m@B"]) > 0.05
+
+
+def sentences(grid: str) -> str:
+    """What a committed report says of Chair-V2."""
+    return (RESULTS / "chair-v2" / grid / "report" / "table.md").read_text(encoding="utf-8")
+
+
+def test_what_is_said_of_methods_that_are_tuned() -> None:
+    others = "VPG, PPO-AC-Clipping, PPO-AC-KL, PPO-A-KL, TRPO, GRPO and rank-softmax (no RL)"
+    for metric in ("m@A", "m@B"):
+        assert f"- In {metric}, {others} are not told apart from PPO-A-Clipping (at 5 %" in sentences("knobs")
+    assert "- In m@A, the setting chosen of TRPO is above the default" in sentences("knobs")
+    assert len(re.findall("the setting chosen of .* (?:above|below) the default", sentences("knobs"))) == 1
+    assert len(re.findall(r"\| \+0\.00 .*\| default \|", sentences("knobs"))) == 3  # VPG and PPO with a critic
+
+
+@pytest.mark.parametrize("grid", ["rewards-letter", "rewards-softmax"])
+def test_what_is_said_of_rewards(grid: str) -> None:
+    rows, text = report(grid), sentences(grid)
+    equal = "1/rank is level with Eq. 4 (local + global) (within 0.5 points"
+    assert all(f"- In {metric}, {equal}" in text for metric in ("m@A", "m@B"))
+    del rows["B1 (no refinement)"], rows["Eq. 4 (local + global)"]
+    told = {label: float(row["difference m@A"]) for label, row in rows.items() if float(row["p (Holm) m@A"]) <= 0.05}
+    above = {"'-rank", "1/sqrt(rank)"} if grid == "rewards-softmax" else set()
+    assert {label for label, difference in told.items() if difference > 0} == above
+    assert {label for label, difference in told.items() if difference < 0} == {"rank <= 1"}
+    assert all(float(row["p (Holm) m@B"]) > 0.05 for row in rows.values())
+
+
+def test_what_is_said_of_steadiness_is_that_of_its_grid() -> None:
+    page = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")
+    grid = read_grid(RESULTS / "chair-v2" / "credit")
+    rows = table("steadiness", page)
+    assert list(rows) == list(grid.arms.values())
+    tau = {arm: 100 * np.array([cell.tau.mean() for cell in cells.values()]) for arm, cells in grid.cells.items()}
+    for arm, (distance, difference, validation) in zip(grid.arms, rows.values(), strict=True):
+        best = np.mean([cell.history[:, 1].max() for cell in grid.cells[arm].values()])
+        assert [distance, validation] == [f"{tau[arm].mean():.2f}", f"{best:.2f}"]
+        encoders = [cell.settings["bank_sha256"] for cell in grid.cells[arm].values()]
+        found = pigeonhole_bootstrap((tau[arm] - tau["default"])[:, None], (), encoders).estimate
+        told = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*found)
+        assert difference == ("" if arm == "default" else told)
+    cost = -float(report("credit")["gamma2 = 10, summed credit"]["difference m@A"])
+    assert f"it costs {cost:.2f} in m@A" in page
 
 
 def test_what_the_page_says_of_methods_is_that_of_the_letter() -> None:
