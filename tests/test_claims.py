@@ -144,10 +144,10 @@ def test_what_is_said_of_rewards(grid: str) -> None:
     assert all(float(row["p (Holm) m@B"]) > 0.05 for row in rows.values())
 
 
-def test_what_is_said_of_steadiness_is_that_of_its_grid() -> None:
+def test_how_lists_settle_is_that_of_its_grid() -> None:
     page = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")
     grid = read_grid(RESULTS / "chair-v2" / "credit")
-    rows = table("steadiness", page)
+    rows = table("how lists settle", page)
     assert list(rows) == list(grid.arms.values())
     tau = {arm: 100 * np.array([cell.tau.mean() for cell in cells.values()]) for arm, cells in grid.cells.items()}
     for arm, (distance, difference, validation) in zip(grid.arms, rows.values(), strict=True):
