@@ -17,13 +17,19 @@ from .device import resolve_device
 from .networks.backbones import BACKBONES, PRETRAINED
 from .networks.dssa import DSSA
 from .networks.encoder import Encoder, EncoderConfig
-from .networks.manifold import Manifold
+from .networks.manifold import Manifold, ManifoldApart
 from .networks.sketch_a_net import SketchANet
 from .networks.zse import ZSE
 from .tensorfile import fitted, load_tensors
 from .zoo import pretrained
 
-ENCODERS: dict[str, type[Encoder]] = {"dssa": DSSA, "manifold": Manifold, "sketch-a-net": SketchANet, "zse": ZSE}
+ENCODERS: dict[str, type[Encoder]] = {
+    "dssa": DSSA,
+    "manifold": Manifold,
+    "manifold-apart": ManifoldApart,
+    "sketch-a-net": SketchANet,
+    "zse": ZSE,
+}
 """Encoders that are more than a backbone under the usual pooling and head, by name."""
 
 
@@ -86,8 +92,8 @@ def load_encoder(
     parts = {name: meta[name] for name in ("config", "rebuild") if name in meta}
     about = conform(EncoderFile, parts, path, error=CheckpointError, cure="train it again")
     backbone = about.config.backbone
-    while backbone.startswith("manifold:"):
-        backbone = backbone.removeprefix("manifold:")
+    while backbone.startswith(("manifold:", "manifold-apart:")):
+        backbone = backbone.partition(":")[2]
     if backbone.partition(":")[0] not in (*ENCODERS, *PRETRAINED):
         check_trust("backbone", backbone, trust, path)
     tensors = {name: weight.float() if weight.dtype == torch.float16 else weight for name, weight in tensors.items()}

@@ -46,8 +46,9 @@ class EncoderOptions(EncoderConfig):
     """The encoder as an option: its name, and the seed of the whole run."""
 
     backbone: Annotated[str, arg(name="encoder")] = EncoderConfig.backbone
-    """`small-cnn`, `sketch-a-net`, `dssa`, `manifold`, `zse` (or `zse:hf:<name or folder>` of a ViT), `inception-v3`,
-    `hf:<name or folder>` of a transformers vision model, `efficientnet-lite:<file>`, or `module:function`."""
+    """`small-cnn`, `sketch-a-net`, `dssa`, `manifold`, `manifold-apart`, `zse` (or `zse:hf:<name or folder>` of a ViT),
+    `inception-v3`, `hf:<name or folder>` of a transformers vision model, `efficientnet-lite:<file>`, or
+    `module:function`."""
     seed: Suppress[int] = 0
 
 

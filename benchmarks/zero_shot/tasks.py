@@ -6,7 +6,7 @@ The three tasks of Lin et al., "Zero-Shot Everything Sketch-Based Image Retrieva
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,12 +131,12 @@ def zero_shot(
     pictures = _Pictures(encoder, dataset, split, tokens=score == "rn")
     metrics: dict[str, Metric] = {}
     if task != "intra" and len(set(split.photo_categories)) > 1:
-        relevant = _same_category(split)
+        relevant = same_category(split)
         everything = torch.ones_like(relevant)
         metrics |= by_category(pictures.score(everything, score, first, on_step), relevant, split.sketch_categories)
     targets = torch.from_numpy(split.targets)
     if task != "inter" and bool((targets >= 0).any()):
-        rivals = _same_category(split) & (targets >= 0).unsqueeze(1)
+        rivals = same_category(split) & (targets >= 0).unsqueeze(1)
         metrics |= by_instance(pictures.score(rivals, score, first, on_step), rivals, targets, split.sketch_categories)
     if not metrics:
         what = {"inter": "two unseen categories", "intra": "depicted photos"}.get(task, "categories or depicted photos")
@@ -155,17 +155,23 @@ def unseen(dataset: SketchDataset) -> Split:
     if not test.photo_categories:
         raise DataError(f"{dataset.name}: has no categories; the task intra needs none")
     seen = {*train.photo_categories, *train.sketch_categories}
-    rows = [i for i, c in enumerate(test.sketch_categories) if c not in seen]
-    columns = [j for j, c in enumerate(test.photo_categories) if c not in seen]
-    if not rows or not columns:
+    found = of_categories(test, {*test.sketch_categories, *test.photo_categories} - seen)
+    if not found.sketches or not found.photos:
         raise DataError(f"{dataset.name}: every test category is in training too; use a split with held-out categories")
+    return found
+
+
+def of_categories(split: Split, categories: Collection[str]) -> Split:
+    """The sketches and photos of some categories of a split."""
+    rows = [i for i, c in enumerate(split.sketch_categories) if c in categories]
+    columns = [j for j, c in enumerate(split.photo_categories) if c in categories]
     place = {old: new for new, old in enumerate(columns)}
     return Split(
-        [test.sketches[i] for i in rows],
-        np.array([place.get(int(test.targets[i]), -1) for i in rows], dtype=np.int64),
-        tuple(test.photos[j] for j in columns),
-        tuple(test.sketch_categories[i] for i in rows),
-        tuple(test.photo_categories[j] for j in columns),
+        [split.sketches[i] for i in rows],
+        np.array([place.get(int(split.targets[i]), -1) for i in rows], dtype=np.int64),
+        tuple(split.photos[j] for j in columns),
+        tuple(split.sketch_categories[i] for i in rows),
+        tuple(split.photo_categories[j] for j in columns),
     )
 
 
@@ -216,7 +222,8 @@ def _metric(values: Tensor, chance: Tensor, categories: Sequence[str], released:
     return Metric(found, float(chance.mean()), float(means.mean()), counted)
 
 
-def _same_category(split: Split) -> Tensor:
+def same_category(split: Split) -> Tensor:
+    """Whether sketch and photo are of one category, bool [N, G]; all are where the split has no categories."""
     if not split.photo_categories:
         return torch.ones(len(split.sketches), len(split.photos), dtype=torch.bool)
     sketches, photos = np.array(split.sketch_categories), np.array(split.photo_categories)

@@ -18,6 +18,7 @@ _SKETCH_A_NET = {
 RECIPES: dict[str, dict[str, Any]] = {
     "small-cnn": {},
     "manifold": {},
+    "manifold-apart": {},
     "inception-v3": {"size": 299, **_PRETRAINED},
     "zse": {"epochs": 20, "learning_rate": 1e-3},
     "zse:hf": {"size": 224, "learning_rate": 1e-5, "loss": "triplet"},  # the paper's

@@ -34,6 +34,7 @@ def float64() -> Iterator[None]:
     [
         ("small-cnn", 32, "contrastive"),
         ("manifold", 32, "triplet"),
+        ("manifold-apart", 32, "triplet"),
         ("zse", 32, "contrastive"),
         ("dssa", 81, "triplet-squared"),
     ],

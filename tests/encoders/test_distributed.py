@@ -24,6 +24,7 @@ TRIED = [  # encoder, size, loss
     ("small-cnn", 32, "contrastive"),
     ("small-cnn", 32, "triplet"),
     ("manifold", 32, "contrastive"),
+    ("manifold-apart", 32, "contrastive"),
     ("dssa", 81, "triplet-squared"),
 ]
 

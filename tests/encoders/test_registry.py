@@ -70,7 +70,7 @@ def test_code_that_a_file_names_runs_only_if_the_user_trusts_it(mine: Path, refu
 
 
 @pytest.mark.parametrize(
-    "name", ["os:system", "manifold:os:system", "manifold:manifold:os:system", ":", "builtins:eval"]
+    "name", ["os:system", "manifold:os:system", "manifold:manifold-apart:os:system", ":", "builtins:eval"]
 )
 def test_no_name_reaches_code(name: str, mine: Path, refuses: Any) -> None:
     tensors, meta = load_tensors(mine, "encoder")
@@ -86,7 +86,7 @@ def test_an_unknown_name_is_one_line(mine: Path, refuses: Any) -> None:
         load_encoder(mine, "cpu")
 
 
-NAMES = ["small-cnn", "manifold", "sketch-a-net", "dssa", "zse"]
+NAMES = ["small-cnn", "manifold", "manifold-apart", "sketch-a-net", "dssa", "zse"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,7 +97,7 @@ def test_a_file_costs_no_more_than_its_size(name: str, change: dict[str, Any], t
     about = {"config": {**asdict(encoder.config), **change}, "rebuild": encoder.rebuild}
     save_tensors(tmp_path / "encoder", "encoder", encoder.state_dict(), about)
     room = (tmp_path / "encoder").stat().st_size + (1 << 16)
-    if name in ("small-cnn", "manifold") and change == {"size": 1024}:  # as many weights for any size
+    if name in ("small-cnn", "manifold", "manifold-apart") and change == {"size": 1024}:  # as many weights for any size
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Encoder, "_try", lambda self: None)  # one image of that size
             with Largest() as largest:

@@ -1,4 +1,4 @@
-"""The manifold encoder: a dictionary of traits and the last layer that it generates."""
+"""The manifold encoders: a dictionary of traits and the last layer that it generates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sketchless.encoders import (
     train_stage1,
 )
 from sketchless.encoders.networks import manifold as module
-from sketchless.encoders.networks.manifold import Manifold
+from sketchless.encoders.networks.manifold import Manifold, ManifoldApart
 
 IMAGES = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 QUICK = Stage1Config(epochs=2, batch=8, precision="float32")
@@ -195,3 +195,92 @@ def test_any_backbone(refuses: Any) -> None:
     assert make("manifold:small-cnn").digest() == make().digest()
     with refuses(ConfigError, "did you mean 'small-cnn'"):
         make("manifold:smal-cnn")
+
+
+def apart(seed: int = 0) -> ManifoldApart:
+    encoder = make("manifold-apart", seed)
+    assert isinstance(encoder, ManifoldApart)
+    with torch.no_grad():  # else its layer is the plain head
+        encoder.generator[-1].weight.normal_(0, 0.3, generator=torch.Generator().manual_seed(seed))
+    return encoder
+
+
+def test_apart_starts_as_the_plain_head_and_then_adapts_sketches_alone() -> None:
+    encoder = make("manifold-apart")
+    plain = normalize(encoder.head(Encoder.features(encoder, IMAGES)), dim=-1)
+    torch.testing.assert_close(encoder(IMAGES), plain)
+    torch.testing.assert_close(encoder.embed_photos(IMAGES), plain)
+    changed = apart()
+    assert not torch.allclose(changed(IMAGES), plain, atol=1e-2)
+    torch.testing.assert_close(changed.embed_photos(IMAGES), plain)
+
+
+def test_apart_photos_rank_as_if_both_sides_had_passed_the_layer_of_the_prototypes() -> None:
+    encoder = apart()
+    with torch.no_grad():
+        photos = encoder.embed_photos(IMAGES.flip(-1))
+        fast = encoder(IMAGES) @ photos.T
+        for i, y in enumerate(normalize(encoder.head(Encoder.features(encoder, IMAGES)), dim=-1)):
+            code = encoder.code(encoder.describe(IMAGES[i : i + 1]))[0]
+            mixed = sum(code[k] * encoder.prototypes[k] for k in range(len(code)))
+            layer = torch.eye(8) + encoder.generator(mixed).view(8, 8)
+            slow = photos @ layer.T @ (layer @ y)
+            torch.testing.assert_close(normalize(fast[i], dim=0), normalize(slow, dim=0))
+
+
+@pytest.mark.parametrize("metric", [True, False])
+def test_apart_the_two_losses_share_no_weights(metric: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = apart()
+    if metric:
+        monkeypatch.setattr(encoder, "_apart", lambda *_: 0)
+    loss = LOSSES["triplet"] if metric else lambda sketches, *_: 0 * sketches.detach().sum()
+    encoder.loss(IMAGES[:3], IMAGES[3:], torch.arange(3), loss).backward()
+    reached = {name.partition(".")[0] for name, p in encoder.named_parameters() if p.grad is not None and p.grad.any()}
+    of_metric, of_dictionary = {"backbone", "head", "generator"}, {"describer", "prototypes", "drawer"}
+    assert reached == (of_metric if metric else of_dictionary)
+    assert of_metric | of_dictionary == {name.partition(".")[0] for name, _ in encoder.named_parameters()}
+
+
+def test_apart_what_the_dictionary_learns_from_by_hand() -> None:
+    encoder = apart()
+    encoder.prototypes = nn.Parameter(torch.zeros(2, 128))
+    with torch.no_grad():
+        encoder.prototypes[0], encoder.prototypes[1] = 3.0, -3.0
+        encoder.drawer.weight.zero_()
+        encoder.drawer.bias.zero_()  # draws 1/2 everywhere
+    one = torch.full((2, 128), 3.0)
+    both = torch.stack([one[0], -one[0]])
+    ink = torch.zeros(2, 3, 32, 32)
+    ink[:, :, :16] = 1  # half of each sketch: (1/2)^2 everywhere, over 1 in one half
+    half = 0.25 / 0.5
+    assert encoder._apart(ink, both, torch.eye(2)).item() == pytest.approx(half, rel=1e-5)
+    idle = module.USE * math.log(2)  # one of two prototypes used
+    assert encoder._apart(ink, one, torch.eye(2)).item() == pytest.approx(half + idle, rel=1e-5)
+
+
+def test_apart_the_dictionary_learns_to_draw_and_uses_its_prototypes(polygons: SketchDataset) -> None:
+    """Four figures, alike in their category: no pair or label is given."""
+    figures = torch.zeros(4, 3, 32, 32)
+    figures[0, :, :, 14:18] = figures[1, :, 14:18] = 1
+    figures[2, :, :, :4] = figures[3, :, :4] = 1
+    encoder = apart()
+    parameters = [*encoder.describer.parameters(), *encoder.drawer.parameters(), encoder.prototypes]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2)
+    losses = []
+    for _ in range(150):
+        traits = encoder.describe(figures)
+        loss = encoder._apart(figures, traits, encoder.code(traits, encoder._noise(4)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    assert len(set(encoder.code(encoder.describe(figures)).argmax(dim=1).tolist())) == 4
+
+
+def test_apart_is_saved_and_comes_back(tmp_path: Path) -> None:
+    encoder = apart()
+    encoder.save(tmp_path / "encoder")
+    loaded = load_encoder(tmp_path / "encoder", "cpu")
+    assert isinstance(loaded, ManifoldApart)
+    assert torch.equal(loaded(IMAGES), encoder(IMAGES))

@@ -19,6 +19,7 @@ SKETCH_A_NET = (225, 256, 40, 1e-3, 0.0, "triplet-squared", 0.3, 1.0)
     {
         "small-cnn": (64, 64, 30, 2e-3, 0.0, "contrastive", 0.0, 0.0),
         "manifold": (64, 64, 30, 2e-3, 0.0, "contrastive", 0.0, 0.0),
+        "manifold-apart": (64, 64, 30, 2e-3, 0.0, "contrastive", 0.0, 0.0),
         "inception-v3": (299, 64, 12, 3e-4, 0.4, "contrastive", 0.0, 0.0),
         "zse": (64, 64, 20, 1e-3, 0.0, "contrastive", 0.0, 0.0),
         "zse:hf:some/vit": (224, 64, 30, 1e-5, 0.0, "triplet", 0.0, 0.0),
