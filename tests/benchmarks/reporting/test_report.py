@@ -289,7 +289,7 @@ def test_every_table_has_the_same_numbers(grid: Path, compared: Comparison, repo
         assert float(line["m@B low"]) < float(line["m@B"]) < float(line["m@B high"])
 
 
-@pytest.mark.parametrize("name", ["methods", "rewards"])
+@pytest.mark.parametrize("name", ["methods-softmax", "rewards-softmax"])
 def test_the_tables_that_ship_are_what_their_cells_say(name: str) -> None:
     folder = Path(__file__).parents[3] / "benchmarks" / "results" / "chair-v2" / name
     found = compare(read_grid(folder))
