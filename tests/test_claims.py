@@ -184,15 +184,18 @@ def test_strokes_saved_are_those_of_the_report() -> None:
     assert f"it needs {staying} % fewer" in text
 
 
-def test_the_letter_is_that_of_its_report() -> None:
-    rows = report("paper")
-    b1, letter = rows["B1 (no refinement)"], rows["PPO-A-Clipping, to the letter"]
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [("paper", "refinement adds {} ({} to {}) and {} ({} to {})"), ("paper-2000", "[{} ({} to {}) and {} ({} to {})]")],
+)
+def test_the_letter_is_that_of_its_reports(grid: str, told: str) -> None:
+    letter = report(grid)["PPO-A-Clipping, to the letter"]
+    gains = [float(letter[f"{metric} against B1{end}"]) for metric in ("m@A", "m@B") for end in ("", " low", " high")]
     text = " ".join(PAGE.split())
+    assert told.format(*(f"{gain:.2f}" for gain in gains)) in text
+    assert gains[1] > 0 > gains[4]
+    b1 = report("paper")["B1 (no refinement)"]
     assert f"B1 has m@A {float(b1['m@A']):.2f} and m@B {float(b1['m@B']):.2f}" in text
-    gains = [[float(letter[f"{m} against B1{end}"]) for end in ("", " low", " high")] for m in ("m@A", "m@B")]
-    told = " and ".join(f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in gains)
-    assert f"refinement adds {told}" in text
-    assert gains[0][1] > 0 > gains[1][1]
 
 
 def test_what_a_look_ahead_is_worth_is_that_of_its_report() -> None:
