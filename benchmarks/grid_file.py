@@ -188,7 +188,7 @@ def write_grid(folder: Path, about: Mapping[str, Any], cells: Mapping[str, CellR
         raise ConfigError(f"{folder}: no cell to write")
     first = next(iter(cells.values()))
     of_cells = [cell.manifest.get("settings", {}) for cell in cells.values()]
-    shared = {key: value for key, value in of_cells[0].items() if all(value == of.get(key) for of in of_cells)}
+    shared = {k: value for k, value in of_cells[0].items() if all(k in of and of[k] == value for of in of_cells)}
     machines, agents = list[dict[str, Any]](), list[dict[str, Any]]()
     arrays: dict[str, list[npt.NDArray[np.int64]]] = {"lengths": [], "b1": [], "shown": []}
     tensors, lines, curves = dict[str, Tensor](), [], dict[str, dict[str, Any]]()

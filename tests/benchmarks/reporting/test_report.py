@@ -371,6 +371,16 @@ def test_packing_loses_no_rank(tmp_path: Path, photos: int) -> None:
         assert cell.baseline.lengths.tolist() == lengths.tolist()
 
 
+def test_a_setting_that_some_cells_lack_is_not_shared(tmp_path: Path) -> None:
+    one = Evaluation(np.ones((2, 3), np.int64), np.full(2, 3), 4, ("a", "b"))
+    settings: list[dict[str, Any]] = [{"x": None, "y": 0, "z": 1}, {"y": None, "z": 1}]
+    cells = {f"m/a/seed-{i}": CellRecord({"settings": of}, {}, "test", one, one) for i, of in enumerate(settings)}
+    pack_grid(tmp_path, {"title": "t"}, cells)
+    about = json.loads((tmp_path / "grid.json").read_text())
+    assert about["shared"] == {"z": 1}
+    assert [record.manifest["settings"] for record in read_records(tmp_path, about).values()] == settings
+
+
 def test_a_packed_grid_of_before_loads(tmp_path: Path) -> None:
     pack(tiny(tmp_path))
     new = read_records(tmp_path, about := json.loads((tmp_path / "grid.json").read_text()))
