@@ -159,6 +159,8 @@ class Evaluation(ShownAsTable):
         return {name: float(self.per_sketch(name).mean()) for name in METRICS}
 
 
+HEADLINE = ("m@A", "m@B")
+"""Those of whole episodes, which the paper's tables lead with."""
 METRICS = ("m@A", "m@B", "A@1", "A@5", "A@10")
 
 

@@ -17,7 +17,7 @@ from sketchless.envs.core import Core
 from sketchless.envs.stop import StopCore
 
 from .logs import logger_in
-from .metrics import Evaluation, evaluate
+from .metrics import HEADLINE, Evaluation, evaluate
 from .runs import Interrupted
 from .stopping import Ranked, rivals
 
@@ -187,6 +187,6 @@ def by_photo(evaluation: Evaluation) -> dict[str, Any]:
     photos, place, sketches = np.unique(evaluation.photo_ids, return_inverse=True, return_counts=True)
     means = {
         metric: (np.bincount(place, evaluation.per_sketch(metric)) / sketches).round(DECIMALS).tolist()
-        for metric in ("m@A", "m@B")
+        for metric in HEADLINE
     }
     return {"photos": photos.tolist(), "sketches": sketches.tolist(), **means}

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import Evaluation
+from ..metrics import HEADLINE, Evaluation
 from ..statistics import Estimate
-from .compare import HEADLINE
 from .results import Cell, Grid
 from .strokes import curve_saved, share_that_saves, strokes_saved
 

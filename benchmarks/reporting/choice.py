@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..metrics import HEADLINE
 from ..statistics import Estimate, FloatArray, Inference, drawn_means, holm, in_percent, inference, listed
 from .results import Grid
 
-METRICS = ("m@A", "m@B")
 CHOSEN_BY = "m@B"
 DEFAULT = "default"
 """In words, the setting that a method comes with."""
@@ -108,25 +108,25 @@ def choices(grid: Grid) -> list[Choice]:
     tuned: dict[str, dict[str, tuple[FloatArray, FloatArray]]] = {
         method: {
             metric: scored([grid.per_sketch(arm, metric, seeds) for arm in of], chosen[method], *of_test)
-            for metric in METRICS
+            for metric in HEADLINE
         }
         for method, of in methods.items()
     }
     reference = grid.setting_of[grid.reference]
     others = [method for method in dict.fromkeys(grid.setting_of.values()) if method != reference]
     differences = {
-        method: {metric: less(tuned[method][metric], tuned[reference][metric], of_test) for metric in METRICS}
+        method: {metric: less(tuned[method][metric], tuned[reference][metric], of_test) for metric in HEADLINE}
         for method in methods
         if method != reference and reference in methods
     }
     # a comparison that was planned counts in its family even if its cells are missing
-    p = {m: [differences[other][m].p if other in differences else 1.0 for other in others] for m in METRICS}
+    p = {m: [differences[other][m].p if other in differences else 1.0 for other in others] for m in HEADLINE}
     adjusted = {metric: dict(zip(others, holm(values).tolist(), strict=True)) for metric, values in p.items()}
     found = []
     for method, of in methods.items():
         words = {arm: grid.arms[arm].removeprefix(f"{method}: ") for arm in of}
         default = next((arm for arm in of if words[arm] == DEFAULT), None)
-        plain = {} if default is None else {m: grid.per_sketch(default, m, seeds) for m in METRICS}
+        plain = {} if default is None else {m: grid.per_sketch(default, m, seeds) for m in HEADLINE}
         gain = {
             metric: less(tuned[method][metric], (values, drawn_means(values, *of_test)), of_test)
             for metric, values in plain.items()
@@ -137,9 +137,9 @@ def choices(grid: Grid) -> list[Choice]:
             chosen=of[chosen[method].found],
             shares={arm: float((chosen[method].again == place).mean()) for place, arm in enumerate(of)},
             validation={arm: float(validation[arm].mean()) for arm in of},
-            score={metric: in_percent(inference(*tuned[method][metric], *of_test).estimate) for metric in METRICS},
+            score={metric: in_percent(inference(*tuned[method][metric], *of_test).estimate) for metric in HEADLINE},
             difference=differences.get(method),
-            adjusted={metric: adjusted[metric][method] for metric in METRICS if method in differences},
+            adjusted={metric: adjusted[metric][method] for metric in HEADLINE if method in differences},
             default=default,
             default_score={metric: float(values.mean()) for metric, values in plain.items()},
             gain=gain,
@@ -166,7 +166,7 @@ def less(
 def worth(found: Sequence[Choice]) -> list[str]:
     """What tuning is worth, in sentences; nothing that an interval does not bear out."""
     sentences = []
-    for metric in METRICS:
+    for metric in HEADLINE:
         groups: dict[str, list[str]] = {"above": [], "below": [], "not told apart from": []}
         for choice in found:
             if choice.gain:

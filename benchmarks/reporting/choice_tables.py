@@ -7,8 +7,9 @@ import io
 
 from rich.table import Table
 
+from ..metrics import HEADLINE
 from ..statistics import Estimate, listed, p_value, text, two_decimals
-from .choice import METRICS, Choice
+from .choice import Choice
 from .compare import Comparison, reading
 from .results import Grid
 from .tables import B1, below, escaped, fitted, markdown_table, spreadsheet, tex_table
@@ -31,7 +32,7 @@ _FIRST = ("method", "m@B", "difference in m@B", "p (Holm) of m@B", "chosen", "in
 def choice_rows(found: Comparison) -> list[list[str]]:
     """Cells as text, a row per method under B1."""
     baseline = found.grid.baseline
-    first = [[B1, *["-"] * 4, *(two_decimals(baseline[m]) for m in METRICS), *["-"] * 4]] if baseline else []
+    first = [[B1, *["-"] * 4, *(two_decimals(baseline[m]) for m in HEADLINE), *["-"] * 4]] if baseline else []
     return first + [
         [
             choice.method,
@@ -39,7 +40,7 @@ def choice_rows(found: Comparison) -> list[list[str]]:
             choice.chosen,
             _percent(choice.shares[choice.chosen]),
             two_decimals(choice.validation[choice.chosen]),
-            *(text(choice.score[metric]) for metric in METRICS),
+            *(text(choice.score[metric]) for metric in HEADLINE),
             *_versus(choice, found.grid),
         ]
         for choice in found.choices
@@ -50,7 +51,7 @@ def _versus(choice: Choice, grid: Grid) -> list[str]:
     found = choice.difference
     if found is None:
         return ["reference" if choice.method == grid.setting_of[grid.reference] else "-", "-"] * 2
-    return [part for m in METRICS for part in (text(found[m].estimate, "+"), p_value(choice.adjusted[m]))]
+    return [part for m in HEADLINE for part in (text(found[m].estimate, "+"), p_value(choice.adjusted[m]))]
 
 
 def worth_rows(found: Comparison) -> list[list[str]]:
@@ -58,8 +59,8 @@ def worth_rows(found: Comparison) -> list[list[str]]:
     return [
         [
             choice.method,
-            *(two_decimals(choice.default_score[metric]) for metric in METRICS),
-            *(text(choice.gain[metric].estimate, "+") for metric in METRICS),
+            *(two_decimals(choice.default_score[metric]) for metric in HEADLINE),
+            *(text(choice.gain[metric].estimate, "+") for metric in HEADLINE),
             _percent(choice.shares[choice.default]),
             choice.settings[choice.chosen],
         ]
@@ -136,24 +137,24 @@ def choice_csv(found: Comparison) -> str:
     """CSV, a row per method: every number in a column of its own, to six decimals; empty where there is none."""
     ends = ("", " low", " high")
     names = ["method", "settings", "chosen", "chosen setting", "chosen in redraws", "validation m@B"]
-    names += [f"{what}{m}{end}" for what in ("", "difference ", "gain ") for m in METRICS for end in ends]
-    names += [f"p (Holm) {m}" for m in METRICS]
-    names += [f"default {m}" for m in METRICS]
+    names += [f"{what}{m}{end}" for what in ("", "difference ", "gain ") for m in HEADLINE for end in ends]
+    names += [f"p (Holm) {m}" for m in HEADLINE]
+    names += [f"default {m}" for m in HEADLINE]
     names += ["default in redraws", "default validation m@B", "seeds", "status"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
     for choice in found.choices:
         estimates: list[Estimate | None] = [
-            *(choice.score[m] for m in METRICS),
-            *(choice.difference[m].estimate if choice.difference else None for m in METRICS),
-            *(choice.gain[m].estimate if choice.gain else None for m in METRICS),
+            *(choice.score[m] for m in HEADLINE),
+            *(choice.difference[m].estimate if choice.difference else None for m in HEADLINE),
+            *(choice.gain[m].estimate if choice.gain else None for m in HEADLINE),
         ]
         row: list[float | str] = [
             choice.method, len(choice.settings), choice.chosen, choice.settings[choice.chosen],
             choice.shares[choice.chosen], choice.validation[choice.chosen],
             *(number for estimate in estimates for number in estimate or ("", "", "")),
-            *(choice.adjusted.get(m, "") for m in METRICS), *(choice.default_score.get(m, "") for m in METRICS),
+            *(choice.adjusted.get(m, "") for m in HEADLINE), *(choice.default_score.get(m, "") for m in HEADLINE),
             *(of.get(choice.default or "", "") for of in (choice.shares, choice.validation)),
             len(choice.seeds), found.warning,
         ]  # fmt: skip
@@ -169,7 +170,7 @@ def settings_rows(found: Comparison) -> list[list[str]]:
             f"{choice.method}: {words}",
             two_decimals(choice.validation[arm]),
             _percent(choice.shares[arm]),
-            *(text(one.score[metric]) if (one := arms[arm]) else "-" for metric in METRICS),
+            *(text(one.score[metric]) if (one := arms[arm]) else "-" for metric in HEADLINE),
         ]
         for choice in found.choices
         for arm, words in choice.settings.items()

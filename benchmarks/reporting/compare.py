@@ -11,7 +11,7 @@ import numpy as np
 
 from sketchless.datasets.tables import ShownAsTable
 
-from ..metrics import METRICS
+from ..metrics import HEADLINE, METRICS
 from ..statistics import (
     ENOUGH_SEEDS,
     Estimate,
@@ -32,7 +32,6 @@ from .published import Score, published, published_set
 from .results import Grid
 from .shown import shown_reading
 
-HEADLINE = ("m@A", "m@B")
 ACCURACY = ("A@1", "A@5", "A@10")
 MARGIN = 0.5
 """Points within which two arms are called level, in m@A and m@B: a seventh of what the paper gains over its rivals."""

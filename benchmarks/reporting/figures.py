@@ -16,10 +16,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, PercentFormatter
 
 from ..display.plots import TEXT, Curve, curves_figure, line_look, plain
-from ..metrics import POINTS
+from ..metrics import HEADLINE, POINTS
 from ..statistics import Estimate, bootstrap_band, p_value, preliminary, profile, text
 from ..stopping import at_share, stopping
-from .compare import HEADLINE, Comparison, Row, versus
+from .compare import Comparison, Row, versus
 from .published import published_set
 from .sensitivity import sensitivity
 

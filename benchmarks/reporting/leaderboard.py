@@ -16,11 +16,11 @@ from sketchless.datasets.errors import CheckpointError, ConfigError
 from sketchless.datasets.files import sha256
 from sketchless.datasets.schema import conform
 
-from ..metrics import METRICS
+from ..metrics import HEADLINE, METRICS
 from ..runs import read_json
 from ..statistics import Estimate, in_percent, pigeonhole_bootstrap, text
 from .b1 import ranks_of_b1
-from .compare import HEADLINE, measured
+from .compare import measured
 from .published import BASELINES, LATER, METHODS, Score
 from .results import Grid, read_grid
 

@@ -13,9 +13,10 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from ..metrics import HEADLINE
 from ..statistics import Estimate, p_value, text, two_decimals
 from .b1 import gains, saved
-from .compare import HEADLINE, Comparison, Row, detectable, reading
+from .compare import Comparison, Row, detectable, reading
 from .published import Score
 from .results import Grid
 from .shown import SHOWN, SHOWN_HEADER, shown_table
