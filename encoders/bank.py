@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.nn.functional import linear, normalize
 
@@ -33,7 +33,7 @@ class SplitFile(BaseModel):
 class BankFile(BaseModel):
     """What a bank's file says of itself."""
 
-    splits: dict[str, SplitFile]
+    splits: Annotated[dict[str, SplitFile], Field(min_length=1)]
     reveal: str
     provenance: dict[str, Any]
 

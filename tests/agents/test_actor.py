@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -134,7 +135,7 @@ def test_a_description_of_anything_is_refused_in_one_line(data: Any, saved, tiny
         inner = about
         for key in place[:-1]:
             inner = inner[key]
-        inner[place[-1]] = data.draw(JSON)
+        inner[place[-1]] = copy.deepcopy(data.draw(JSON))  # a later fault may be within it
     save_tensors(file, "agent", tensors, about)
     said = ""
     try:

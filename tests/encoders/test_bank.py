@@ -183,6 +183,13 @@ def test_damaged_descriptions(draw: random.Random, mutated: Any, bank: EpisodeBa
             assert str(error).isprintable()  # noqa: PT017
 
 
+@pytest.mark.parametrize("read", [bank_splits, EpisodeBank.load])
+def test_a_file_of_no_split_is_refused(read: Any, bank: EpisodeBank, tmp_path: Path, refuses: Any) -> None:
+    save_tensors(tmp_path / "bank", "bank", {}, {"splits": {}, "reveal": bank.reveal, "provenance": {}})
+    with refuses(CheckpointError, "bank: splits: .*at least 1 item.*; encode it again"):
+        read(tmp_path / "bank")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
