@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import math
@@ -89,6 +90,7 @@ def perform(cell: Cell, folder: Path, progress: Progress) -> Outcome:
 
     Raises nothing: what goes wrong stands in the outcome and in the cell's `error.txt`.
     """
+    gc.collect()  # cycles hold the tensors of the cell before, and few objects are too few for a collection
     home, run = folder / cell.id, run_folder_of(cell, folder)
 
     def wait() -> None:

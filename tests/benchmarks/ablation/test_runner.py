@@ -31,7 +31,7 @@ from sketchless.datasets.files import write_json
 
 # A module of its own: the workers are fresh processes, which cannot import a test module.
 EXPERIMENTS = '''
-import fcntl, json, os, signal, sys, time
+import fcntl, json, os, signal, sys, time, weakref
 import torch
 from sketchless.benchmarks.runs import Interrupted
 from sketchless.datasets.files import write_json
@@ -39,6 +39,18 @@ from sketchless.datasets.files import write_json
 def log(folder, word):
     with open(folder / "log", "a") as file:
         file.write(f"{word} {os.getpid()}\\n")
+
+ALIVE = weakref.WeakSet()
+
+class Agent:  # refers to itself, as torch's optimisers do
+    def __init__(self):
+        self.itself = self
+        ALIVE.add(self)
+
+def alive(settings, folder, progress):
+    left = len(ALIVE)
+    Agent()
+    return {"left": left}
 
 def add(settings, folder, progress):
     """1 + 2 + .. + n, by steps that are saved: goes on from any instant, refuses to run twice at a time."""
@@ -392,6 +404,11 @@ def test_other_settings_are_refused(grid: Path, refuses, settings: dict[str, Any
         run_cells([Cell(cell.id, cell.experiment, settings)], grid, console=quiet())
     with refuses(ConfigError, "experiment='runner_experiments:add', not 'runner_experiments:once_bad'"):
         run_cells([Cell(cell.id, "runner_experiments:once_bad", cell.settings)], grid, console=quiet())
+
+
+def test_a_worker_keeps_nothing_of_the_cell_before(grid: Path) -> None:
+    cells = [Cell(f"alive/{seed}", "runner_experiments:alive", {"seed": seed}) for seed in range(4)]
+    assert [found["left"] for found in run_cells(cells, grid, console=quiet()).values()] == [0] * 4
 
 
 def test_equal_settings_need_not_be_equally_written(grid: Path) -> None:
