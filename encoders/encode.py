@@ -80,18 +80,19 @@ def encode_banks(
     weight, bias = (part.detach().float().cpu().clone() for part in encoder.linear_head())
     banks = {}
     for name, split in todo.items():
-        frames = Frames(split.sketches, schedule, steps)
+        frames = Frames(split.sketches, schedule, steps, room=0)
         generator = torch.Generator().manual_seed(seed)
-        features = []
+        # One block, made before: small tensors that stay would lie between the large ones that come and go.
+        features = torch.empty(len(frames) * rounds[name], int(frames.lengths.max()), weight.shape[1])
         for round_ in range(rounds[name]):
             for row in range(len(frames)):
                 affine = random_affine(1, 1.0, generator) if round_ else None
-                features.append(_episode(encoder, frames, row, affine, mirror, redraw))
+                features[round_ * len(frames) + row] = _episode(encoder, frames, row, affine, mirror, redraw)
                 done += 1
                 if on_step is not None:
                     on_step(done / total)
         banks[name] = EpisodeBank(
-            features=torch.stack(features),
+            features=features,
             lengths=frames.lengths.repeat(rounds[name]),
             targets=torch.from_numpy(split.targets).repeat(rounds[name]),
             gallery=Gallery.encode(encoder, dataset, split.photos, mirror=mirror).embeddings,

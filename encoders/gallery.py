@@ -50,7 +50,7 @@ class Gallery(ShownAsTable):
         encoder: Encoder,
         dataset: SketchDataset,
         photo_ids: Sequence[str],
-        batch: int = 64,
+        batch: int = 32,
         mirror: bool = False,
     ) -> Gallery:
         """Embed photos of a data set, `batch` at once or fewer large ones, flipped left to right if told to, on the

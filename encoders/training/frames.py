@@ -52,7 +52,8 @@ class Frames:
     def _maps(self, rows: Sequence[int]) -> Tensor:
         if not len(rows):
             return torch.zeros(0, CANVAS, CANVAS, dtype=torch.uint8)
-        return torch.stack([self._map(row) for row in rows])
+        maps = {row: self._map(row) for row in dict.fromkeys(rows)}
+        return torch.stack([maps[row] for row in rows])
 
     def _map(self, row: int) -> Tensor:
         if row in self._kept:

@@ -52,7 +52,7 @@ class Validation:
         if not len(self.frames):
             return 0.0
         self.encoder.eval()
-        batch, n = images_at_once(self.encoder.config.size, 128), len(self.frames)
+        batch, n = images_at_once(self.encoder.config.size, 32), len(self.frames)
         gallery = torch.arange(len(self.photo_labels))
         photos = torch.cat(
             [self.encoder.embed_photos(self.photos[rows].to(self.encoder.device)) for rows in gallery.split(batch)]

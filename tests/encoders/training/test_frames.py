@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from sketchless.datasets import (
     reveal,
 )
 from sketchless.encoders import Frames
+from sketchless.encoders.training import frames as frames_module
 from sketchless.encoders.training.stage1 import _digest
 
 
@@ -88,6 +91,20 @@ def test_only_the_sketches_asked_for_are_read(polygons: SketchDataset) -> None:
     assert shelf.read == [shelf.ids[0]]
     held.at(torch.tensor([4, 6, 4]), torch.tensor([1, 1, 2]))
     assert shelf.read == [shelf.ids[0], shelf.ids[4], shelf.ids[6]]
+
+
+def test_what_is_not_kept_is_drawn_once_a_call(polygons: SketchDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    sketches, drawn = polygons.split("test").sketches, list[str]()
+
+    def draw(sketch: Drawing, *how: Any) -> Any:
+        drawn.append(sketch.id)
+        return birth_map(sketch, *how)
+
+    monkeypatch.setattr(frames_module, "birth_map", draw)
+    held = Frames(sketches, "points", 6, room=0)
+    for _ in range(2):
+        held.at(torch.tensor([4, 6, 4]), torch.tensor([1, 1, 2]))
+    assert drawn == 2 * [sketches[4].id, sketches[6].id]
 
 
 def test_a_picture_has_one_frame_however_it_is_revealed() -> None:
