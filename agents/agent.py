@@ -29,7 +29,7 @@ from .actor import Actor, Best
 from .batch import Batch, advantages, average, reward_to_go
 from .callbacks import as_callback
 from .checks import Numbers, checks, copied, fault, fault_of_batch, finite, read
-from .config import AgentConfig, decay
+from .config import AgentConfig, decay, step_size
 from .core_of import core_of
 from .drawings import Drawings, training_fingerprint
 from .gaussian import gaussian_entropy, gaussian_kl, gaussian_log_prob
@@ -81,6 +81,8 @@ class Agent(Actor):
         if device != "auto" and resolve_device(device).type != self.core.device.type:
             raise ConfigError(f"device {device!r}: the environment computes on {self.core.device}; make both agree")
         self.device = self.core.device
+        if self.config.learning_rate is None:
+            self.config = replace(self.config, learning_rate=step_size(self.core.observation_dim, self.core.bandit))
         c = self.config
         self.policy = make_policy(c.policy, self.core, c.init_log_std, c.mean_norm, c.seed)
         self.policy.log_std.requires_grad_(c.train_log_std)

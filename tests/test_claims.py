@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import statistics
 from collections import Counter
@@ -12,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sketchless.agents import AGENTS
+from sketchless.agents.config import step_size
 from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.reporting.results import read_grid
 from sketchless.benchmarks.statistics import pigeonhole_bootstrap
+from sketchless.encoders import EpisodeBank
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -209,6 +213,35 @@ def test_what_a_look_ahead_is_worth_is_that_of_its_report() -> None:
     assert f"runs both ways has {both}, one that runs forward {forward}." in page
     short = " ".join((ROOT / "docs" / "algorithms.md").read_text(encoding="utf-8").split())
     assert f"without a mask has an m@B of {unmasked}, with it {masked}." in short
+
+
+def test_the_default_step_is_the_one_that_validation_chooses() -> None:
+    """Of the steps that were tried, the best on each set is the nearest to the default for features of its width."""
+    page = (RESULTS / "procedural" / "README.md").read_text(encoding="utf-8").split("<!-- step sizes -->")[1]
+    found = json.loads((RESULTS / "procedural" / "step-sizes.json").read_text(encoding="utf-8"))
+    for method, steps in found["procedural"].items():
+        large, small = (statistics.mean(steps[step]["validation m@B"]) for step in ("1e-2", "3e-3"))
+        assert f"({large:.2f}, {small:.2f})" in page or f"(m@B {large:.2f} at 1e-2, {small:.2f} at 3e-3)" in page
+        assert (large > small) == (AGENTS[method].presets["default"].learning_rate is None)
+    tried = {}
+    for name, steps in found["ppo-a-clip"].items():
+        means = {
+            float(step): [statistics.mean(scores[f"validation {metric}"]) for metric in ("m@A", "m@B")]
+            for step, scores in steps.items()
+            if step != "B1"
+        }
+        width = EpisodeBank.load(name, "train").features.shape[-1]
+        tried[name] = width, {step: m_at_b for step, (_, m_at_b) in means.items()}
+        told = next(line for line in page.splitlines() if line.startswith(f"| `{name}` | {width} |"))
+        cells = [cell.strip(" *") for cell in told.split("|")[3:-1]]
+        assert cells == [f"{m_at_a:.2f} / {m_at_b:.2f}" for m_at_a, m_at_b in means.values()]
+    tuned = {label: row for label, row in report("tuning").items() if label.startswith("PPO-A-Clipping, K = 16, ")}
+    tried["chair-v2"] = 1280, {float(label.rpartition(" ")[2]): float(row["m@B"]) for label, row in tuned.items()}
+    assert tried.keys() == {"procedural", "procedural-strokes", "chair-v2"}
+    for name, (width, scores) in tried.items():
+        assert len(scores) >= 4
+        best = max(scores, key=lambda step: scores[step])
+        assert best == min(scores, key=lambda step: abs(math.log(step / step_size(width)))), name
 
 
 def test_looks_at_the_test_drawings_are_counted() -> None:

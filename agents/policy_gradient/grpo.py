@@ -49,7 +49,7 @@ class GRPO(PolicyGradient):
 
     name = "grpo"
     Config = GRPOConfig
-    presets: ClassVar[dict[str, AgentConfig]] = {"default": GRPOConfig(b1_penalty=1.0)}
+    presets: ClassVar[dict[str, AgentConfig]] = {"default": GRPOConfig(learning_rate=None, b1_penalty=1.0)}
 
     def targets(self, batch: Batch) -> dict[str, Tensor]:
         start = dict(zip(dict(self.policy.mean.named_parameters()), self.start, strict=True))

@@ -59,7 +59,10 @@ class PPOAClip(PolicyGradient):
 
     name = "ppo-a-clip"
     Config = PPOConfig
-    presets: ClassVar[dict[str, AgentConfig]] = {"default": PPOConfig(b1_penalty=1.0), "paper": PAPER}
+    presets: ClassVar[dict[str, AgentConfig]] = {
+        "default": PPOConfig(learning_rate=None, b1_penalty=1.0),
+        "paper": PAPER,
+    }
     modes: ClassVar[dict[str, str]] = {"paper": "absolute"}
     budgets: ClassVar[dict[str, float]] = {"paper": 2000}
 

@@ -19,7 +19,7 @@ from .base import PolicyGradient, Told
 class KLConfig(AgentConfig):
     """Settings of PPO with a KL penalty."""
 
-    learning_rate: float = 3e-3
+    learning_rate: float | None = 3e-3
     epochs: int = 4
     """Gradient steps per update."""
     target_kl: float = 0.05

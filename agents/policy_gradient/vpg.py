@@ -16,7 +16,7 @@ class VPG(PolicyGradient):
     """One gradient step per batch on the score function; see `Agent` for the arguments."""
 
     name = "vpg"
-    presets: ClassVar[dict[str, AgentConfig]] = {"default": AgentConfig(learning_rate=3e-3, b1_penalty=1.0)}
+    presets: ClassVar[dict[str, AgentConfig]] = {"default": AgentConfig(learning_rate=None, b1_penalty=1.0)}
 
     epochs = 1
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sketchless.agents import AGENTS, PPOAClip, PPOConfig, agent_class
+from sketchless.agents import AGENTS, PPOAClip, agent_class
 from sketchless.datasets.errors import unknown_name
 from sketchless.datasets.plugins import installed
 from sketchless.envs import REWARDS as SCHEMES
@@ -114,7 +114,7 @@ def _flat(name: str, label: str) -> Arm:
 
 def _to_the_letter() -> Arm:
     """PPO-A-Clipping with the paper's settings and budget, 2,000 epochs where `full` has 5 of 16 samples each."""
-    ours, paper = PPOConfig(), asdict(PPOAClip.presets["paper"])
+    ours, paper = PPOAClip.presets["default"], asdict(PPOAClip.presets["paper"])
     differ = {name: value for name, value in paper.items() if value != getattr(ours, name)}
     settings = {"agent": "ppo-a-clip", "mode": PPOAClip.modes["paper"]}
     return Arm("PPO-A-Clipping, to the letter", settings, differ, published="ppo-a-clip", budget=25.0)

@@ -179,6 +179,24 @@ def test_paper_preset_is_the_paper_to_the_letter() -> None:
     assert PPOAClip.budgets["paper"] == 2000
 
 
+@pytest.mark.parametrize("name", ["vpg", "ppo-a-clip", "grpo"])
+def test_the_default_step_is_as_long_on_wide_features_as_on_narrow_ones(
+    name: str, make_bank: Any, tmp_path: Path
+) -> None:
+    for width, step in ((100, 0.01), (1600, 0.0025)):  # 0.1 / 10 and 0.1 / 40
+        core = Core(make_bank(n=2, steps=2, width=width))
+        agent = make_agent(name, core)
+        assert agent.config.learning_rate == pytest.approx(step)
+        assert make_agent(name, core, learning_rate=0.5).config.learning_rate == 0.5
+        agent.save(tmp_path / "agent.safetensors")
+        assert type(agent).load(tmp_path / "agent.safetensors", core).config == agent.config
+        _, said = load_tensors(tmp_path / "agent.safetensors", "agent")
+        assert said["config"]["learning_rate"] == pytest.approx(step)
+    assert make_agent(name, CarryCore(make_bank(n=2, width=36))).config.learning_rate == 1e-3
+    embedding = Core(make_bank(n=2, width=36, dim=4), observation="embedding")
+    assert make_agent(name, embedding).config.learning_rate == pytest.approx(0.05)
+
+
 def test_paper_preset_learns() -> None:
     train, validation = (EpisodeBank.load("procedural", split) for split in ("train", "validation"))
     core = Core(train, "combined", PPOAClip.modes["paper"])

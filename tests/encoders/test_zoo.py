@@ -19,10 +19,10 @@ from sketchless.encoders.zoo import BANKS, is_repository, pretrained, zoo
 ENCODER = "small-cnn/procedural"
 SHA256 = {
     "small-cnn/procedural": "91603f587cbf6aa53d88cce3ad6475e8a93e0c3d3be7506a9583ad20c0ab0bb3",
-    "ppo-a-clip/procedural": "a768d2f696508c6b6254a2b4c9b9f9ae49047287d6810664da94e53463b55d1d",
-    "grpo/procedural": "f820e63793e795eb8e26224e4acfe700e9c7dd2df68713bc9cc0b8ccaff30b6f",
+    "ppo-a-clip/procedural": "390873d292eb9754082df667bac6f38ade45eedcc9028f6fcd32ea32bbce8d89",
+    "grpo/procedural": "2007815566d713fb4f2750f6b821537c36f693990d1bcb0344878b118f506f7b",
     "rank-softmax/procedural": "aa3d252efa7a6fc3a194af8f081d473421e548fdefed028f74963677666de67e",
-    "ppo-a-clip/procedural-strokes": "f153173d6639fb45cc4191e0c31a561106f62e277ff57695235afb6cbab8433b",
+    "ppo-a-clip/procedural-strokes": "e887ded5e51bc796a8a59b2137b1f1e000dfbf8ab3504cad6fa97ca50d97616b",
 }
 
 

@@ -20,6 +20,7 @@ from sketchless.benchmarks.reporting.results import read_records
 from sketchless.benchmarks.training import by_photo
 from sketchless.datasets.files import sha256
 from sketchless.encoders import EpisodeBank, save_banks
+from sketchless.envs.core import Core
 
 COMMON = {"bank": "b", "bank_sha256": "0", "agent": "vpg", "reward": "combined", "mode": "residual", "steps": 600}
 COMMON |= {"observation": "feature", "scale": 1.0, "split": "test", "device": "cpu"}
@@ -52,11 +53,11 @@ def test_a_range_is_filled_by_its_scale(
 
 
 @pytest.mark.parametrize("method", KNOBS)
-def test_every_method_has_as_many_settings_of_knobs_that_it_reads(method: str) -> None:
-    settings, kind = settings_of(method), agent_class(method)
+def test_every_method_has_as_many_settings_of_knobs_that_it_reads(method: str, make_bank: Any) -> None:
+    settings = settings_of(method)
     assert len(settings) == SETTINGS
     assert settings[0] == {}
-    default = kind.presets["default"]
+    default = agent_class(method)(Core(make_bank(n=2, width=1280))).config
     for knob in KNOBS[method]:
         assert knob.name in read_by(method)
         value = getattr(default, knob.name)

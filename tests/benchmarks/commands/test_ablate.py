@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from sketchless.agents import AGENTS, PPOAClip, PPOConfig
+from sketchless.agents import AGENTS, PPOAClip
 from sketchless.benchmarks.ablation.experiment import _banks, run
 from sketchless.benchmarks.ablation.sweep import BASELINES, FEATURES, METHODS, RATES, SWEEPS, cells
 from sketchless.benchmarks.cli import main
@@ -101,7 +101,7 @@ class TestGrids:
         [letter] = [c for c in cells("methods", common | {"steps": steps}, [0], {}) if "ppo-a-clip-paper" in c.id]
         assert letter.settings["steps"] == 2000 * 20 * 100
         assert letter.settings["mode"] == "absolute"
-        assert PPOConfig(**letter.settings["set"]) == PPOAClip.presets["paper"]
+        assert replace(PPOAClip.presets["default"], **letter.settings["set"]) == PPOAClip.presets["paper"]
 
     @pytest.mark.parametrize(("name", "of"), [("tuning", "methods"), ("rewards-tuning", "rewards")])
     def test_tuning_gives_every_arm_as_many_choices_and_looks_at_validation(
