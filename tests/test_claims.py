@@ -16,6 +16,7 @@ import pytest
 from sketchless.agents import AGENTS
 from sketchless.agents.config import step_size
 from sketchless.benchmarks.cli import main
+from sketchless.benchmarks.reporting.published import LATER
 from sketchless.benchmarks.reporting.results import read_grid
 from sketchless.benchmarks.statistics import pigeonhole_bootstrap
 from sketchless.encoders import EpisodeBank
@@ -202,17 +203,22 @@ def test_the_letter_is_that_of_its_reports(grid: str, told: str) -> None:
     assert f"B1 has m@A {float(b1['m@A']):.2f} and m@B {float(b1['m@B']):.2f}" in text
 
 
-def test_what_a_look_ahead_is_worth_is_that_of_its_report() -> None:
-    with (RESULTS / "procedural" / "leak" / "report" / "table.csv").open(encoding="utf-8") as file:
-        found = {row["label"]: f"{float(row['m@B']):.2f}" for row in csv.DictReader(file)}
-    ahead = "(sees later frames)"
-    unmasked, masked = found[f"attention, not masked {ahead}"], found["attention, masked"]
-    both, forward = found[f"LSTM, both ways {ahead}"], found["LSTM, forward"]
-    page = " ".join((RESULTS / "procedural" / "README.md").read_text(encoding="utf-8").split())
-    assert f"Without a mask attention has an m@B of {unmasked}, with it {masked};" in page
-    assert f"runs both ways has {both}, one that runs forward {forward}." in page
+def test_what_a_look_ahead_is_worth_is_that_of_its_grid() -> None:
+    page = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")
+    grid, rows = read_grid(RESULTS / "chair-v2" / "leak"), table("leak", page)
+    for label, told in rows.items():
+        one, other = ("lstm-both-ways", "lstm") if "LSTM" in label else ("attention-unmasked", "attention")
+        for metric, cell in zip(METRICS, told, strict=False):
+            found = grid.nested(one, grid.per_sketch(one, metric) - grid.per_sketch(other, metric)).estimate
+            assert cell == "{:+.2f} \\[{:+.2f}, {:+.2f}\\]".format(*found).replace("-", "−")
+            assert found.low > 0
+    text = " ".join(page.split())
+    for name, score in LATER["Chair-V2"].items():
+        assert f"{name} {score.m_at_a:.1f} / {score.m_at_b:.1f}" in text
+    scores = report("leak")
+    unmasked, masked = scores["attention, not masked (sees later frames)"], scores["attention, masked"]
     short = " ".join((ROOT / "docs" / "algorithms.md").read_text(encoding="utf-8").split())
-    assert f"without a mask has an m@B of {unmasked}, with it {masked}." in short
+    assert f"without a mask has an m@B of {float(unmasked['m@B']):.2f}, with it {float(masked['m@B']):.2f}" in short
 
 
 def test_the_default_step_is_the_one_that_validation_chooses() -> None:
