@@ -204,6 +204,10 @@ DESIGN = Sweep(
     },
     "default",
     "each variant against the default, in m@B",
+    remarks=(
+        "Where no step size is set, an arm has the default for what it observes: 0.1 / sqrt(D) on features, and on "
+        "embeddings 0.1 / sqrt(d).",
+    ),
 )
 
 
