@@ -83,7 +83,8 @@ def encode_banks(
         frames = Frames(split.sketches, schedule, steps, room=0)
         generator = torch.Generator().manual_seed(seed)
         # One block, made before: small tensors that stay would lie between the large ones that come and go.
-        features = torch.empty(len(frames) * rounds[name], int(frames.lengths.max()), weight.shape[1])
+        shape = len(frames) * rounds[name], int(frames.lengths.max()), weight.shape[1]
+        features = torch.empty(shape, dtype=torch.float32)
         for round_ in range(rounds[name]):
             for row in range(len(frames)):
                 affine = random_affine(1, 1.0, generator) if round_ else None
