@@ -20,7 +20,7 @@ from .base import Supervised, SupervisedConfig
 class TripletConfig(SupervisedConfig):
     """Settings of the triplet loss."""
 
-    learning_rate: float = 3e-3
+    learning_rate: float | None = 3e-3
     margin: float = 0.3
     """In units of Euclidean distance, 0 to 2 (Bhunia et al., CVPR 2020)."""
 

@@ -28,7 +28,7 @@ UNTRAINED = 1.0  # in place of the error of a sorter that has not been trained y
 class SoDeepConfig(SupervisedConfig):
     """Settings of the differentiable rank."""
 
-    learning_rate: float = 3e-3
+    learning_rate: float | None = 3e-3
     sorter: str = "sigmoid"
     """`sigmoid`: a smooth count of nearer photos, exact in the limit; `lstm`: the trained sorter of the paper."""
     steepness: float = 20.0

@@ -179,6 +179,11 @@ def test_paper_preset_is_the_paper_to_the_letter() -> None:
     assert PPOAClip.budgets["paper"] == 2000
 
 
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_agent_takes_the_step_that_follows_the_width(name: str, make_bank: Any) -> None:
+    assert make_agent(name, Core(make_bank(n=2, width=100)), learning_rate=None).config.learning_rate == 0.01
+
+
 @pytest.mark.parametrize("name", ["vpg", "ppo-a-clip", "grpo"])
 def test_the_default_step_is_as_long_on_wide_features_as_on_narrow_ones(
     name: str, make_bank: Any, tmp_path: Path

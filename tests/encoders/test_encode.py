@@ -211,7 +211,7 @@ def test_pairs_of_a_category_need_photos_of_it(encoder: Encoder, polygons: Sketc
 
 
 def test_large_images_are_encoded_fewer_at_once(polygons: SketchDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At 1024 px a sixteenth of 32 photos and of 254 frames; up to 256 px as many as before, so to the same bits."""
+    """At 1024 px a sixteenth of 32 photos and of 254 frames; up to 256 px 32 and 254."""
     sizes: list[int] = []
 
     def record(images: torch.Tensor) -> torch.Tensor:
@@ -233,7 +233,7 @@ def test_large_images_are_encoded_fewer_at_once(polygons: SketchDataset, monkeyp
 GROWTH = """
 import ctypes
 import torch
-from sketchless.datasets import SketchDataset, load_dataset
+from sketchless.datasets import load_dataset
 from sketchless.encoders import Encoder, EncoderConfig, encode_banks
 
 ctypes.CDLL(None).mallopt(-3, 1 << 30), ctypes.CDLL(None).mallopt(-1, (1 << 31) - 1)  # as our commands keep memory
