@@ -22,6 +22,7 @@ from rich.table import Table
 from sketchless.datasets.errors import ConfigError
 from sketchless.datasets.files import replacing, write_json
 from sketchless.encoders import BACKBONES, ENCODERS, EncoderConfig, make_encoder
+from sketchless.encoders.networks.backbones import PRETRAINED
 from sketchless.encoders.networks.encoder import inference
 
 from ..cli import keep_freed_memory
@@ -50,7 +51,7 @@ def entries(path: Path = FILE) -> dict[str, Row]:
     known: dict[str, Row] = json.loads(path.read_text(encoding="utf-8"))["encoders"]
     here = {*BACKBONES, *ENCODERS}
     bare = {name: {"encoder": name} for name in sorted(here - {row["encoder"] for row in known.values()})}
-    return {n: r for n, r in known.items() if r["encoder"].partition(":")[0] in {*here, "hf"}} | bare
+    return {n: r for n, r in known.items() if r["encoder"].partition(":")[0] in {*here, *PRETRAINED}} | bare
 
 
 def cells(rows: Mapping[str, Row]) -> list[tuple[str, ...]]:

@@ -14,6 +14,7 @@ from sketchless.benchmarks.cli import main
 from sketchless.benchmarks.commands.info import InfoConfig, run
 from sketchless.benchmarks.zero_shot import encoder_table
 from sketchless.encoders import BACKBONES, ENCODERS, EncoderConfig, make_encoder
+from sketchless.encoders.networks.backbones import PRETRAINED
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -31,7 +32,7 @@ def test_page_and_command_show_the_same_table() -> None:
     shown = table(printed.getvalue())
     assert table((DOCS / "encoders.md").read_text(encoding="utf-8")) == shown
     names = {row["encoder"].partition(":")[0] for row in encoder_table.entries().values()}
-    assert names == {*BACKBONES, *ENCODERS, "hf"}
+    assert names == {*BACKBONES, *ENCODERS, *PRETRAINED}
     assert len(shown) == 1 + len(encoder_table.entries())
 
 
