@@ -157,7 +157,16 @@ class Inference(NamedTuple):
 
     def detectable(self, power: float = 0.8, level: float = 0.95) -> float:
         """The smallest true difference that such an experiment would tell from zero with this chance."""
-        return float((scipy.stats.t.ppf((1 + level) / 2, self.df) + scipy.stats.t.ppf(power, self.df)) * self.error)
+        if not np.isfinite(self.error):
+            return np.inf
+        df = min(self.df, 1e6)
+        limit = scipy.stats.t.ppf((1 + level) / 2, df)
+
+        # P(T > limit) = power,  T noncentral t with a mean of true difference / error
+        def missing(shift: float) -> float:
+            return float(power - scipy.stats.nct.sf(limit, df, shift))
+
+        return float(scipy.optimize.brentq(missing, 0, 4 * limit + 10)) * self.error
 
 
 def pigeonhole_bootstrap(
@@ -197,10 +206,39 @@ def drawn_means(
     Values of other runs and sketches are drawn alike where encoders, photos and `seed` are the same, and `what` is:
     sketches of another split are drawn apart under another name.
     """
-    photos, encoders = _named(values, photos, encoders)
-    runs, sketches = _nested_counts(encoders, seed, "seeds"), _nested_counts(photos, seed, what)
+    runs, sketches = drawn_weights(values, photos, encoders, seed, what)
     means: FloatArray = ((runs @ values) * sketches).sum(axis=1) / (runs.sum(axis=1) * sketches.sum(axis=1))
     return means
+
+
+def drawn_weights(
+    values: FloatArray,
+    photos: Sequence[str] = (),
+    encoders: Sequence[str] = (),
+    seed: int = 0,
+    what: str = "sketches",
+) -> tuple[FloatArray, FloatArray]:
+    """How often each run [R, S] and each sketch [R, N] of values [S, N] is drawn in the replicates of `drawn_means`."""
+    photos, encoders = _named(values, photos, encoders)
+    return _nested_counts(encoders, seed, "seeds"), _nested_counts(photos, seed, what)
+
+
+def widened(
+    found: float,
+    replicates: FloatArray,
+    spread: FloatArray,
+    photos: Sequence[str] = (),
+    encoders: Sequence[str] = (),
+    level: float = 0.95,
+) -> Estimate:
+    """A statistic with the interval of its replicates [R], as wide as few photos and runs ask for.
+
+    `spread` [S, N]: values whose mean differs between runs, and between sketches, about as the statistic does.
+    """
+    low, high = found + small_sample_factor(_parts(spread, photos, encoders), level) * (
+        _ends(replicates, level) - found
+    )
+    return Estimate(found, float(low), float(high))
 
 
 def inference(
@@ -217,11 +255,8 @@ def inference(
     error holds it, and p is that of the mean or of the middle of its replicates, whichever is nearer to zero; 1 where
     these lie on either side of it.
     """
-    photos, encoders = _named(values, photos, encoders)
     found = float(values.mean())
-    parts = [_group_means(values.mean(axis=0), photos)]
-    parts.append(_group_means(values.mean(axis=1), encoders) if len(set(encoders)) > 1 else values.mean(axis=1))
-    shrinkage, df = _small_sample(parts)
+    shrinkage, df = _small_sample(_parts(values, photos, encoders))
     factor = shrinkage * _t_over_normal(df, level)
     low, high = found + factor * (_ends(means, level) - found)
     error = float(np.hypot(means.std(), shift)) * shrinkage
@@ -230,6 +265,13 @@ def inference(
     middle = found + shift
     p = 1.0 if found * middle < 0 else _p_value(min(found, middle, key=abs), means, shrinkage, df)
     return Inference(Estimate(found, float(low), float(high)), p, error, df)
+
+
+def _parts(values: FloatArray, photos: Sequence[str], encoders: Sequence[str]) -> list[FloatArray]:
+    """Means of values [S, N] by what is drawn first: photos; and encoders, or, on a single one, runs."""
+    photos, encoders = _named(values, photos, encoders)
+    runs = values.mean(axis=1)
+    return [_group_means(values.mean(axis=0), photos), _group_means(runs, encoders) if len(set(encoders)) > 1 else runs]
 
 
 def _named(

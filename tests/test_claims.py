@@ -79,6 +79,23 @@ def test_the_claims_of_the_readme_are_those_that_hold_in_the_folds() -> None:
     assert counts == {"holds": 14, "not shown": 1}
     for page in (README, PAGE):
         assert "14 of 15 claims hold" in page
+        assert "13 by a stricter rule for folds that share training photos" in " ".join(page.split())
+
+
+def test_what_folds_that_share_training_photos_leave_of_the_claims() -> None:
+    """Nadeau and Bengio (2003): the variance of a mean of k folds is (1/k + test / training) s^2."""
+    text = (FOLDS / "README.md").read_text(encoding="utf-8")
+    lost = []
+    for claim, cells in table("claims", text).items():
+        by_fold = [float(value.replace("−", "-")) for value in cells[5].split(", ")]
+        reach = 2.7764 * math.sqrt(1 / 5 + 80 / 320) * statistics.stdev(by_fold)  # t(4)
+        low, high = statistics.mean(by_fold) - reach, statistics.mean(by_fold) + reach
+        holds = -3 < low and high < 3 if claim.startswith("c6:") else low > 0 or high < 0
+        if cells[-1] == "holds" and not holds:
+            lost.append(claim.partition(":")[0])
+            told = f"{statistics.mean(by_fold):.2f} [{low:.2f}, {high:+.2f}]".replace("-", "−")
+            assert f"c3 then has {told} and is not shown" in " ".join(text.split())
+    assert lost == ["c3"]
 
 
 @pytest.mark.slow
@@ -199,6 +216,8 @@ def test_the_letter_is_that_of_its_report() -> None:
     page = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")
     assert gains[1] > 0
     assert ("In m@B the interval holds 0" in page) == (gains[4] < 0)
+    below = all(float(letter[metric]) < float(letter[f"published {metric}"]) for metric in ("m@A", "m@B"))
+    assert ("The published 85.44 / 35.09 are not reached" in page) == below
     ours, other = (read_grid(RESULTS / "chair-v2" / name) for name in ("paper-2000", "rewards-letter"))
     assert ours.encoders("ppo-a-clip-paper") == other.encoders("combined", list(ours.cells["ppo-a-clip-paper"]))
     for metric in ("m@A", "m@B", "A@5"):
@@ -265,6 +284,48 @@ def test_looks_at_the_test_drawings_are_counted() -> None:
         found = re.search(r"(\d+) cells of committed grids,\s+on\s+(\d+) banks", page)
         assert found is not None
         assert (int(found[1]), int(found[2])) == (len(cells), len(banks))
+        replaced = json.loads((RESULTS / "chair-v2" / "replaced.json").read_text(encoding="utf-8"))
+        assert f"by {sum(replaced.values())} more of" in " ".join(page.split())
+
+
+def test_scores_of_members_and_ensembles_are_those_of_their_files() -> None:
+    """Of each: m@A, m@B, A@1 of validation, then all five of test, side by side in a table."""
+    text = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8").replace("*", "")
+    rows = [re.findall(r"(?<=\| )\d+\.\d\d(?= \|)", line) for line in text.splitlines()]
+    told = np.array([[float(cell) for cell in row] for row in rows if len(row) == 8])
+    for file in (RESULTS / "chair-v2").glob("*/members.json"):
+        for name, member in json.loads(file.read_text(encoding="utf-8")).items():
+            scores = member.get("baseline", member)
+            own = [scores["validation"][m] for m in METRICS[:3]] + [scores["test"][m] for m in METRICS]
+            known = (abs(told - own) < 0.0051).all(axis=1).any()
+            assert known or name in UNTOLD[file.parent.name], f"{file}: {name}"
+    late = report("joined-late")["B1 (no refinement)"]
+    best = "m@A {:.2f}, m@B {:.2f} and A@1 {:.2f}".format(*(float(late[m]) for m in METRICS[:3]))
+    assert best in " ".join(PAGE.split())
+
+
+UNTOLD = {  # members without a line of their own
+    "joined-192": ("random-128-2",),
+    "joined-192-six": ("random-192-1-mirrored",),
+    "joined-late": ("stage1-128-random-1", "chair-encoder", *(f"stage1-128-complete-{seed}" for seed in range(3))),
+}
+
+
+@pytest.mark.parametrize("grid", ["tuning", "baselines-tuning"])
+def test_tables_of_tuning_are_those_of_their_cells(grid: str) -> None:
+    """Every pair of m@A / m@B stands in the page, in the order of the steps; the highest m@B of each row is bold."""
+    text = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")
+    cells = json.loads((RESULTS / "chair-v2" / grid / "grid.json").read_text(encoding="utf-8"))["cells"]
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for name, cell in cells.items():
+        metrics = cell["result"]["metrics"]
+        rows.setdefault(name.split("/")[1].rpartition("-")[0], []).append((metrics["m@A"], metrics["m@B"]))
+    for arm, steps in rows.items():
+        if len(steps) == 4:
+            told = " | ".join(f"{m_at_a:.2f} / {m_at_b:.2f}" for m_at_a, m_at_b in steps)
+            assert told in text.replace("*", ""), arm
+            best = max(steps, key=lambda pair: pair[1])
+            assert f"**{best[0]:.2f} / {best[1]:.2f}**" in text, arm
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def saved(grid: Grid) -> dict[str, Saved]:
         given: dict[str, Any] = {
             "lengths": next(iter(cells.values())).evaluation.lengths,
             "photos": grid.photo_of_sketch,
+            "encoders": grid.encoders(name),
         }
         other = np.stack(b1)
         found[name] = Saved(

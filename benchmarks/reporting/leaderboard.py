@@ -138,17 +138,21 @@ def _systems(grid: Grid, entry: Entry, file: Path) -> Iterator[tuple[str, System
             raise ConfigError(f"{file}: {entry['folder']} has no arm {arm!r}; name others, or none for all")
         cells = list(grid.cells[arm].values())
         alone = all(cell.settings.get("agent") == "b1" for cell in cells)
-        banks = {str(cell.settings.get("bank_sha256", "")) for cell in cells}
+        encoders = set(grid.encoders(arm))
         scores = dict(zip(METRICS, (*(found.score[m] for m in HEADLINE), *found.accuracy), strict=True))
         key = _digest([cell.evaluation.rank for cell in cells])
-        yield f"ranks {key}", _system(entry, grid.arms[arm], alone, scores, len(cells), len(banks))
+        yield f"ranks {key}", _system(entry, grid.arms[arm], alone, scores, len(cells), len(encoders))
     if grid.baseline is not None:
         yield _without_refinement(grid, entry)
 
 
 def _without_refinement(grid: Grid, entry: Entry) -> tuple[str, System]:
     """B1 on the encoders of a grid: from its ranks, or its scores alone where the grid does not hold them."""
-    on = {str(cell.settings.get("bank_sha256", "")): cell for cells in grid.cells.values() for cell in cells.values()}
+    on = {
+        name: cell
+        for arm, cells in grid.cells.items()
+        for name, cell in zip(grid.encoders(arm), cells.values(), strict=True)
+    }
     ranks = [ranks_of_b1(grid, cell) for cell in on.values()]
     known = [one for one in ranks if one is not None]
     name = "B1 (no refinement)"

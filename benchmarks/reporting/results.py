@@ -201,9 +201,16 @@ class Grid:
         return pigeonhole_bootstrap(values, self.photo_of_sketch, self.encoders(arm, seeds))
 
     def encoders(self, arm: str, seeds: Sequence[int] = ()) -> list[str]:
-        """On which encoder each of an arm's seeds (all, if none are named) stands."""
-        cells = self.cells[arm]
-        return [str(cells[seed].settings.get("bank_sha256", "")) for seed in seeds or cells]
+        """On which encoder each of an arm's seeds (all, if none are named) stands: the hash of its bank.
+
+        Banks on which B1 has the same ranks are one encoder's, and go by the first: encoded again on another processor,
+        features differ in their last bits.
+        """
+        names, first = dict[int, str](), dict[bytes | str, str]()
+        for seed, cell in self.cells[arm].items():
+            bank = str(cell.settings.get("bank_sha256", ""))
+            names[seed] = first.setdefault(bank if cell.b1 is None else cell.b1.rank.tobytes(), bank)
+        return [names[seed] for seed in seeds or names]
 
     def runs(self, arm: str, seeds: list[int] | None = None) -> FloatArray:
         """m@B of each seed, percent: [S, 1], a score matrix with one task."""

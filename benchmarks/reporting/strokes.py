@@ -6,8 +6,8 @@ method reaches that of B1 on complete sketches. *First*: when that holds for the
 holds to the end.
 
 Ranks are int [S, N, T] of S runs on N sketches, 1..G, of which a sketch's first `lengths` [N] count; those of B1 are
-[S, N, T], run by run on the same encoder, or [1, N, T]. Savings are percent of a drawing. Intervals draw photos anew,
-with all their sketches, and runs.
+[S, N, T], run by run on the same encoder, or [1, N, T]. Savings are percent of a drawing. Intervals are those of
+`pigeonhole_bootstrap`: photos and sketches within them, encoders and runs within them are drawn anew.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ import numpy.typing as npt
 
 from sketchless.datasets.errors import ConfigError
 
-from ..statistics import Estimate, small_sample_factor
+from ..statistics import Estimate, drawn_weights, widened
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
 Weighted = Callable[[FloatArray, FloatArray], FloatArray]  # weights of runs [R, S] and sketches [R, N] -> [R]
 
-REPLICATES = 2_000
 LEVELS = ("A@5", "A@10", "percentile")
 SHARES = np.arange(5, 101, 5)  # percent of a drawing at which curves are looked at
 
@@ -56,6 +55,7 @@ def strokes_saved(
     q: int,
     staying: bool = False,
     photos: Sequence[str] = (),
+    encoders: Sequence[str] = (),
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
@@ -63,6 +63,7 @@ def strokes_saved(
 
     Args:
         photos: N names, of the photo that each sketch depicts; none: each has one of its own.
+        encoders: S names, of the encoder that each run stands on; none: all stand on one.
 
     Raises:
         ConfigError: ranks, lengths or names that do not fit together.
@@ -74,7 +75,7 @@ def strokes_saved(
         result: FloatArray = 100 * (1 - one / other)
         return result
 
-    return _estimate(saved, theirs - mine, photos, level, seed)
+    return _estimate(saved, theirs - mine, photos, encoders, level, seed)
 
 
 def share_that_saves(
@@ -85,6 +86,7 @@ def share_that_saves(
     least: float = 0.3,
     staying: bool = False,
     photos: Sequence[str] = (),
+    encoders: Sequence[str] = (),
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
@@ -99,7 +101,7 @@ def share_that_saves(
         result: FloatArray = ((runs @ saves) * sketches).sum(axis=1) / (runs.sum(axis=1) * sketches.sum(axis=1))
         return result
 
-    return _estimate(mean, saves, photos, level, seed)
+    return _estimate(mean, saves, photos, encoders, level, seed)
 
 
 def curve_saved(
@@ -110,6 +112,7 @@ def curve_saved(
     score: str,
     staying: bool = False,
     photos: Sequence[str] = (),
+    encoders: Sequence[str] = (),
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
@@ -120,7 +123,7 @@ def curve_saved(
     Args:
         gallery: G.
         score: `"A@<q>"`, share of photos in the first q, or `"percentile"`, (G - rank) / (G - 1).
-        photos, staying, level, seed: as for `strokes_saved`.
+        photos, encoders, staying, level, seed: as for `strokes_saved`.
 
     Raises:
         ConfigError: another score, and as `strokes_saved`.
@@ -134,7 +137,7 @@ def curve_saved(
         result: FloatArray = 100 - _crossing(curve, goal, staying)
         return result
 
-    return _estimate(saved, theirs[..., -1] - mine[..., len(SHARES) // 2], photos, level, seed)
+    return _estimate(saved, theirs[..., -1] - mine[..., len(SHARES) // 2], photos, encoders, level, seed)
 
 
 def _paired(ours: IntArray, b1: IntArray, lengths: IntArray) -> tuple[IntArray, IntArray]:
@@ -175,21 +178,17 @@ def _crossing(curve: FloatArray, goal: FloatArray, staying: bool) -> FloatArray:
     return result
 
 
-def _estimate(statistic: Weighted, spread: FloatArray, photos: Sequence[str], level: float, seed: int) -> Estimate:
+def _estimate(
+    statistic: Weighted,
+    spread: FloatArray,
+    photos: Sequence[str],
+    encoders: Sequence[str],
+    level: float,
+    seed: int,
+) -> Estimate:
     """A statistic and its interval, widened for few runs and photos, of which `spread` [S, N] says how they differ."""
-    runs, sketches = spread.shape
-    names = tuple(photos) or tuple(map(str, range(sketches)))
-    if len(names) != sketches:
-        raise ConfigError(f"{len(names)} photos for {sketches} sketches")
-    _, place = np.unique(np.asarray(names), return_inverse=True)
-    count, rng = int(place.max()) + 1, np.random.default_rng(seed)
-    again = []
-    for _ in range(0, REPLICATES, 200):
-        drawn = rng.multinomial(count, np.full(count, 1 / count), size=200)[:, place].astype(np.float64)
-        again.append(statistic(rng.multinomial(runs, np.full(runs, 1 / runs), size=200).astype(np.float64), drawn))
-    value = float(statistic(np.ones((1, runs)), np.ones((1, sketches)))[0])
-    of_photo = np.bincount(place, spread.mean(axis=0)) / np.bincount(place)
-    factor = small_sample_factor([spread.mean(axis=1), of_photo], level)
-    tail = (1 - level) / 2
-    low, high = value + factor * (np.quantile(np.concatenate(again), [tail, 1 - tail]) - value)
-    return Estimate(value, float(low), float(high))
+    runs, sketches = drawn_weights(spread, photos, encoders, seed)
+    parts = range(0, len(runs), 200)  # all replicates of a curve at once would take gigabytes
+    again = np.concatenate([statistic(runs[i : i + 200], sketches[i : i + 200]) for i in parts])
+    value = float(statistic(np.ones((1, len(spread))), np.ones((1, spread.shape[1])))[0])
+    return widened(value, again, spread, photos, encoders, level)

@@ -97,8 +97,11 @@ def notes(found: Comparison) -> list[str]:
             told += f" ({', '.join(unknown)})" if len(unknown) < len(gained) else ""
         sentences.append(f"{told}.")
     if smallest := detectable(found):
-        listed = ", ".join(f"{value:.1f} in {metric}" for metric, value in smallest.items())
-        sentences.append(f"Smallest difference that was likely (80 %) to be seen: {listed}.")
+        by_metric = [f"{value:.1f} in {metric}" for metric, value in smallest.items()]
+        sentences.append(
+            f"Smallest difference that was likely (80 %) to be seen: {', '.join(by_metric[:2])} (where Holm asks the "
+            f"most), {', '.join(by_metric[2:])} (by itself, at 5 %)."
+        )
     sentences += grid.remarks
     if (baseline := grid.baseline) is not None:
         others = {grid.arms[arm]: grid.baseline_of(arm) for arm, of_arm in grid.cells.items() if of_arm}
@@ -112,7 +115,7 @@ def notes(found: Comparison) -> list[str]:
 
 def _random(grid: Grid) -> str:
     """What an interval of this grid takes as random, in words."""
-    encoders = {cell.settings.get("bank_sha256") for of_arm in grid.cells.values() for cell in of_arm.values()}
+    encoders = {name for arm, of_arm in grid.cells.items() if of_arm for name in grid.encoders(arm)}
     drawn = "photos, sketches within them"
     if len(encoders) > 1:
         return f"{drawn}, encoders and seeds within them"

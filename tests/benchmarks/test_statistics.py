@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -260,7 +261,16 @@ def test_equivalence_and_detection_by_hand() -> None:
     one = Inference(Estimate(0.1, -0.3, 0.5), 0.6, 0.2, 30)  # t(30): 1.6973 at 95 %, 2.0423 at 97.5 %, 0.8538 at 80 %
     assert one.equivalent(0.4395)  # 0.1 + 1.6973 * 0.2 = 0.43946
     assert not one.equivalent(0.4394)
-    assert one.detectable() == pytest.approx((2.0423 + 0.8538) * 0.2, abs=1e-4)
+    assert one.detectable() == pytest.approx((2.0423 + 0.8538) * 0.2, abs=2e-4)  # what is central t's, nearly
+
+
+@pytest.mark.parametrize(("df", "level"), [(1.5, 0.95), (2.0, 0.95), (3.0, 0.995), (20.0, 0.995), (np.inf, 0.95)])
+def test_a_detectable_difference_is_seen_in_four_of_five(df: float, level: float) -> None:
+    rng, one = np.random.default_rng(0), Inference(Estimate(0.0, 0.0, 0.0), 1.0, 0.3, df)
+    error = 0.3 * (np.sqrt(rng.chisquare(df, 200_000) / df) if np.isfinite(df) else 1.0)
+    found = one.detectable(level=level) + rng.normal(0, 0.3, 200_000)
+    limit = scipy.stats.t.ppf((1 + level) / 2, df)
+    assert (found > limit * error).mean() == pytest.approx(0.8, abs=0.004)
 
 
 def test_tolerance_by_hand() -> None:

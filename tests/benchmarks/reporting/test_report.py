@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import lzma
@@ -691,6 +692,20 @@ def test_b1_of_seeds_on_several_encoders_is_their_mean(tmp_path: Path) -> None:
     assert body(found)[0][:3] == ["B1 (no refinement)", "78.00", "38.50"]
     assert "another B1" not in markdown(found)
     assert "has 38.50" in " ".join(reading(found))
+
+
+def test_a_bank_encoded_again_is_of_the_same_encoder() -> None:
+    """On another processor its hash is another one; what tells encoders apart is how B1 ranks."""
+    grid = read_grid(RESULTS / "chair-v2" / "paper-2000")
+    arm = grid.cells["ppo-a-clip-paper"]
+    first, last = arm[0], arm[9]
+    assert first.settings["bank_sha256"] != last.settings["bank_sha256"]
+    assert len(set(grid.encoders("ppo-a-clip-paper"))) == 3
+    assert grid.encoders("ppo-a-clip-paper", [0, 9]) == [first.settings["bank_sha256"]] * 2
+    assert last.b1 is not None
+    other = dataclasses.replace(last, b1=dataclasses.replace(last.b1, rank=np.maximum(last.b1.rank, 2)))
+    changed = dataclasses.replace(grid, cells={"ppo-a-clip-paper": {**arm, 9: other}})
+    assert changed.encoders("ppo-a-clip-paper", [9]) == [last.settings["bank_sha256"]]
 
 
 def test_an_arm_without_cells_keeps_its_place(compared: Comparison, tmp_path: Path) -> None:

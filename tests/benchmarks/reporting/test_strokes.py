@@ -92,13 +92,35 @@ def test_sketches_of_one_photo_are_drawn_together() -> None:
     assert untold.high - untold.low < 0.6 * (told.high - told.low)
 
 
+def test_photos_sketches_encoders_and_runs_are_drawn_anew() -> None:
+    """Beside a plain loop that draws all four; runs taken as independent give half of that width."""
+    rng, photos, encoders = np.random.default_rng(3), [str(n // 3) for n in range(30)], list("aaabbbccc")
+    easy = 6 * rng.random(10)[np.arange(30) // 3] + 8 * np.array([0, 0, 0, 1, 1, 1, 2, 2, 2])[:, None]  # [S, N]
+    ours = np.clip(20 - np.arange(20) + np.rint(easy)[..., None], 1, 30).astype(np.int64)  # [S, N, T]
+    b1, lengths = np.clip(np.tile(26 - np.arange(20), (1, 30, 1)), 1, 30), np.full(30, 20)
+    found = strokes_saved(ours, b1, lengths, 10, photos=photos, encoders=encoders)
+    mine, theirs = entry(ours, lengths, 10), entry(b1, lengths, 10)
+    again = []
+    for _ in range(3_000):
+        runs = [r for e in rng.choice(3, 3) for r in rng.choice(np.arange(3) + 3 * e, 3)]
+        sketches = [n for p in rng.choice(10, 10) for n in rng.choice(np.arange(3) + 3 * p, 3)]
+        again.append(100 * (1 - mine[np.ix_(runs, sketches)].mean() / theirs[:, sketches].mean()))
+    low, high = np.quantile(again, [0.025, 0.975])
+    wide = (found.high - found.low) / (high - low)  # as few encoders ask for: t(2)/z and sqrt(3/2) are 2.7
+    assert found.value == pytest.approx(100 * (1 - mine.mean() / theirs.mean()))
+    assert 2.4 < wide < 2.8
+    assert found.value - found.low == pytest.approx(wide * (found.value - low), rel=0.15)
+    flat = strokes_saved(ours, b1, lengths, 10, photos=photos)
+    assert flat.high - flat.low < 0.5 * (found.high - found.low)
+
+
 def test_what_does_not_fit_is_refused(refuses) -> None:
     rank, lengths = np.ones((2, 4, 5), dtype=np.int64), np.full(4, 5)
     with refuses(ConfigError, r"ranks \[2, 4, 5\] beside those of B1 \[3, 4, 5\]"):
         strokes_saved(rank, np.ones((3, 4, 5), dtype=np.int64), lengths, 5)
     with refuses(ConfigError, r"lengths \[4\]: want 1..5 for each of 4 sketches"):
         strokes_saved(rank, rank, lengths + 1, 5)
-    with refuses(ConfigError, "3 photos for 4 sketches"):
+    with refuses(ConfigError, r"3 photos and 2 encoders for scores \[2, 4\]"):
         strokes_saved(rank, rank, lengths, 5, photos=["a", "b", "c"])
     with refuses(ConfigError, "unknown score 'm@A': choose A@<q> or percentile"):
         curve_saved(rank, rank, lengths, 20, "m@A")
