@@ -90,7 +90,7 @@ def test_what_folds_that_share_training_photos_leave_of_the_claims() -> None:
         by_fold = [float(value.replace("−", "-")) for value in cells[5].split(", ")]
         reach = 2.7764 * math.sqrt(1 / 5 + 80 / 320) * statistics.stdev(by_fold)  # t(4)
         low, high = statistics.mean(by_fold) - reach, statistics.mean(by_fold) + reach
-        holds = -3 < low and high < 3 if claim.startswith("c6:") else low > 0 or high < 0
+        holds = max(-low, high) < 3 if claim.startswith("c6:") else low > 0 or high < 0
         if cells[-1] == "holds" and not holds:
             lost.append(claim.partition(":")[0])
             told = f"{statistics.mean(by_fold):.2f} [{low:.2f}, {high:+.2f}]".replace("-", "−")
