@@ -62,6 +62,16 @@ def test_the_change_over_b1_is_that_of_the_baselines() -> None:
     assert f"{told[0]}, {told[1]} and {told[2]}" in " ".join(PAGE.split())
 
 
+def test_the_first_table_of_chair_v2_is_that_of_train() -> None:
+    page = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")
+    found = json.loads((RESULTS / "chair-v2" / "train" / "results.json").read_text(encoding="utf-8"))
+    for metric, cells in table("train", page).items():
+        values, changed = [seed[metric] for seed in found["refined"].values()], found["change"][metric]
+        mine = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+        told = "{:+.2f} ({:+.2f} .. {:+.2f})".format(changed["mean"], *changed["interval95"])
+        assert cells[2:] == [f"{found['baseline'][metric]:.2f}", mine, told]
+
+
 def verdicts() -> dict[str, list[str]]:
     """Metric, difference and verdict of the committed claims, by their id."""
     rows = table("claims", (FOLDS / "README.md").read_text(encoding="utf-8"))

@@ -223,7 +223,7 @@ def test_cells_in_folders_of_their_own_by_hand(tmp_path: Path, capsys: pytest.Ca
 
 def test_what_is_no_grid(tmp_path: Path, refuses: Refuses, run: Path) -> None:
     with refuses(CheckpointError, "grid.json: no such file"):
-        verify(RESULTS / "chair-v2" / "train")  # whose ranks were not kept
+        verify(RESULTS / "chair-v2" / "encode")
     assert main(["report", str(run), "--verify", "--pack"]) == 2
 
 
