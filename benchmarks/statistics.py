@@ -5,7 +5,8 @@ ConfigError for no scores, unequal numbers of tasks and a value that is not fini
 of its own `seed`.
 
 Sketches of one photo are alike, and so are runs on one encoder: `pigeonhole_bootstrap` draws photos and sketches within
-them, encoders and seeds within them. Its intervals and p-values take all of these as random.
+them, encoders and seeds within them. Its intervals and p-values take all of these as random. `docs/benchmarks.md` says
+how often they err: on three encoders they are too wide.
 
 References:
     - Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical precipice: interquartile

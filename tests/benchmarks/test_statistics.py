@@ -281,29 +281,6 @@ def test_tolerance_by_hand() -> None:
     assert tolerance([3.0]) == (-np.inf, np.inf)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("alike", [0.3, 0.5, 0.7])
-@pytest.mark.parametrize(("encoders", "spread"), [(1, 0.0), (3, 0.5)])
-def test_equal_arms_are_seldom_called_different(alike: float, encoders: int, spread: float) -> None:
-    """Differences as on Chair-V2: 323 sketches of 100 photos, of whose variance the photo has the share `alike`."""
-    photos = np.repeat(np.arange(100), np.resize([3, 3, 3, 3, 4], 100))
-    of_run = np.arange(10) % encoders
-    names, stands_on = [f"p{p}" for p in photos], [f"e{e}" for e in of_run]
-    called = {"nested": 0, "sketches": 0, "over seeds": 0}
-    times = 400
-    for seed in range(times):
-        rng = np.random.default_rng(seed)
-        sketches = rng.normal(0, 10 * alike**0.5, 100)[photos] + rng.normal(0, 10 * (1 - alike) ** 0.5, len(photos))
-        runs = rng.normal(0, spread, encoders)[of_run] + rng.normal(0, 0.3, 10)
-        values = sketches + runs[:, None] + rng.normal(0, 3, (10, len(photos)))
-        called["nested"] += pigeonhole_bootstrap(values, names, stands_on).p <= 0.05
-        called["sketches"] += pigeonhole_bootstrap(values).p <= 0.05
-        called["over seeds"] += sign_flip(values.mean(axis=1)) <= 0.05
-    print(alike, encoders, called)
-    assert called["nested"] <= 0.065 * times + 3 * (0.05 * 0.95 * times) ** 0.5 / 2
-    assert called["over seeds"] > 0.2 * times  # what the seeds alone cannot know
-
-
 # Profile and probability of improvement --------------------------------------------------------------------
 
 
