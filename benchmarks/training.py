@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sketchless.agents import Agent, learn_together
+from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import Core
 from sketchless.envs.stop import StopCore
@@ -104,6 +105,16 @@ class Training:
     def _save(self, path: Path) -> None:
         self._check()
         self.agent.save(path)
+
+
+def refuse_leaking(agent: Agent) -> None:
+    """Raise ConfigError for an agent that looks at later frames: its scores are no others' rivals."""
+    if not agent.causal:
+        raise ConfigError(
+            f"policy={agent.config.policy} ({type(agent.policy).__name__}): looks at later frames and cannot act while "
+            "a person draws; "
+            "`sketchless ablate leak` measures what that is worth"
+        )
 
 
 def train(job: Training) -> float | None:

@@ -47,6 +47,8 @@ class Arm:
     budget: float = 1.0
     ahead: bool = False
     """Whether it makes sense only where actions change what comes after."""
+    leaks: bool = False
+    """Whether its policy looks at later frames, which its label then says; no other arm's may."""
 
     @property
     def trains(self) -> bool:
@@ -228,7 +230,8 @@ _LEAKS = "sees later frames"
 
 
 def _softmax(label: str, policy: str, leaks: bool = False) -> Arm:
-    return Arm(f"{label} ({_LEAKS})" if leaks else label, {"agent": "rank-softmax"}, {"policy": policy})
+    label = f"{label} ({_LEAKS})" if leaks else label
+    return Arm(label, {"agent": "rank-softmax"}, {"policy": policy}, leaks=leaks)
 
 
 LEAK = Sweep(

@@ -17,8 +17,10 @@ from sketchless.agents import AGENTS, agent_class
 from sketchless.agents.settings import SYNONYMS
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.files import write_json
+from sketchless.encoders.bank import EpisodeBank
 from sketchless.envs.core import MODES, OBSERVATIONS, Core
 
+from ..ablation.cells import Cell
 from ..ablation.experiment import reward_of
 from ..ablation.runner import check_options, run_cells
 from ..ablation.sweep import FEATURES, SWEEPS, Arm, Sweep, cells, read_by
@@ -30,6 +32,7 @@ from ..logs import log_format
 from ..options import EnvId, RewardName, listed
 from ..reporting.compare import Comparison
 from ..runs import RunFolder, new_folder, parse_seeds, parse_values
+from ..training import refuse_leaking
 
 # Passes over the training drawings and seeds; `quick` is for a first look, `full` for a conclusion.
 PRESETS = {"quick": (1.0, "0-2"), "full": (5.0, "0-9")}
@@ -152,12 +155,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         raise ConfigError(f"arms={', '.join(config.arms)}: none is left; give what they need")
     every = cells(config.what, common, seed_list, _overrides(config, sweep, arms), banks, sweep)
     grid = [cell for cell in every if _arm(cell.id) in arms]
-    for cell in grid:
-        try:
-            _check_agent(agent_class(cell.settings["agent"]), cell.settings["set"], environment.kind)
-            reward_of(cell.settings)
-        except ConfigError as error:
-            raise ConfigError(f"arm {_arm(cell.id)}: {error} (--arms names the arms to run)") from error
+    _check_arms(grid, sweep, files)
     usual = sweep.reference in arms
     folder = Path(config.out) if config.out else new_folder(f"ablate-{config.what}")
     about = {
@@ -204,6 +202,36 @@ def _check_agent(agent: type[Any], settings: Mapping[str, Any], task: type[Core]
     """Refuse an agent that cannot learn the task, settings out of range, and those that do not go with the task."""
     agent.check_task(task)
     agent.Config(**settings).discount(task.bandit)
+
+
+def _check_arms(grid: Sequence[Cell], sweep: Sweep, files: Mapping[str, Sequence[BankFile]]) -> None:
+    """Make the agent of every arm once, of its first seed, so that nothing is refused after others were trained.
+
+    Raises:
+        ConfigError: as an agent when it is made; one that looks at later frames where its arm does not say so.
+    """
+    banks: dict[str, EpisodeBank] = {}
+    cores: dict[Any, Core] = {}
+    first: dict[str, Mapping[str, Any]] = {}
+    for cell in grid:
+        first.setdefault(_arm(cell.id), cell.settings)
+    for name, settings in first.items():
+        arm, make = sweep.arms[name], agent_class(settings["agent"])
+        environment = Environment.find(settings.get("env", DEFAULT_ENV))
+        shared = (settings["mode"], settings["observation"], settings["scale"])
+        try:
+            _check_agent(make, settings["set"], environment.kind)
+            reward_of(settings)
+            if arm.features not in banks:
+                banks[arm.features] = files[arm.features][0].load("train")
+            key = (arm.features, environment.id, *shared)
+            if key not in cores:
+                cores[key] = environment.core(banks[arm.features], "inv-rank", *shared)
+            agent = make(cores[key], **settings["set"])
+            if not arm.leaks:
+                refuse_leaking(agent)
+        except ConfigError as error:
+            raise ConfigError(f"arm {name}: {error} (--arms names the arms to run)") from error
 
 
 def _check_shared(config: AblateConfig, sweep: Sweep) -> None:

@@ -42,7 +42,7 @@ from ..runs import (
     read_json,
 )
 from ..train_run import mean_curves, scores
-from ..training import Training, cell_result, stop_rivals, train, train_together
+from ..training import Training, cell_result, refuse_leaking, stop_rivals, train, train_together
 
 PASSES = 10.0
 
@@ -130,11 +130,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     core = environment.core(banks["train"], config.reward, mode, config.observation, 1.0)
     validation, test = banks.get("validation"), banks["test"]
     first = make(core, validation, settings, **given)  # checks the settings before any work is done
-    if not first.causal:
-        raise ConfigError(
-            f"policy={first.config.policy}: looks at later frames and cannot act while a person draws; "
-            "`sketchless ablate leak` measures what that is worth"
-        )
+    refuse_leaking(first)
     steps = max(round(passes * int(core.bank.lengths.sum()) * first.config.samples), 1)
     log = log_format(config.logger)
     varying = config.agent if make.varies_with_threads else None

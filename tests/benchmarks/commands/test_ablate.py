@@ -450,6 +450,11 @@ class TestCommand:
             ),
             (["ablate", "knobs", "--env", "Stop-v0"], "knobs chooses settings by validation m@B, and this task is"),
             (["ablate", "design", "--env", "Carry-v0", "--arms", "gamma2-ten-summed"], "count thrice"),
+            (["ablate", "--set", "grpo.policy=attention-unmasked"], "arm grpo: policy=attention-unmasked (Unmasked"),
+            (["ablate", "design", "--set", "policy=lstm-both-ways"], "looks at later frames and cannot act"),
+            (["ablate", "knobs", "--arms", "vpg-3", "--set", "policy=lstm-both-ways"], "arm vpg-3: policy=lstm"),
+            (["ablate", "leak", "--set", "mgal.policy=attention-unmasked"], "arm mgal: policy=attention-unmasked"),
+            (["ablate", "leak", "--bank", "procedural-strokes"], "it needs drawings of equal length"),
             (["ablate", "--logger", "cvs"], "did you mean 'csv'"),
             (["ablate", "baselines", "--banks", "randon=a"], "did you mean 'random'"),
             (["ablate", "baselines", "--banks", "random="], "want a kind and its files"),
@@ -466,6 +471,32 @@ class TestCommand:
         error = capsys.readouterr().err.strip()
         assert match in error
         assert "\n" not in error
+
+    def test_arms_with_an_agent_of_others_that_looks_ahead_are_refused(
+        self, bank: Path, tmp_path: Path, monkeypatch, capsys
+    ) -> None:
+        (tmp_path / "peeking.py").write_text(
+            "from sketchless.agents import VPG, UnmaskedAttentionGaussianPolicy\n"
+            "class Peek(VPG):\n    name = 'peek'\n    def setup(self):\n"
+            "        widths = self.core.observation_dim, self.core.action_dim\n"
+            "        self.policy = UnmaskedAttentionGaussianPolicy(*widths, 6)\n"
+            "        super().setup()\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        out = tmp_path / "grid"
+        for what in ("methods", "tuning"):
+            assert main(["ablate", what, "--bank", str(bank), "--arms", "peeking:Peek", "--out", str(out)]) == 2
+            error = capsys.readouterr().err.strip()
+            assert "(UnmaskedAttentionGaussianPolicy): looks at later frames" in error
+            assert "\n" not in error
+        assert not out.exists()
+
+    def test_those_that_look_ahead_are_arms_of_leak(self, bank: Path, tmp_path: Path, monkeypatch) -> None:
+        grids: list[Any] = []
+        monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda cells, *_: grids.append(cells))
+        monkeypatch.setattr("sketchless.benchmarks.commands.report.report", lambda *_: None)
+        assert main(["ablate", "leak", "--bank", str(bank), "--out", str(tmp_path / "grid")]) == 0
+        assert {cell.id.split("/")[1] for cell in grids[0]} == set(SWEEPS["leak"].arms)
 
     @pytest.mark.parametrize(
         ("arguments", "match"),
