@@ -18,7 +18,7 @@ from .bank import EpisodeBank
 def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = (), until: Sequence[float] = ()) -> EpisodeBank:
     """One bank of M banks of the same drawings and photos, whose cosine similarity is the mean of theirs.
 
-    With unit features x_m, embeddings e_m and photos p_m of member m = 1..M at step t = 1..T:
+    With unit features x_m, embeddings e_m and photos p_m of member m = 1..M at step t = 1..T of a drawing of T steps:
 
         weight     w_m = (t/T)^late_m, |w|^2 = sum_m w_m^2: M where late_m is 0
                    with `until`: 1 of the first m with 100 t/T <= until_m, 0 of the others
@@ -58,15 +58,23 @@ def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = (), until: Se
         if not (torch.equal(first.lengths, other.lengths) and torch.equal(first.targets, other.targets)):
             raise ConfigError(f"ensemble ({first.split}): the banks differ in lengths or targets; encode the same data")
     embeddings = [normalize(linear(bank.features, bank.weight, bank.bias), dim=-1) for bank in banks]
-    steps = first.features.shape[1]
-    step = torch.arange(1, steps + 1, dtype=torch.float32).unsqueeze(1)  # [T, 1]
-    weights = (step / steps) ** exponents  # [T, M]
-    if until:
-        shown = 100 * step / steps
-        weights = ((shown > ends[:-1]) & (shown <= ends[1:])).float()
-    weights = weights / weights.norm(dim=1, keepdim=True)
+    every = torch.arange(1, first.features.shape[1] + 1, dtype=torch.float32).unsqueeze(1)  # [T, 1]
+
+    def weights_of(steps: int) -> Tensor:
+        """w [T, M] of a drawing that is complete after so many steps."""
+        step = every.clamp_max(steps)
+        weights = (step / steps) ** exponents
+        if until:
+            shown = 100 * step / steps
+            weights = ((shown > ends[:-1]) & (shown <= ends[1:])).float()
+        of_length_1: Tensor = weights / weights.norm(dim=1, keepdim=True)
+        return of_length_1
+
+    lengths, which = first.lengths.unique(return_inverse=True)
+    weights = torch.stack([weights_of(steps) for steps in lengths.tolist()])[which]  # [N, T, M]
     parts = [*(bank.features for bank in banks), *embeddings]
-    features = torch.cat([x * w.unsqueeze(1) for x, w in zip(parts, [*weights.T] * 2, strict=True)], dim=-1)
+    scales = [*weights.split(1, dim=2)] * 2  # [N, T, 1] each
+    features = torch.cat([x * w for x, w in zip(parts, scales, strict=True)], dim=-1)
     gallery = torch.cat([bank.gallery for bank in banks], dim=-1)
     width, dim = features.shape[-1], gallery.shape[-1]
     return replace(

@@ -39,6 +39,7 @@ def test_its_similarity_is_the_mean_of_the_members(bank: EpisodeBank) -> None:
 
 
 def test_late_members_are_heard_towards_the_end(bank: EpisodeBank) -> None:
+    bank = replace(bank, lengths=torch.full_like(bank.lengths, 4))
     members = [bank, other(bank), other(bank, 2, dim=5)]
     joined = ensemble(members, late=(0, 2, 0.5))
     steps = bank.features.shape[1]
@@ -60,6 +61,26 @@ def test_until_a_percentage_each_member_ranks_alone(bank: EpisodeBank) -> None:
         torch.testing.assert_close(embedding(joined)[:, t] @ joined.gallery.T, one / 3**0.5)
     torch.testing.assert_close(joined.features.norm(dim=-1), torch.ones(joined.features.shape[:2]))
     assert not joined.features[:, :2, 6:14].any()  # the others' features are 0
+
+
+def test_steps_are_those_of_each_drawing(bank: EpisodeBank) -> None:
+    """Of 1, 2 and 4 steps: the second member ranks from more than 50 % of a drawing on, not of the longest one."""
+    bank = replace(
+        bank, features=bank.features[:, :1].expand(-1, 4, -1).contiguous(), lengths=torch.tensor([1, 2, 4, 4, 4])
+    )
+    members = [bank, replace(other(bank), features=other(bank).features[:, :1].expand(-1, 4, -1).contiguous())]
+    one, two = (embedding(member) @ member.gallery.T for member in members)  # [N, T, G], the same in all steps
+    joined = ensemble(members, until=(50, 100))
+    found = embedding(joined) @ joined.gallery.T
+    for n, second in enumerate(([1, 1, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1])):  # 100 | 50 100 | 25 50 75 100 %
+        for t, m in enumerate(second):
+            torch.testing.assert_close(found[n, t], (one, two)[m][n, t] / 2**0.5)
+    joined = ensemble(members, late=(0, 2))
+    found = embedding(joined) @ joined.gallery.T
+    for n, shares in enumerate(([1, 1, 1, 1], [1 / 2, 1, 1, 1], [1 / 4, 1 / 2, 3 / 4, 1])):
+        for t, share in enumerate(shares):
+            expected = (one[n, t] + share**2 * two[n, t]) / ((1 + share**4) * 2) ** 0.5
+            torch.testing.assert_close(found[n, t], expected)
 
 
 @pytest.mark.parametrize("until", [(100,), (50, 60), (60, 50), (100, 100), (0, 100), (float("nan"), 100)])
