@@ -63,7 +63,8 @@ def ensemble(banks: Sequence[EpisodeBank], late: Sequence[float] = (), until: Se
     def weights_of(steps: int) -> Tensor:
         """w [T, M] of a drawing that is complete after so many steps."""
         step = every.clamp_max(steps)
-        weights = (step / steps) ** exponents
+        # |w| divides the lowest exponent out: without it one weight is 1, and they cannot all underflow
+        weights = (step / steps) ** (exponents - exponents.min())
         if until:
             shown = 100 * step / steps
             weights = ((shown > ends[:-1]) & (shown <= ends[1:])).float()

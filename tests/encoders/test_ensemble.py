@@ -97,6 +97,16 @@ def test_exponents_are_one_a_bank_and_not_below_0(bank: EpisodeBank, late: tuple
         ensemble([bank, other(bank)], late)
 
 
+@pytest.mark.parametrize("late", [(60, 60), (1e6, 1e6), (3e38, 3e38)])
+def test_what_is_late_in_all_members_cancels(bank: EpisodeBank, late: tuple[float, ...]) -> None:
+    """(t/T)^60 underflows where t/T = 1/4, but (1/4)^60 (1, 1) / |(1/4)^60 (1, 1)| is (1, 1) / sqrt(2) all the same."""
+    members = [bank, other(bank)]
+    assert torch.equal(ensemble(members, late).features, ensemble(members).features)
+    mixed = ensemble(members, (60, 3e38)).features  # only the first is heard before the end
+    torch.testing.assert_close(mixed[0, 0, :6] * 2**0.5, bank.features[0, 0])
+    assert not mixed[0, 0, 6:10].any()
+
+
 def test_of_one_it_ranks_as_the_one(bank: EpisodeBank) -> None:
     joined = ensemble([bank])
     torch.testing.assert_close(embedding(joined), embedding(bank))
