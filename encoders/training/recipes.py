@@ -17,8 +17,6 @@ _SKETCH_A_NET = {
 # What differs from the defaults of `EncoderConfig` and `Stage1Config`.
 RECIPES: dict[str, dict[str, Any]] = {
     "small-cnn": {},
-    "manifold": {},
-    "manifold-apart": {},
     "inception-v3": {"size": 299, **_PRETRAINED},
     "zse": {"epochs": 20, "learning_rate": 1e-3},
     "zse:hf": {"size": 224, "learning_rate": 1e-5, "loss": "triplet"},  # the paper's
@@ -35,6 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         **{"batch": 16, "learning_rate": 1e-4, "epochs": 100, "patience": 20},
     },
 }
+MANIFOLDS = ("manifold", "manifold-apart")  # of the backbone behind the colon, by default the small CNN
 OWN_ATTENTION = ("dssa", "zse", "zse:hf")
 
 
@@ -46,7 +45,9 @@ def recipe(backbone: str, preset: str = "default") -> tuple[dict[str, Any], dict
     """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
-    family = ":".join(backbone.split(":")[:2])  # zse:hf of zse:hf:<folder>
+    first, _, rest = backbone.partition(":")
+    trained = (rest or "small-cnn") if first in MANIFOLDS else backbone
+    family = ":".join(trained.split(":")[:2])  # zse:hf of zse:hf:<folder>
     values = {"backbone": backbone, **RECIPES.get(family, RECIPES["hf"]), **PRESETS[preset]}
     if family in OWN_ATTENTION:
         values.pop("attention", None)

@@ -20,6 +20,11 @@ SKETCH_A_NET = (225, 256, 40, 1e-3, 0.0, "triplet-squared", 0.3, 1.0)
         "small-cnn": (64, 64, 30, 2e-3, 0.0, "contrastive", 0.0, 0.0),
         "manifold": (64, 64, 30, 2e-3, 0.0, "contrastive", 0.0, 0.0),
         "manifold-apart": (64, 64, 30, 2e-3, 0.0, "contrastive", 0.0, 0.0),
+        **dict.fromkeys(
+            ("manifold:small-cnn", "manifold-apart:small-cnn"), (64, 64, 30, 2e-3, 0.0, "contrastive", 0.0, 0.0)
+        ),
+        "manifold:inception-v3": (299, 64, 12, 3e-4, 0.4, "contrastive", 0.0, 0.0),
+        "manifold-apart:hf:some/model": (128, 64, 12, 3e-4, 0.4, "contrastive", 0.0, 0.0),
         "inception-v3": (299, 64, 12, 3e-4, 0.4, "contrastive", 0.0, 0.0),
         "zse": (64, 64, 20, 1e-3, 0.0, "contrastive", 0.0, 0.0),
         "zse:hf:some/vit": (224, 64, 30, 1e-5, 0.0, "triplet", 0.0, 0.0),
@@ -38,7 +43,7 @@ def test_values(backbone: str, values: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("backbone", RECIPES)
+@pytest.mark.parametrize("backbone", [*RECIPES, "manifold", "manifold-apart:small-cnn"])
 def test_every_preset_fits_every_backbone(backbone: str, preset: str) -> None:
     of_encoder, of_stage1 = recipe(backbone, preset)
     encoder, stage1 = EncoderConfig(**of_encoder), Stage1Config(**of_stage1)  # which check their values
