@@ -25,25 +25,22 @@ from .gaussian import samples_gradient, samples_log_prob
 from .policies.linear import LinearGaussianPolicy
 from .policy_gradient.base import PolicyGradient
 
-# What is done here for all agents at once: a class with another one of its own learns alone.
-_OURS: dict[str, Any] = {
-    **{name: getattr(Agent, name) for name in ("collect", "learn", "course", "descend", "step_down")},
-    "update": PolicyGradient.update,
-}
-
 
 def can_learn_together(agents: Sequence[Agent]) -> bool:
     """Whether `learn_together` takes these: policy gradients with the linear policy, alike in all but their seeds.
 
-    The task must be one in which no action changes what is observed later.
+    The task must be one in which no action changes what is observed later, and the class one of this package: what is
+    written out here holds where the policy is all that learns, by one optimiser, and the loss is a pure function of
+    tensors. Of another class nobody knows that.
     """
     first = agents[0]
     return (
         isinstance(first, PolicyGradient)
-        and all(getattr(type(first), name) is method for name, method in _OURS.items())
-        and type(first.policy) is LinearGaussianPolicy
+        and type(first).__module__.startswith(f"{__package__}.")
         and first.core.bandit
         and all(type(agent) is type(first) and agent.core is first.core for agent in agents)
+        and all(type(agent.policy) is LinearGaussianPolicy for agent in agents)
+        and all(agent.modules.keys() == agent.optimizers.keys() == {"policy"} for agent in agents)
         and all(replace(agent.config, seed=0) == replace(first.config, seed=0) for agent in agents)
     )
 

@@ -17,8 +17,9 @@ Told = dict[str, Tensor]  # scalars to be logged
 class PolicyGradient(Agent):
     """Goes down a loss for `epochs` steps a batch; subclasses say `loss`. See `Agent` for the arguments.
 
-    What a subclass says is computed for one agent, or for many that differ in their seeds by `torch.vmap`
-    (`sketchless.agents.learn_together`): pure functions of tensors, without a branch on what these hold.
+    What the subclasses of this package say is computed for one agent, or for many that differ in their seeds by
+    `torch.vmap` (`sketchless.agents.learn_together`): pure functions of tensors, without a branch on what these hold.
+    Of other subclasses each agent learns alone, and they may say what they like.
     """
 
     @property

@@ -107,6 +107,26 @@ class Own(PPOAClip):
         return super().update(batch)
 
 
+class More(PPOAClip):
+    """Learns more than its policy: how much each step counts."""
+
+    def setup(self) -> None:
+        self.modules["more"] = torch.nn.Linear(1, 1)
+        self._parameters = [*self._parameters, *self.modules["more"].parameters()]
+        super().setup()
+
+    def loss(self, *given: Any) -> Any:
+        loss, told = super().loss(*given)
+        return loss * self.modules["more"](torch.ones(1)).squeeze(), told
+
+
+class Branching(PPOAClip):
+    """Asks what a tensor holds."""
+
+    def targets(self, batch: Any) -> dict[str, torch.Tensor]:
+        return {"advantage": self.advantages(batch) * (2.0 if batch.reward.mean().item() > 0 else 1.0)}
+
+
 def test_others_learn_alone(core: Core, make_bank) -> None:
     def refused(*agents: Agent) -> bool:
         return not can_learn_together(agents)
@@ -116,7 +136,11 @@ def test_others_learn_alone(core: Core, make_bank) -> None:
     assert refused(one, PPOAClip(core, seed=1, **{**SMALL, "samples": 4}))
     assert refused(one, make_agent("grpo", core, seed=1, **SMALL))
     assert refused(one, PPOAClip(Core(make_bank(n=10, steps=5)), seed=1, **SMALL))
-    assert refused(Own(core, **SMALL))
+    for kind in (Own, More, Branching):
+        assert refused(*(kind(core, seed=seed, **SMALL) for seed in SEEDS))
+    changed = PPOAClip(core, **SMALL)
+    changed.modules["more"] = torch.nn.Linear(1, 1)
+    assert refused(changed)
     assert refused(PPOAClip(core, policy="gru", **SMALL))
     assert refused(PPOAClip(CarryCore(core.bank), **SMALL))
     assert refused(make_agent("ppo-ac-clip", core, **SMALL))
