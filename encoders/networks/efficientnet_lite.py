@@ -6,7 +6,9 @@ The weights are those of the official TensorFlow release in the naming of `effic
 from __future__ import annotations
 
 import math
+import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -106,8 +108,7 @@ class EfficientNetLite(Pretrained):
             CheckpointError: no such file, damaged, or weights of another network.
         """
         super().__init__()
-        weights = None if rebuild is not None else _weights(name)
-        variant = (rebuild or {}).get("variant") if weights is None else _variant(weights, name)
+        variant, weights = _read(name) if rebuild is None else (rebuild.get("variant"), None)
         if variant not in VARIANTS:
             raise CheckpointError(f"efficientnet-lite: no variant {variant!r}; there are {', '.join(VARIANTS)}")
         self.rebuild = {"variant": variant}
@@ -136,22 +137,45 @@ def rounded(channels: float) -> int:
     return multiple if multiple >= 0.9 * channels else multiple + 8
 
 
-def _weights(path: str) -> dict[str, Tensor]:
-    """Weights under our names, without the classifier's."""
+def _read(path: str) -> tuple[str, dict[str, Tensor]]:
+    """The variant in a file, and its weights under our names in float32, without the classifier's."""
+    about, cure = f"efficientnet-lite:{path}", "give the safetensors file of a lite0..4"
+    if not os.path.isfile(path):
+        raise CheckpointError(f"{about}: {'is a folder' if os.path.isdir(path) else 'no such file'}; {cure}")
     try:
         theirs = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
-        raise CheckpointError(f"efficientnet-lite:{path}: cannot read its weights ({reason}); give the file") from error
-    ours = {re.sub(r"(^|\.)_", r"\1", name): tensor for name, tensor in theirs.items() if not name.startswith("_fc")}
-    counts = {f"{name.removesuffix('running_mean')}num_batches_tracked" for name in ours if "running_mean" in name}
-    return ours | {name: ours.get(name, torch.zeros((), dtype=torch.int64)) for name in counts}
+        raise CheckpointError(f"{about}: cannot read its weights ({reason}); {cure}") from error
+    records = {re.sub(r"(^|\.)_", r"\1", record): record for record in theirs if not record.startswith("_fc")}
+    found = {name: theirs[record] for name, record in records.items()}
+    found = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
+    counts = [f"{name.removesuffix('running_mean')}num_batches_tracked" for name in found if "running_mean" in name]
+    found = {name: torch.zeros((), dtype=torch.int64) for name in counts} | found
+    variant, faults = min(((name, _faults(name, found)) for name in VARIANTS), key=lambda one: len(one[1]))
+    if 2 * len(faults) > len(found):
+        raise CheckpointError(f"{about}: holds the weights of another network; {cure}")
+    faults |= {name: "holds NaN or infinity" for name, tensor in found.items() if not tensor.isfinite().all()}
+    for name, fault in faults.items():
+        record = records.get(name) or _record(name)
+        raise CheckpointError(f"{about}: {record} {fault} (as weights of {variant}); fetch the file again")
+    return variant, found
 
 
-def _variant(weights: dict[str, Tensor], path: str) -> str:
-    for name, factors in VARIANTS.items():
-        with torch.device("meta"):
-            wanted = Network(*factors).state_dict()
-        if {k: v.shape for k, v in wanted.items()} == {k: v.shape for k, v in weights.items()}:
-            return name
-    raise CheckpointError(f"efficientnet-lite:{path}: holds the weights of another network; give those of a lite0..4")
+def _faults(variant: str, found: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that are not what a variant has, and what is wrong with them."""
+    with torch.device("meta"):
+        wanted = Network(*VARIANTS[variant]).state_dict()
+    faults = {name: "is missing" for name in wanted if name not in found}
+    for name, have in found.items():
+        if (want := wanted.get(name)) is None:
+            faults[name] = "has no place"
+        elif (have.shape, have.dtype) != (want.shape, want.dtype):
+            faults[name] = f"is {have.dtype} {list(have.shape)}, not {want.dtype} {list(want.shape)}"
+    return faults
+
+
+def _record(name: str) -> str:
+    """What the release calls a tensor of ours."""
+    *modules, last = name.split(".")
+    return ".".join([*(module if module.isdigit() else f"_{module}" for module in modules), last])

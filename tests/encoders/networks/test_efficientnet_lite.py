@@ -60,8 +60,40 @@ def test_widths_are_rounded_to_8() -> None:
     assert rounded(1.2 * 16) == 24  # 19.2: 16 is more than a tenth down
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_those_numbers(kind: torch.dtype, tmp_path: Path) -> None:
+    weights = load_file(release(tmp_path / "w", "lite0"))
+    save_file({name: tensor.to(kind) for name, tensor in weights.items()}, tmp_path / "w")
+    state = make_backbone(f"efficientnet-lite:{tmp_path / 'w'}").state_dict()
+    found, expected = state["model.blocks.3.bn1.weight"], weights["_blocks.3._bn1.weight"].to(kind).float()
+    assert torch.equal(found, expected)
+    assert {tensor.dtype for name, tensor in state.items() if "num_batches" not in name} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("record", "tensor", "said"),
+    [
+        ("_blocks.3._bn1.running_mean", None, r"_blocks\.3\._bn1\.running_mean is missing \(as weights of lite2\)"),
+        ("_conv_stem.weight", torch.full((32, 3, 3, 3), torch.nan), r"w: _conv_stem\.weight holds NaN or infinity"),
+        ("_bn1.bias", torch.zeros(7), r"_bn1\.bias is torch.float32 \[7\], not torch.float32 \[1280\]"),
+        ("_bn1.bias", torch.zeros(1280, dtype=torch.int8), r"_bn1\.bias is torch.int8 \[1280\], not torch.float32"),
+        ("_bn2.bias", torch.zeros(7), r"_bn2\.bias has no place"),
+    ],
+)
+def test_a_fault_names_the_record_of_the_file(
+    record: str, tensor: torch.Tensor | None, said: str, tmp_path: Path, refuses: Any
+) -> None:
+    weights = load_file(release(tmp_path / "w", "lite2"))
+    weights.pop(record, None)
+    save_file(weights if tensor is None else {**weights, record: tensor}, tmp_path / "w")
+    with refuses(CheckpointError, f"{said}.*; fetch the file again"):
+        make_backbone(f"efficientnet-lite:{tmp_path / 'w'}")
+
+
 def test_faults_are_one_line(tmp_path: Path, refuses: Any) -> None:
-    for content, said in ((None, "cannot read"), (b"x" * 20, "cannot read")):
+    with refuses(CheckpointError, "is a folder; give the safetensors file"):
+        make_backbone(f"efficientnet-lite:{tmp_path}")
+    for content, said in ((None, "no such file"), (b"x" * 20, "cannot read")):
         if content is not None:
             (tmp_path / "w").write_bytes(content)
         with refuses(CheckpointError, said):
