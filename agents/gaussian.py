@@ -77,7 +77,7 @@ def samples_gradient(action: Tensor, mean: Tensor, log_std: Tensor, weight: Tens
     # d log p / d mu = z / sigma;   d log p / d log sigma = z^2 - 1
     if _compiles(action, mean, log_std) and weight.dtype == torch.float32:
         by_mean, by_log_std = torch.empty(mean.shape, dtype=torch.float32), torch.empty_like(log_std)
-        scale, out = torch.exp(-log_std.detach()), by_mean.flatten(1, -2)
+        scale, out = torch.exp(-log_std.detach()), _states(by_mean, 1)
         _gradient(*_arrays(action, mean, scale), _rows(weight.contiguous()), out.numpy(), by_log_std.numpy())
         return by_mean, by_log_std
     scale = torch.exp(-log_std)
@@ -98,13 +98,18 @@ def _compiles(*given: Tensor) -> bool:
 
 def _arrays(action: Tensor, mean: Tensor, scale: Tensor) -> tuple[Any, Any, Any]:
     """As numpy's arrays [S, K, M, d], [S, M, d] and [S, d]."""
-    action, mean = action.detach().flatten(2, -2), mean.detach().flatten(1, -2)
+    action, mean = _states(action.detach(), 2), _states(mean.detach(), 1)
     return action.contiguous().numpy(), mean.contiguous().numpy(), scale.contiguous().numpy()
+
+
+def _states(values: Tensor, before: int) -> Tensor:
+    """Vectors [*before, ..., d] as [*before, M, d], a view where they are contiguous; M is 1 where `...` is nothing."""
+    return values.reshape(*values.shape[:before], -1, values.shape[-1])
 
 
 def _rows(values: Tensor) -> Any:
     """Contiguous values [S, K, ...] as numpy's array [S, K, M]."""
-    return values.detach().flatten(2).numpy()
+    return values.detach().reshape(*values.shape[:2], -1).numpy()
 
 
 # A sum may be taken in another order (`reassoc`): only so does a loop over coordinates use vector registers.

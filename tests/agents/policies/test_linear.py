@@ -21,7 +21,7 @@ def plain_log_prob(action: torch.Tensor, mean: torch.Tensor, log_std: torch.Tens
     return -0.5 * z.square().sum(-1) - log_std.sum() - 0.5 * math.log(2 * math.pi) * action.shape[-1]
 
 
-@pytest.mark.parametrize("shape", [(16, 16, 20, 64), (1, 3, 2, 5), (4, 1, 1, 1), (3, 7, 8)])
+@pytest.mark.parametrize("shape", [(16, 16, 20, 64), (1, 3, 2, 5), (4, 1, 1, 1), (3, 7, 8), (4, 3), (1, 1)])
 @pytest.mark.parametrize("strided", [False, True])
 def test_closed_form_gradient_equals_autograd(shape: tuple[int, ...], strided: bool) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -60,6 +60,12 @@ def test_log_prob_of_the_mean_by_hand() -> None:
     # d = 2, sigma = 1: log p = -log(2 pi)
     value = gaussian_log_prob(torch.ones(2), torch.ones(2), torch.zeros(2))
     assert float(value) == pytest.approx(-math.log(2 * math.pi))
+
+
+def test_log_prob_of_samples_of_one_state_by_hand() -> None:
+    """d = 3, sigma = 1, |a|^2 = 0 and 14: log p = -|a|^2 / 2 - 3/2 log(2 pi)."""
+    value = gaussian_log_prob(torch.tensor([[0.0, 0, 0], [1, 2, -3]]), torch.zeros(3), torch.zeros(3))
+    assert value.tolist() == pytest.approx([-1.5 * math.log(2 * math.pi), -7 - 1.5 * math.log(2 * math.pi)])
 
 
 @pytest.mark.parametrize("mode", ["residual", "absolute"])
