@@ -71,9 +71,10 @@ class EncodeConfig:
     or the `paper`'s loss, attention, batch, step and epochs; weight decay, flips, frozen blocks and when to stop stay
     ours. Together with `--encoder` and `--preset`, `--help` shows the values."""
     load: str | None = None
-    """Encoder file of an earlier run, instead of training one."""
+    """Encoder file of an earlier run, instead of training one; options of the encoder and of training are refused."""
     join: tuple[str, ...] = ()
-    """Bank files of earlier runs to join into an ensemble; nothing is trained."""
+    """Bank files of earlier runs to join into an ensemble; nothing is trained or encoded, and options that say how are
+    refused."""
     late: tuple[float, ...] = ()
     """Of each bank that is joined, the exponent of its weight (t/T)^late at step t of T: with 0 it is the same in all
     steps, with 4 it grows towards the end. By default all are 0."""
@@ -149,6 +150,7 @@ def run(config: EncodeConfig, console: Console | None = None) -> Path:
 def _run(config: EncodeConfig, device: torch.device, console: Console) -> Path:
     watch = Stopwatch()
     stage1 = replace(config.stage1, seed=config.seed)
+    _check_used(config)
     if config.join:
         return _join(config, console)
     if config.late or config.until:
@@ -254,14 +256,39 @@ def _folder(config: EncodeConfig) -> AbstractContextManager[Path]:
 
 def _used(config: EncodeConfig) -> dict[str, Any]:
     """Settings for the manifest; None: not used, as a loaded encoder and a joined bank have had theirs."""
-    settings = {name: value for name, value in asdict(config).items() if name not in ("out", "trust", "preset")}
+    unused = _unused(config)
+    return {
+        name: None if name in unused else value
+        for name, value in _flat(config).items()
+        if name not in ("out", "trust", "preset")
+    }
+
+
+def _flat(config: EncodeConfig) -> dict[str, Any]:
+    """All options by name; one seed for all."""
+    settings = asdict(config)
     encoder, stage1 = settings.pop("encoder"), settings.pop("stage1")
-    trained = {"encoder": encoder.pop("backbone"), **encoder, **stage1}
-    settings = {**trained, **settings}  # flat; one seed for all
+    return {"encoder": encoder.pop("backbone"), **encoder, **stage1, **settings}
+
+
+def _unused(config: EncodeConfig) -> set[str]:
+    """Names of the options without effect."""
     if config.join:
-        return {name: value if name in ("join", "late", "until", "half") else None for name, value in settings.items()}
-    unused = trained.keys() - {"seed"} if config.load else set()
-    return {name: None if name in unused else value for name, value in settings.items()}
+        return _flat(config).keys() - {"join", "late", "until", "half", "out", "trust"}
+    of_training = {"encoder", "preset", *asdict(config.encoder), *asdict(config.stage1)}
+    return of_training - {"seed"} if config.load else set()
+
+
+def _check_used(config: EncodeConfig) -> None:
+    """Raise ConfigError for options that were given, other than by default, and have no effect."""
+    encoder, stage1 = recipe(config.encoder.backbone, config.preset)
+    usual = _flat(EncodeConfig(encoder=EncoderOptions(**encoder), stage1=Stage1Options(**stage1)))
+    usual["encoder"] = EncoderConfig.backbone
+    found = _flat(config)
+    unused = _unused(config) - {"device"}  # which says where, not what
+    if given := [f"--{name.replace('_', '-')}" for name in found if name in unused and found[name] != usual[name]]:
+        why = "--join encodes nothing" if config.join else "the encoder of --load is trained"
+        raise ConfigError(f"{', '.join(given)}: no effect, as {why}; leave it out")
 
 
 def _completion(

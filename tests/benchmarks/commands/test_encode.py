@@ -63,7 +63,7 @@ def test_pairs_of_instances_are_judged_by_the_rank(chairs: None, tmp_path: Path,
         (["--reveal", "pionts"], "did you mean 'points'"),
         (["--steps", "0"], "steps=0"),
         (["--variants", "-1"], "variants=-1: must be 0 or more"),
-        (["--join", "none.safetensors"], "none.safetensors"),
+        (["--join", "none.safetensors"], ": no effect, as --join encodes nothing; leave it out"),
     ],
 )
 def test_what_is_refused_claims_no_folder(wrong: list[str], match: str, chairs: None, tmp_path: Path, capsys) -> None:
@@ -72,6 +72,44 @@ def test_what_is_refused_claims_no_folder(wrong: list[str], match: str, chairs: 
     assert match in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--join", "a", "b", "--mirror"], "--mirror"),
+        (["--join", "a", "b", "--frames", "25", "--complete"], "--frames, --complete"),
+        (["--join", "a", "b", "--encoder", "dssa"], "--encoder"),
+        (["--join", "a", "b", "--load", "c", "--seed", "3"], "--load, --seed"),
+        (["--join", "a", "b", "--preset", "paper"], "--preset"),
+        (["--load", "a", "--frames", "random", "--learning-rate", "1"], "--frames, --learning-rate"),
+        (["--load", "a", "--encoder", "sketch-a-net", "--size", "64"], "--encoder, --size"),
+        (["--load", "a", "--preset", "paper"], "--preset"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    arguments: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["encode", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert sorted(err.partition(": no effect, as ")[0].removeprefix("sketchless: ").split(", ")) == sorted(
+        named.split(", ")
+    )
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--join", "a.safetensors", "b", "--half", "--late", "0", "4", "--device", "cpu"],
+        ["--load", "a.safetensors", "--seed", "3", "--split-seed", "0", "--noise", "3", "--mirror", "--complete"],
+    ],
+)
+def test_options_with_an_effect_are_not(arguments: list[str], capsys) -> None:
+    assert main(["encode", *arguments]) == 2
+    assert "a.safetensors: no such file" in capsys.readouterr().err
 
 
 def test_photos_that_cannot_be_read_are_told_before_it_trains(tmp_path: Path, capsys) -> None:
