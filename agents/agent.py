@@ -2,7 +2,10 @@
 
 The drawing does not depend on the actions, so a rollout is a gather and its rewards are one matrix product:
 whole episodes are scored at once, on the device (`Core.score`), for actor-only and actor-critic agents alike.
-Everything that the host wants to know of an update it reads in one piece, so it waits for the device once.
+Everything that the host wants to know of an update it reads in one piece. So agents without a critic wait for the
+device once an update, and once more in a pass over drawings of different lengths; in `Stop-v0` also to count the steps
+of a rollout, as there actions end episodes, and where actions change what follows the policies `attention` and
+`per-step` wait in every step. Agents with a critic wait dozens of times, inside stable-baselines3.
 """
 
 from __future__ import annotations
@@ -137,7 +140,7 @@ class Agent(Actor):
         config, core = self.config, self.core
         sketches, frames = self.drawings.draw(config.episodes)
         if not core.bandit:
-            return self._collect_episodes(sketches)
+            return self._collect_episodes(sketches, frames)
         observation = core.observations(sketches)
         mean, log_std = self.policy(observation), self.policy.log_std.detach().clone()
         shape = (config.samples, *mean.shape)
@@ -157,13 +160,13 @@ class Agent(Actor):
         valid = score.valid.double()
         self._rollout = {name: average(x.double(), valid) for name, x in {**shown, "rank": score.rank}.items()}
 
-    def _collect_episodes(self, sketches: Tensor) -> Batch:
-        """K whole episodes on each drawing, step by step, where what is observed depends on the actions."""
+    def _collect_episodes(self, sketches: Tensor, frames: int) -> Batch:
+        """K whole episodes on each drawing, step by step, where actions change what follows."""
         config, core, log_std = self.config, self.core, self.policy.log_std.detach().clone()
         every = sketches.repeat(config.samples)
         observation, mean, action = self._played(core, every, log_std)
         score = core.score(every, action, config.credit)
-        self.collected(score, int(score.valid.sum()))
+        self.collected(score, int(score.valid.sum()) if core.ends_early else config.samples * frames)
         parts = (observation, mean, action, score.reward, score.valid.double())
         observation, mean, action, reward, valid = (x.unflatten(0, (config.samples, -1)) for x in parts)
         log_prob = gaussian_log_prob(action, mean, log_std)

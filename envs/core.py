@@ -107,6 +107,8 @@ class Core:
     task: ClassVar[str] = "on-the-fly"
     bandit: ClassVar[bool] = True
     """Whether no action changes what comes after: neither what is observed nor when an episode ends."""
+    ends_early: ClassVar[bool] = False
+    """Whether an action may end an episode before its drawing is complete."""
     modes: ClassVar[tuple[str, ...]] = MODES
     """Those that the task has."""
 

@@ -53,6 +53,7 @@ class StopCore(Core):
 
     task = "stop"
     bandit = False
+    ends_early = True
     modes = ("residual",)
 
     def __init__(

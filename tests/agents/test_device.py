@@ -18,6 +18,7 @@ from sketchless.datasets import DataError
 from sketchless.encoders import EpisodeBank
 from sketchless.envs import Core, OnTheFlyVectorEnv
 from sketchless.envs.sb3_env import SketchVecEnv
+from sketchless.envs.tasks import make_core
 
 from ..device_double import Double, Waits, device_double, numbers
 
@@ -100,6 +101,47 @@ def test_an_update_waits_once(waits: Waits, make_bank, tmp_path: Path, name: str
     agent.learn(120, callback=between)
     assert agent.n_updates == 2
     assert found[1:] == [["tolist"]]  # before the first: the fingerprint of the bank, the first validation
+
+
+@pytest.mark.parametrize(
+    ("task", "policy", "extra"),
+    [
+        ("carry", "linear", 0),
+        ("carry", "gru", 0),
+        ("stop", "linear", 1),
+        ("stop", "lstm", 1),
+        ("carry", "per-step", 20),
+        ("carry", "attention", 4),
+    ],
+)
+def test_where_actions_matter_some_wait_more(waits: Waits, make_bank, task: str, policy: str, extra: int) -> None:
+    """To count the steps where actions end episodes, and in the T = 5 steps to see where drawings stand: `per-step`
+    four times in each, `attention` once in all but the first.
+    """
+    core = make_core(task, make_bank(n=8, steps=5).to("cuda"), "inv-rank")
+    agent = make_agent("ppo-a-clip", core, policy=policy, **SMALL)
+    found: list[int] = []
+
+    def between(*_: Any) -> bool:
+        found.append(len(waits.take()))
+        return agent.n_updates < 3
+
+    agent.learn(1000, callback=between)
+    assert found[1:] == [1 + extra] * 2
+
+
+def test_a_rollout_counts_the_frames_of_its_drawings(bank: EpisodeBank) -> None:
+    agent = make_agent("ppo-a-clip", make_core("carry", bank), **SMALL)
+    batch = agent.collect()
+    assert agent.num_timesteps == int(batch.valid.sum()) == 3 * sum(LENGTHS[row] for row in batch.sketches.tolist())
+
+
+@pytest.mark.parametrize("name", ["ppo-ac-clip", "ppo-ac-kl", "trpo"])
+def test_agents_with_a_critic_wait_in_their_library(waits: Waits, make_bank, name: str) -> None:
+    agent = make_agent(name, Core(make_bank(n=8, steps=5).to("cuda")), **SMALL)
+    waits.take()
+    agent.learn(50)
+    assert len(waits.take()) > 12
 
 
 def test_drawings_of_several_lengths_cost_one_more_wait_a_pass(waits: Waits, bank: EpisodeBank) -> None:
