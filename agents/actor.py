@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +26,7 @@ from .checkpoint import (
     BestAbout,
     CoreKind,
     Counters,
+    LevelAbout,
     like,
     part,
     read_agent,
@@ -33,20 +34,11 @@ from .checkpoint import (
     reading,
     save_agent,
 )
+from .choice import Best, Candidate
 from .config import AgentConfig
 from .drawings import Drawings, training_fingerprint
 from .policies.linear import LinearGaussianPolicy
 from .settings import from_file
-
-
-@dataclass
-class Best:
-    """The best policy so far by validation m@B."""
-
-    m_at_b: float = -math.inf
-    timesteps: int = 0
-    stale_evals: int = 0  # evaluations without improvement
-    weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Actor:
@@ -233,7 +225,9 @@ class Actor:
 
     def state_dict(self) -> AgentState:
         """All that training changes, as tensors and plain values; the tensors are the agent's own, not copies."""
-        tensors = {f"best/{k}": v for k, v in self.best.weights.items()}
+        *level, best = self.best.candidates or [Candidate(-math.inf, 0, {})]
+        tensors = {f"best/{k}": v for k, v in best.weights.items()}
+        tensors |= {f"level/{i}/{k}": v for i, one in enumerate(level) for k, v in one.weights.items()}
         for name, module in self.modules.items():
             tensors |= {f"module/{name}/{k}": v for k, v in module.state_dict().items()}
         for name, i, parameter in self._optimized():
@@ -242,14 +236,19 @@ class Actor:
             tensors |= {f"optimizer/{name}/{i}/{k}": v for k, v in found.items()}
         tensors |= {f"start/{i}": v for i, v in enumerate(self.start)}
         tensors |= {"random": self.generator.get_state(), "queue": self.drawings.queue}
-        best = self.best
         about = About(
             agent=self.name,
             config=asdict(self.config),
             core=self._kind(),
             counters=Counters(timesteps=self.num_timesteps, updates=self.n_updates, budget=self.budget),
             numbers=dict(self.numbers),
-            best=BestAbout(m_at_b=best.m_at_b, timesteps=best.timesteps, looks=best.stale_evals)
+            best=BestAbout(
+                m_at_b=best.m_at_b,
+                timesteps=best.timesteps,
+                looks=self.best.stale_evals,
+                by_photo=list(best.by_photo),
+                level=[LevelAbout(one.m_at_b, one.timesteps, list(one.by_photo)) for one in level],
+            )
             if best.weights
             else None,
             last_reward=None if math.isnan(self.last_reward) else self.last_reward,
@@ -291,9 +290,13 @@ class Actor:
         self.recent_rewards = list(about.recent_rewards)
         self.history = [dict(look) for look in about.history]
         if about.best is not None:
-            weights = like(part(tensors, "best/"), self.policy.state_dict())
-            weights = {k: v.to(self.device) for k, v in weights.items()}
-            self.best = Best(about.best.m_at_b, about.best.timesteps, about.best.looks, weights)
+            every = {f"level/{i}/": one for i, one in enumerate(about.best.level)} | {"best/": about.best}
+            self.best = Best([self._candidate(tensors, *one) for one in every.items()], about.best.looks)
+
+    def _candidate(self, tensors: Mapping[str, Tensor], prefix: str, about: LevelAbout | BestAbout) -> Candidate:
+        weights = like(part(tensors, prefix), self.policy.state_dict())
+        weights = {k: v.to(self.device) for k, v in weights.items()}
+        return Candidate(about.m_at_b, about.timesteps, weights, tuple(about.by_photo))
 
     def _optimized(self) -> Iterator[tuple[str, int, Tensor]]:
         """Name of the optimiser, number and parameter of all that is optimised."""

@@ -28,10 +28,11 @@ from sketchless.encoders.device import resolve_device
 from sketchless.envs.core import Core, Score
 from sketchless.envs.ranking import m_at_a
 
-from .actor import Actor, Best
+from .actor import Actor
 from .batch import Batch, advantages, average, reward_to_go
 from .callbacks import as_callback
 from .checks import Numbers, checks, copied, fault, fault_of_batch, finite, read
+from .choice import Best, Candidate
 from .config import AgentConfig, decay, step_size
 from .core_of import core_of
 from .drawings import Drawings, training_fingerprint
@@ -102,6 +103,9 @@ class Agent(Actor):
         self.last_reward = math.nan
         self.recent_rewards: list[float] = []
         self._validation = None if validation is None else self._core_on(validation)
+        self._sketches: list[int] = []  # of each validation photo
+        if validation is not None:
+            self._sketches = validation.targets.bincount(minlength=len(validation.gallery)).tolist()
         self._parameters = [p for p in self.policy.parameters() if p.requires_grad]
         self._rollout: dict[str, Tensor] = {}  # of the last batch, to be logged
         self._descents: list[Tensor] = []  # loss and norm of the gradient of each step of the update
@@ -317,7 +321,7 @@ class Agent(Actor):
         callback.init_callback(self)
         callback.on_training_start(locals(), globals())
         if self._validation is not None and not self.history:
-            self._note_validation(*self.validate(self._validation))
+            self._note_validation(read(self._validated(self._validation)))
         with Progress(disable=not progress_bar) as bar:
             task = bar.add_task(self.name, total=total_timesteps, completed=self.num_timesteps)
             going = all(callback.on_step() for _ in self.prepare())
@@ -336,8 +340,8 @@ class Agent(Actor):
                 bar.update(task, completed=self.num_timesteps)
         # A callback that says stop in the very update that spends the budget interrupts nothing.
         if (going or self.num_timesteps >= total_timesteps) and self._validation is not None:
-            self._note_validation(*self.validate(self._validation))
-            self.policy.load_state_dict(self.best.weights)
+            self._note_validation(read(self._validated(self._validation)))
+            self.policy.load_state_dict(self.best.kept.weights)
         callback.on_training_end()
 
     def _begin_on(self, here: str, anew: bool) -> None:
@@ -385,9 +389,9 @@ class Agent(Actor):
         self.last_reward = found["rollout/reward"]
         self.recent_rewards.append(self.last_reward)
         if "eval/m_at_b" in found:
-            self._note_validation(found["eval/m_at_a"], found["eval/m_at_b"])
+            self._note_validation(found)
         for name, value in found.items():
-            if not name.startswith("check/"):
+            if not name.startswith(("check/", "photo/")):
                 self.logger.record(name, value)
 
     # Validation and log ----------------------------------------------------------------------------------
@@ -406,13 +410,20 @@ class Agent(Actor):
             _, _, action = self._played(core, sketches)
         score = core.score(sketches, action)
         a, b = m_at_a(score.rank, score.valid, core.n_photos), core.value(score)
-        return {"eval/m_at_a": a.mean(), "eval/m_at_b": b.mean()}
+        found = {"eval/m_at_a": a.mean(), "eval/m_at_b": b.mean()}
+        if self.config.choice != "best":
+            photos = torch.arange(len(core.bank.gallery), device=self.device).unsqueeze(1)
+            by_photo = (core.bank.targets == photos).double() @ b  # [G]
+            found |= {f"photo/{i}": value for i, value in enumerate(by_photo)}
+        return found
 
-    def _note_validation(self, area_a: float, area_b: float) -> None:
-        """Remember the best policy."""
+    def _note_validation(self, found: Mapping[str, float]) -> None:
+        """Remember the best policy, and those that are level with it."""
+        area_a, area_b = found["eval/m_at_a"], found["eval/m_at_b"]
         if area_b > self.best.m_at_b:
             weights = {k: v.detach().clone() for k, v in self.policy.state_dict().items()}
-            self.best = Best(area_b, self.num_timesteps, 0, weights)
+            by_photo = tuple(value for name, value in found.items() if name.startswith("photo/"))
+            self.best = self.best.improved(Candidate(area_b, self.num_timesteps, weights, by_photo), self._sketches)
         else:
             self.best.stale_evals += 1
         look = {"timesteps": self.num_timesteps, "val_m_at_a": area_a, "val_m_at_b": area_b}

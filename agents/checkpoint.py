@@ -55,12 +55,23 @@ class Counters:
 
 
 @dataclass(frozen=True)
+class LevelAbout:
+    """A policy that is level with the best; as `Candidate`."""
+
+    m_at_b: float
+    timesteps: Count
+    by_photo: list[float]
+
+
+@dataclass(frozen=True)
 class BestAbout:
-    """The best policy so far; `looks`: evaluations since then."""
+    """The best policy so far; `looks`: evaluations since then; `level`: earlier ones that may be kept in its place."""
 
     m_at_b: float
     timesteps: Count
     looks: Count
+    by_photo: list[float] = field(default_factory=list)
+    level: list[LevelAbout] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -85,8 +96,8 @@ class _Named(TypedDict):
 
 
 class AgentState(NamedTuple):
-    """All that training changes: `module/<name>/<key>`, `optimizer/<name>/<i>/<key>`, `best/<key>`, `start/<i>`,
-    `random` and `queue`, and the values beside them."""
+    """All that training changes: `module/<name>/<key>`, `optimizer/<name>/<i>/<key>`, `best/<key>`, `level/<i>/<key>`,
+    `start/<i>`, `random` and `queue`, and the values beside them."""
 
     tensors: dict[str, Tensor]
     about: About

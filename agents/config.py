@@ -9,12 +9,13 @@ from typing import ClassVar
 from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.envs.core import CREDITS
 
+from .choice import CHOICES
 from .policies.make import POLICIES
 from .settings import check_types
 
 ADVANTAGES = ("reward", "batch-mean", "group")
 SCHEDULES = ("constant", "linear", "cosine", "step")
-_KNOWN = {"advantage": ADVANTAGES, "lr_schedule": SCHEDULES, "credit": CREDITS, "policy": POLICIES}
+_KNOWN = {"advantage": ADVANTAGES, "lr_schedule": SCHEDULES, "credit": CREDITS, "policy": POLICIES, "choice": CHOICES}
 
 MAX_VALUE, MAX_SEED = 1e9, 2**63 - 1  # of a setting
 
@@ -65,6 +66,10 @@ class AgentConfig:
     """Updates between two evaluations on the validation drawings."""
     patience: int = 0
     """Stop after so many evaluations without a better validation m@B; 0 uses the whole budget."""
+    choice: str = "best"
+    """Which policy is kept. `best`: that with the highest validation m@B; `one-se`: the earliest from which the best is
+    not more than one standard error away, of their difference over validation photos: where these are few, B1 or a
+    policy nearer to it. It holds the weights of all that may still be kept, which may be many."""
     seed: int = 0
     """Of the weights, the drawings and the actions."""
 

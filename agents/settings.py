@@ -33,6 +33,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("baseline", "estimator"), ("advantage",)),
     **dict.fromkeys(("norm_adv", "standardize_advantage"), ("normalize_advantage",)),
     **dict.fromkeys(("early_stopping", "early_stop"), ("patience",)),
+    **dict.fromkeys(("selection", "model_selection", "keep", "select"), ("choice",)),
     **dict.fromkeys(("eval_freq", "eval_interval", "evaluate_every"), ("eval_every",)),
     **dict.fromkeys(("network", "model", "net", "arch"), ("policy",)),
     **dict.fromkeys(("temp", "tau"), ("temperature",)),

@@ -29,6 +29,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("ppo-a-clip", {"policy": "per-step"}),
     ("ppo-a-clip", {"weight_decay": 0.1, "advantage": "batch-mean"}),
     ("sodeep", {"sorter": "lstm", "sorter_updates": 2}),
+    ("ppo-a-clip", {"choice": "one-se"}),
 ]
 ACTOR_ONLY = ("vpg", "ppo-a-clip", "ppo-a-kl", "grpo", "rank-softmax", "frame-triplet", "sodeep", "mgal")
 LENGTHS = [5, 3, 5, 1, 2, 5, 4, 5, 5, 2]
@@ -85,11 +86,14 @@ def test_agents_learn_save_load_resume_and_predict_as_on_the_cpu(
     assert same(weights(loaded), weights(here[0]))
 
 
-@pytest.mark.parametrize(("name", "logged"), [*((name, True) for name in ACTOR_ONLY), ("ppo-a-clip", False)])
-def test_an_update_waits_once(waits: Waits, make_bank, tmp_path: Path, name: str, logged: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "logged", "choice"),
+    [*((name, True, "best") for name in ACTOR_ONLY), ("ppo-a-clip", False, "best"), ("ppo-a-clip", True, "one-se")],
+)
+def test_an_update_waits_once(waits: Waits, make_bank, tmp_path: Path, name: str, logged: bool, choice: str) -> None:
     """With four epochs, validation and a log: everything is read in one piece."""
     core = Core(make_bank(n=8, steps=5).to("cuda"))
-    agent = make_agent(name, core, validation=core.bank, **{**SMALL, "eval_every": 1})
+    agent = make_agent(name, core, validation=core.bank, **{**SMALL, "eval_every": 1, "choice": choice})
     if logged:
         agent.set_logger(configure(str(tmp_path), ["csv"]))
     found: list[list[str]] = []

@@ -27,6 +27,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("ppo-a-clip", {"b1_penalty": 0.0}),
     ("ppo-a-clip", {"b1_penalty": 3.0, "weight_decay": 0.1}),
     ("grpo", {"beta": 0.1}),
+    ("ppo-a-clip", {"choice": "one-se"}),
 ]
 SEEDS = (3, 0, 8)
 
