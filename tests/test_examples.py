@@ -213,6 +213,13 @@ def test_small_sets_says_the_mean_over_draws_and_goes_on(
     assert "m@B   +3.00  (standard error 1.00)" in capsys.readouterr().out
     example["main"]()
     assert len(ran) == 4  # nothing again
+    capsys.readouterr()
+    other = [*command[:6], "--against", str(tmp_path), "--out", str(tmp_path / "other"), "--set", "choice=one-se"]
+    monkeypatch.setattr(sys, "argv", other)
+    example["main"]()
+    assert [arguments[0] for arguments in ran[4:]] == ["train"] * 2
+    assert ran[5][2] == str(tmp_path / "encoder-1" / "bank.safetensors")
+    assert "m@B   +2.50  (standard error 0.50)" in capsys.readouterr().out  # 5 and 6, less 2 and 4: 3 and 2
 
 
 def test_rllib_ppo_runs() -> None:
