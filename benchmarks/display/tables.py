@@ -96,7 +96,7 @@ def in_words(baseline: Evaluation, refined: Mapping[str, Evaluation]) -> list[st
     said = [f"Half of the photos have come up {place} {now}; with B1 {before}."]
     for name, evaluation in refined.items():
         if np.array_equal(evaluation.rank, baseline.rank):
-            said.append(f"{name}: its ranks are those of B1. Nothing better was found on validation.")
+            said.append(f"{name}: its ranks are those of B1: validation speaks for no other policy.")
     return said
 
 

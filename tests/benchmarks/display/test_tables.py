@@ -38,8 +38,8 @@ def test_words_say_when_photos_come_up() -> None:
 
 def test_words_say_that_an_agent_is_b1_still() -> None:
     said = in_words(evaluation(LATE), {"seed 3": evaluation(LATE), "seed 4": evaluation(LATE[::-1])})
-    assert [line for line in said if "Nothing better" in line] == [
-        "seed 3: its ranks are those of B1. Nothing better was found on validation."
+    assert [line for line in said if "speaks for no other" in line] == [
+        "seed 3: its ranks are those of B1: validation speaks for no other policy."
     ]
 
 
