@@ -67,9 +67,9 @@ class AgentConfig:
     patience: int = 0
     """Stop after so many evaluations without a better validation m@B; 0 uses the whole budget."""
     choice: str = "best"
-    """Which policy is kept. `best`: that with the highest validation m@B; `one-se`: the earliest from which the best is
-    not more than one standard error away, of their difference over validation photos: where these are few, B1 or a
-    policy nearer to it. It holds the weights of all that may still be kept, which may be many."""
+    """Which policy is kept of those that validated better than all before them. `best`: the one with the highest m@B.
+    `one-se`: the earliest that is at most one standard error below it, of their difference over validation photos;
+    the agent and its file then hold every policy that may still be kept."""
     seed: int = 0
     """Of the weights, the drawings and the actions."""
 

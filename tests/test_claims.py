@@ -394,20 +394,39 @@ def test_what_is_said_of_the_softmax_beside_grpo_is_that_of_their_reports() -> N
     assert f"(differences in m@B {told[0]} and {told[1]})" in text
 
 
-def test_small_sets_are_those_of_their_draws() -> None:
-    draws = json.loads((RESULTS / "chair-v2" / "small" / "draws.json").read_text(encoding="utf-8"))
-    found = table("small sets", (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8"))
-    assert list(found) == list(METRICS)
+def check_draws(marker: str, draws: dict[str, list[float]]) -> None:
+    """Compare a table of mean, standard error and values by draw with those."""
+    found = table(marker, (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8"))
+    assert list(found) == list(draws)
     for metric, (mean, error, by_draw) in found.items():
-        values = draws[metric]["draws"]
+        values = draws[metric]
         told = [f"{value:+.2f}".replace("-", "−") for value in (statistics.mean(values), *values)]
         assert [mean, *by_draw.split(", ")] == told
         assert error == f"{statistics.stdev(values) / len(values) ** 0.5:.2f}"
+
+
+def test_small_sets_are_those_of_their_draws() -> None:
+    draws = json.loads((RESULTS / "chair-v2" / "small" / "draws.json").read_text(encoding="utf-8"))
+    check_draws("small sets", {metric: draws[metric]["draws"] for metric in METRICS})
     for metric, falls in (("A@1", True), ("A@5", False)):
         values = draws[metric]["draws"]
         reach = 2.36 * statistics.stdev(values) / len(values) ** 0.5  # Student's, eight draws
         assert (statistics.mean(values) + reach < 0) is falls
         assert statistics.mean(values) - reach < 0
+    one_se = json.loads((RESULTS / "chair-v2" / "small" / "one-se.json").read_text(encoding="utf-8"))
+    pairs = {metric: zip(one_se[metric]["draws"], draws[metric]["draws"], strict=True) for metric in METRICS}
+    less = {metric: [now - then for now, then in of] for metric, of in pairs.items()}
+    check_draws("small sets: one-se less best", less)
+    for metric, falls in (("m@A", True), ("m@B", True), ("A@5", False)):
+        reach = 2.36 * statistics.stdev(less[metric]) / len(less[metric]) ** 0.5
+        assert (statistics.mean(less[metric]) + reach < 0) is falls
+        assert statistics.mean(less[metric]) - reach < 0
+    told = [f"{one_se[metric]['mean']:+.2f}" for metric in ("m@B", "A@5")]
+    errors = [f"{one_se[metric]['standard_error']:.2f}" for metric in ("m@B", "A@5")]
+    page = " ".join((RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8").split())
+    assert f"{told[0]} in m@B (standard error {errors[0]}), with {told[1]} ({errors[1]}) in A@5" in page
+    advice = " ".join((RESULTS.parents[1] / "docs" / "your-own-data.md").read_text(encoding="utf-8").split())
+    assert f"cost {-statistics.mean(less['m@B']):.2f} in m@B" in advice
     changes = [f"{statistics.mean(draws[metric]['draws']):+.2f}" for metric in ("m@A", "m@B", "A@5")]
     text = " ".join(PAGE.split())
     assert f"over eight draws {changes[0]} in m@A, {changes[1]} in m@B, and {changes[2]} " in text
