@@ -317,7 +317,7 @@ def _p_value(found: float, means: FloatArray, shrinkage: float, df: float) -> fl
 def tolerance(runs: Sequence[float] | FloatArray, share: float = 0.95, level: float = 0.95) -> tuple[float, float]:
     """Interval that holds, with confidence `level`, this share of all single runs (normal; Howe 1969).
 
-    Of one run it is everything.
+    Runs count as independent: of runs on a few encoders, it is of further runs on these. Of one run it is everything.
     """
     values = _checked(np.asarray(runs, dtype=np.float64)[:, None])[:, 0]
     n = len(values)
