@@ -220,7 +220,8 @@ def _show(
         return
     if not all(agent.core.bandit for agent in agents.values()):
         return
-    if warning := doubt(evaluate(None, validation), [evaluate(agent, validation) for agent in agents.values()]):
+    looks = max(len(agent.history) for agent in agents.values())
+    if warning := doubt(evaluate(None, validation), [evaluate(agent, validation) for agent in agents.values()], looks):
         console.print(warning, style="yellow")
 
 

@@ -107,20 +107,25 @@ UNCHOSEN = (
 """A warning where no policy could be chosen."""
 
 
-def doubt(baseline: Evaluation, refined: Sequence[Evaluation]) -> str | None:
+def doubt(baseline: Evaluation, refined: Sequence[Evaluation], looks: int = 1) -> str | None:
     """A warning where the validation drawings, on which the policies were chosen, cannot tell them from B1; or None.
+
+    The best of many evaluations looks better than it is, so that its interval holds with 95 % for all of them at once
+    (Bonferroni).
 
     Args:
         baseline: of B1, on validation.
         refined: of agents (seeds) on the same sketches.
+        looks: evaluations in a training, of which the best was chosen.
     """
     gain = np.stack([evaluation.per_sketch("m@B") for evaluation in refined]) - baseline.per_sketch("m@B")
-    low, high = interval(gain, baseline.photo_ids)
+    low, high = interval(gain, baseline.photo_ids, level=1 - 0.05 / max(looks, 1))
     photos = len(set(baseline.photo_ids) or baseline.rank)  # one of them says nothing of others
     if (low > 0 and photos > 1) or not gain.any():
         return None
     size = f"{len(baseline.rank)} drawings of {baseline.gallery} photos"
-    told = f"m@B {gain.mean():+.2f} ({low:+.2f} .. {high:+.2f})"
+    of_many = f", as the best of {looks} evaluations" if looks > 1 else ""
+    told = f"m@B {gain.mean():+.2f} ({low:+.2f} .. {high:+.2f}{of_many})"
     return (
         f"Validation ({size}) cannot tell the policy from B1: {told}. It was chosen almost by chance; "
         "take more photos (a larger set, encode --validation), or B1."

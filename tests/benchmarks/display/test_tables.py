@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,16 @@ def test_a_doubt_where_validation_cannot_tell_the_policy_from_b1() -> None:
     assert said is not None
     assert "(4 drawings of 100 photos)" in said
     assert "m@B +18.75 (-" in said
+
+
+def test_the_best_of_many_evaluations_has_to_gain_more() -> None:
+    """Gains of 50 of 14 photos in 20 and of -25 of the others: 27.5 +- 15, and too few where it is the best of 500."""
+    b1, better = evaluation([[2]] * 20), evaluation([[1]] * 14 + [[4]] * 6)
+    assert doubt(b1, [better]) is None
+    assert doubt(b1, [better], looks=5) is None
+    said = doubt(b1, [better], looks=500)
+    assert said is not None
+    assert re.search(r"m@B \+27.50 \(-\d+\.\d\d \.\. \+\d+\.\d\d, as the best of 500 evaluations\)", said)
 
 
 def test_one_validation_photo_leaves_the_doubt() -> None:
