@@ -203,8 +203,8 @@ class Grid:
     def encoders(self, arm: str, seeds: Sequence[int] = ()) -> list[str]:
         """On which encoder each of an arm's seeds (all, if none are named) stands: the hash of its bank.
 
-        Banks on which B1 has the same ranks are one encoder's, and go by the first: encoded again on another processor,
-        features differ in their last bits.
+        Banks on which B1 has the same ranks are one encoder's, and go by the first: made again on another processor, a
+        bank differs in its last bits.
         """
         names, first = dict[int, str](), dict[bytes | str, str]()
         for seed, cell in self.cells[arm].items():
