@@ -5,7 +5,7 @@ whole episodes are scored at once, on the device (`Core.score`), for actor-only 
 Everything that the host wants to know of an update it reads in one piece. So agents without a critic wait for the
 device once an update, and once more in a pass over drawings of different lengths; in `Stop-v0` also to count the steps
 of a rollout, as there actions end episodes, and where actions change what follows the policies `attention` and
-`per-step` wait in every step. Agents with a critic wait dozens of times, inside stable-baselines3.
+`per-step` wait step by step. Agents with a critic wait dozens of times, inside stable-baselines3.
 """
 
 from __future__ import annotations
