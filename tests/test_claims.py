@@ -432,6 +432,21 @@ def test_scores_on_another_data_set_are_those_of_their_files() -> None:
     assert "{}, {} and {}".format(*there) in page
 
 
+def test_dssa_and_sketch_a_net_at_the_size_of_their_papers() -> None:
+    found = json.loads((RESULTS / "chair-v2" / "encoders.json").read_text(encoding="utf-8"))
+    page = " ".join((RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8").split())
+    short = " ".join((ROOT / "docs" / "encoders.md").read_text(encoding="utf-8").split())
+    means = {}
+    for name in ("sketch-a-net", "dssa"):
+        scores = [found[f"{name}-225-{seed}"]["baseline"]["test"] for seed in range(3)]
+        told = [", ".join(f"{one[metric]:.2f}" for one in scores) for metric in ("m@A", "m@B", "A@1")]
+        assert "m@A {}, m@B {}, A@1 {}".format(*told) in page
+        means[name] = [f"{statistics.mean(one[metric] for one in scores):.2f}" for metric in METRICS[:3]]
+    assert "{}, {} and {}, where Sketch-a-Net has {}, {} and {}".format(*means["dssa"], *means["sketch-a-net"]) in page
+    assert "{}, {} and {} (m@A, m@B, A@1) of `sketch-a-net`".format(*means["sketch-a-net"]) in short
+    assert "{}, {} and {} of `dssa`".format(*means["dssa"]) in short
+
+
 def test_small_sets_are_those_of_their_draws() -> None:
     draws = json.loads((RESULTS / "chair-v2" / "small" / "draws.json").read_text(encoding="utf-8"))
     check_draws("small sets", {metric: draws[metric]["draws"] for metric in METRICS})
