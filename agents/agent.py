@@ -107,9 +107,9 @@ class Agent(Actor):
         if validation is not None:
             self._sketches = validation.targets.bincount(minlength=len(validation.gallery)).tolist()
         self._parameters = [p for p in self.policy.parameters() if p.requires_grad]
-        self._rollout: dict[str, Tensor] = {}  # of the last batch, to be logged
-        self._descents: list[Tensor] = []  # loss and norm of the gradient of each step of the update
-        self._batch: Batch | None = None  # of the update
+        self.rollout_means: dict[str, Tensor] = {}  # of the last batch, to be logged
+        self.descents: list[Tensor] = []  # loss and norm of the gradient of each step of the update
+        self.batch: Batch | None = None  # of the update
         self.setup()
 
     # What a subclass says --------------------------------------------------------------------------------
@@ -141,10 +141,17 @@ class Agent(Actor):
     @torch.no_grad()
     def collect(self) -> Batch:
         """Play the next drawings; counts their steps."""
-        config, core = self.config, self.core
-        sketches, frames = self.drawings.draw(config.episodes)
-        if not core.bandit:
+        sketches, frames = self.drawings.draw(self.config.episodes)
+        if not self.core.bandit:
             return self._collect_episodes(sketches, frames)
+        batch = self.rollout(sketches)
+        self.num_timesteps += self.config.samples * frames
+        return batch
+
+    @torch.no_grad()
+    def rollout(self, sketches: Tensor) -> Batch:
+        """K actions in every state of drawings int64 [B], where no action changes what follows."""
+        config, core = self.config, self.core
         observation = core.observations(sketches)
         mean, log_std = self.policy(observation), self.policy.log_std.detach().clone()
         shape = (config.samples, *mean.shape)
@@ -153,16 +160,15 @@ class Agent(Actor):
         action = mean + noise * log_std.exp()
         score = core.score(sketches.repeat(config.samples), finite(action).flatten(0, 1), config.credit)
         reward, valid = score.reward.view(shape[:-1]), score.valid.view(shape[:-1])[0].double()
-        self.collected(score, config.samples * frames)
+        self.collected(score)
         log_prob = gaussian_log_prob(action, mean, log_std)
         return Batch(sketches, observation, mean, log_std, action, log_prob, reward, valid)
 
-    def collected(self, score: Score, steps: int) -> None:
-        """Count the steps of a rollout, and remember what to log of it."""
-        self.num_timesteps += steps
+    def collected(self, score: Score) -> None:
+        """Remember what to log of a rollout."""
         shown = {"reward": score.reward, "reward_local": score.local, "reward_trajectory": score.trajectory}
         valid = score.valid.double()
-        self._rollout = {name: average(x.double(), valid) for name, x in {**shown, "rank": score.rank}.items()}
+        self.rollout_means = {name: average(x.double(), valid) for name, x in {**shown, "rank": score.rank}.items()}
 
     def _collect_episodes(self, sketches: Tensor, frames: int) -> Batch:
         """K whole episodes on each drawing, step by step, where actions change what follows."""
@@ -170,7 +176,8 @@ class Agent(Actor):
         every = sketches.repeat(config.samples)
         observation, mean, action = self._played(core, every, log_std)
         score = core.score(every, action, config.credit)
-        self.collected(score, int(score.valid.sum()) if core.ends_early else config.samples * frames)
+        self.collected(score)
+        self.num_timesteps += int(score.valid.sum()) if core.ends_early else config.samples * frames
         parts = (observation, mean, action, score.reward, score.valid.double())
         observation, mean, action, reward, valid = (x.unflatten(0, (config.samples, -1)) for x in parts)
         log_prob = gaussian_log_prob(action, mean, log_std)
@@ -238,17 +245,18 @@ class Agent(Actor):
         loss = self._pulled(loss)
         optimizer = self.optimizers["policy"]
         for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate
+            if not isinstance(group["lr"], Tensor):  # else a CUDA graph reads it, which fills it beforehand
+                group["lr"] = self.learning_rate
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         optimizer.step()
         found = {"loss": loss, "grad_norm": norm}
-        self._descents.append(torch.stack([value.double() for value in found.values()]))
+        self.descents.append(torch.stack([value.double() for value in found.values()]))
         return found
 
     @torch.enable_grad()
     def _pulled(self, loss: Tensor) -> Tensor:
         """The loss with what pulls towards B1, whose gradient joins those in the parameters."""
-        more = pull(self.config, self.policy, self.start, self.core, self._batch)
+        more = pull(self.config, self.policy, self.start, self.core, self.batch)
         if more is None:
             return loss
         more.backward()
@@ -361,7 +369,7 @@ class Agent(Actor):
         """An update goes inside; where that raises, all is as before it."""
         parts: list[Any] = [*self.modules.values(), *self.optimizers.values()]
         states, numbers = [copied(part.state_dict()) for part in parts], dict(self.numbers)
-        self._descents, self._batch = [], batch
+        self.descents, self.batch = [], batch
         try:
             yield
         except BaseException as error:
@@ -375,7 +383,7 @@ class Agent(Actor):
     def found(self, batch: Batch, logged: Numbers, log_interval: int | None) -> Numbers:
         """What the host wants to know of an update, to be `read`: checks, what to log, validation where it is due."""
         return {
-            **checks(batch, self._descents, self.modules.values()),
+            **checks(batch, self.descents, self.modules.values()),
             **self._shown(batch, log_interval),
             **{f"train/{name}": value for name, value in logged.items()},
         }
@@ -442,7 +450,7 @@ class Agent(Actor):
     @torch.no_grad()
     def _shown(self, batch: Batch, log_interval: int | None) -> dict[str, Any]:
         """What to log, the same keys for every agent: how far the update went, and what it left."""
-        found: dict[str, Any] = {f"rollout/{name}": value for name, value in self._rollout.items()}
+        found: dict[str, Any] = {f"rollout/{name}": value for name, value in self.rollout_means.items()}
         update = self.n_updates + 1
         if self._validation is not None and update % self.config.eval_every == 0:
             found |= self._validated(self._validation)

@@ -113,7 +113,8 @@ def _collect(agents: Sequence[PolicyGradient]) -> Batch:
     score = core.score(rows, finite(action).flatten(0, 2), first.config.credit)
     parts = [type(score)(*split) for split in zip(*(part.chunk(len(agents)) for part in score), strict=True)]
     for agent, part, (_, frames) in zip(agents, parts, drawn, strict=True):
-        agent.collected(part, samples * frames)
+        agent.collected(part)
+        agent.num_timesteps += samples * frames
     reward, valid = score.reward.view(action.shape[:-1]), score.valid.view(action.shape[:-1])[:, 0].double()
     return Batch(sketches, observation, mean, log_std, action, samples_log_prob(action, mean, log_std), reward, valid)
 
