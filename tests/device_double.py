@@ -27,6 +27,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._mode_utils import no_dispatch
 
+from .graph_double import as_it_is, call, patch_graphs, refuse_in_capture
+
 CUDA = torch.device("cuda", 0)
 ROOT = str(Path(__file__).resolve().parents[1])
 _NO_FUNCTION = torch._C._disabled_torch_function_impl
@@ -55,6 +57,7 @@ class Waits:
 
     def note(self, why: str) -> None:
         if not self.paused:
+            refuse_in_capture(why)
             stack = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_stack(None)]  # innermost first
             others = [place for place in stack if place[0] != __file__]
             near = [place for place in others if place[0].startswith(ROOT) or "/sketchless/" in place[0]]
@@ -127,7 +130,7 @@ class Double(Tensor):
         def plain(leaf: Any) -> Any:
             if isinstance(leaf, Tensor):
                 given.append(leaf)
-            return _plain(leaf)
+            return _plain(leaf) if isinstance(leaf, Double) else as_it_is(leaf)
 
         plain_args, plain_kwargs = _map(plain, args), _map(plain, kwargs)
         strange = [leaf for leaf in given if not isinstance(leaf, Double) and leaf.dim() > 0 and leaf.numel() > 0]
@@ -140,7 +143,15 @@ class Double(Tensor):
             _waits.note("index by a mask")
         if "device" in plain_kwargs:
             plain_kwargs["device"] = torch.device("cpu")
-        found = func(*plain_args, **plain_kwargs)
+        if packet is _aten.copy_ and not isinstance(args[1], Double):
+            refuse_in_capture("copy from the host")
+        if (
+            packet is _aten._fused_adam_
+            and isinstance(kwargs.get("lr"), Tensor)
+            and kwargs["lr"].dtype != torch.float32
+        ):
+            raise RuntimeError(f"expected scalar type Float but found {kwargs['lr'].dtype}")
+        found = call(func, plain_args, plain_kwargs)
         if torch.Tag.inplace_view in func.tags:  # what says the shape of the outer tensor has to follow
             with no_dispatch():
                 func(*args, **kwargs)
@@ -197,6 +208,7 @@ def to_device(tensor: Tensor) -> Tensor:
     """A copy on the device."""
     if isinstance(tensor, Double):
         return tensor
+    refuse_in_capture("copy from the host")
     moved: Tensor = _ToDevice.apply(tensor) if tensor.requires_grad else wrap(tensor.detach().clone())  # type: ignore[no-untyped-call]
     return moved
 
@@ -251,7 +263,7 @@ class _Moves(TorchFunctionMode):
         """What a method of a tensor on the device gives, where it is not one operation of torch."""
         first, *rest = args
         if name.startswith("new_"):
-            return to_device(func(first.inner, *map(_plain, rest), **kwargs))
+            return wrap(call(func, (first.inner, *map(_plain, rest)), kwargs))
         if name == "tolist" or (name == "numpy" and kwargs.get("force")):
             _waits.note(name)
             return func(first.inner.detach(), *rest, **kwargs)
@@ -274,8 +286,12 @@ class _Moves(TorchFunctionMode):
         if generator is not None and _on_cuda(device) != (generator.device.type == "cuda"):
             raise RuntimeError(f"Expected a {torch.device(device or 'cpu')} generator, found one on {generator.device}")
         wants_grad = kwargs.pop("requires_grad", False)
-        made = func(*args, **kwargs, **({} if device is None or _on_cuda(device) else {"device": device}))
-        made = wrap(made) if _on_cuda(device) else made
+        if _on_cuda(device):
+            if func in (torch.as_tensor, torch.tensor):
+                refuse_in_capture("copy from the host")
+            made = wrap(call(func, args, kwargs))
+        else:
+            made = func(*args, **kwargs, **({} if device is None else {"device": device}))
         return made.requires_grad_() if wants_grad else made
 
     def _move(self, tensor: Tensor, args: Any, kwargs: dict[str, Any]) -> Tensor:
@@ -322,13 +338,11 @@ def device_double() -> Iterator[Waits]:
     _waits.lines, _waits.paused = [], False
     with pytest.MonkeyPatch.context() as patch:
         about = {"is_available": True, "device_count": 1, "current_device": 0, "get_device_name": "the stand-in"}
-        about["is_current_stream_capturing"] = False
         for name, answer in about.items():
             patch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
         for name in ("synchronize", "init", "_lazy_init", "set_device"):
             patch.setattr(torch.cuda, name, lambda *_: None)
-        # A torch built for CUDA would ask the driver, which is not there.
-        patch.setattr(torch.accelerator, "current_accelerator", lambda *_, **__: None)
+        patch_graphs(patch, CUDA)
         patch.setattr(torch.backends.cudnn, "is_acceptable", lambda *_: False)
         patch.setattr(torch.cuda, "get_rng_state", lambda *_: torch.get_rng_state())
         patch.setattr(torch.cuda, "set_rng_state", lambda state, *_: torch.set_rng_state(state))
@@ -369,8 +383,12 @@ def _swapping(theirs: Any) -> Any:
 
 def _assert_async(holds: Tensor, fault: str = "") -> None:
     """On a GPU the next wait finds it; here it is found at once, and the host did not wait."""
-    if not bool(_plain(holds)):
-        raise RuntimeError(f"device-side assertion: {fault}")
+
+    def look(holds: Tensor) -> None:
+        if not bool(holds):
+            raise RuntimeError(f"device-side assertion: {fault}")
+
+    call(look, (_plain(holds),), {})
 
 
 def _portable_kernel() -> Any:
