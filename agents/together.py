@@ -40,6 +40,7 @@ def can_learn_together(agents: Sequence[Agent]) -> bool:
         and first.core.bandit
         and all(type(agent) is type(first) and agent.core is first.core for agent in agents)
         and all(type(agent.policy) is LinearGaussianPolicy for agent in agents)
+        and not any(isinstance(agent, PolicyGradient) and agent.captured for agent in agents)
         and all(agent.modules.keys() == agent.optimizers.keys() == {"policy"} for agent in agents)
         and all(replace(agent.config, seed=0) == replace(first.config, seed=0) for agent in agents)
     )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor
+
+from sketchless.encoders.bank import EpisodeBank
 
 from ..agent import Agent
 from ..batch import Batch
 from ..checks import Numbers
 from ..gaussian import gaussian_log_prob
+from .graph import Captured
 
 Told = dict[str, Tensor]  # scalars to be logged
 
@@ -20,7 +25,26 @@ class PolicyGradient(Agent):
     What the subclasses of this package say is computed for one agent, or for many that differ in their seeds by
     `torch.vmap` (`sketchless.agents.learn_together`): pure functions of tensors, without a branch on what these hold.
     Of other subclasses each agent learns alone, and they may say what they like.
+
+    Args:
+        cuda_graph: on a GPU, play and learn by one CUDA graph (see `Captured`); files do not keep it. It was proved on
+            a stand-in for a GPU, and never measured on one: so it is off.
+
+    Raises:
+        ConfigError: as `Agent`, and `cuda_graph` where there is nothing to capture.
     """
+
+    def __init__(
+        self,
+        env: Any,
+        validation: EpisodeBank | None = None,
+        config: Any = None,
+        device: str | torch.device = "auto",
+        cuda_graph: bool = False,
+        **overrides: Any,
+    ) -> None:
+        super().__init__(env, validation, config, device, **overrides)
+        self.captured = Captured(self) if cuda_graph else None
 
     @property
     def epochs(self) -> int:
@@ -55,8 +79,15 @@ class PolicyGradient(Agent):
         """Whether there is anything in `moved`."""
         return type(self).moved is not PolicyGradient.moved
 
+    def collect(self) -> Batch:
+        return super().collect() if self.captured is None else self.captured.collect(super().collect)
+
     def update(self, batch: Batch) -> Numbers:
-        targets: dict[str, Tensor] = {**self.targets(batch), **self.numbers}  # type: ignore[dict-item]
+        return self.run_epochs(batch, self.numbers) if self.captured is None else self.captured.update(batch)
+
+    def run_epochs(self, batch: Batch, numbers: Numbers) -> Numbers:
+        """`update` with these for the agent's `numbers`."""
+        targets: dict[str, Tensor] = {**self.targets(batch), **numbers}  # type: ignore[dict-item]
         logged: dict[str, float | Tensor] = {}
         for _ in range(self.epochs):
             mean, log_std = self.policy(batch.observation), self.policy.log_std
@@ -64,4 +95,4 @@ class PolicyGradient(Agent):
             logged = {**self.descend(loss), **{name: value.detach() for name, value in told.items()}}
         if self.tells_of_moves:
             logged |= self.moved(batch, self.policy(batch.observation).detach(), self.policy.log_std.detach())
-        return logged | self.numbers
+        return {**logged, **numbers}
