@@ -65,7 +65,8 @@ class Training:
         self._part = file.with_suffix(".part.safetensors")
         self.done, self.resumed = file.exists(), self._part.exists()
         if self.done or self.resumed:
-            self.agent = make.load(file if self.done else self._part, core, validation)
+            here = {name: value for name, value in given.items() if name == "cuda_graph"}  # files do not keep it
+            self.agent = make.load(file if self.done else self._part, core, validation, **here)
         else:
             self.agent = make(core, validation, settings, **given)
         self._saved, self._asked = time.monotonic(), False
