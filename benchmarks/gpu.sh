@@ -25,6 +25,9 @@ part() {
 [ "$device" = cuda ] && nvidia-smi > "$out/gpu.txt"
 # Equal numbers first: ranks and taus of the device beside those of the CPU.
 [ "$device" = cuda ] && { python -m pytest -q tests/envs/kernels -k triton > "$out/triton.txt" 2>&1 || failed="$failed triton"; }
+# CUDA graphs, of a rollout and of a whole update, beside the same without.
+graphs="tests/envs/test_no_sync.py tests/agents/policy_gradient/test_graph.py"
+[ "$device" = cuda ] && { timeout $limit python -m pytest -q -m gpu $graphs > "$out/graphs.txt" 2>&1 || failed="$failed graphs"; }
 part kernels bench kernels --device "$device" $quick
 part env bench env --device "$device" --repeats 3 --galleries 300 1800 --batches $batches $quick
 part training bench training --device "$device" --repeats 3 $quick

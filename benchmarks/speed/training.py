@@ -32,6 +32,7 @@ RIVALS = {
     "ppo-a-clip, batch 320": "stock PPO, DummyVecEnv(16), batch 320",
     "ten seeds of ppo-a-clip": "ten runs of ppo-a-clip",
     "ten seeds of grpo": "ten runs of grpo",
+    "ppo-a-clip, CUDA graph": "ppo-a-clip",
 }
 AIMS = {"ppo-a-clip": 9.0, "ppo-ac-clip": 3.0, "ppo-ac-kl": 3.0, "trpo": 3.0, "ppo-a-clip, batch 320": 15.0}
 AIMS |= {"ten seeds of ppo-a-clip": 3.0, "ten seeds of grpo": 3.0}
@@ -67,7 +68,8 @@ def ten(name: str, core: Core, episodes: int, updates: int, together: bool) -> t
 def bench_training(config: Any, console: Console) -> dict[str, Any]:
     """Environment steps a second of `learn`, for a reward without and with the Kendall-tau distance.
 
-    On the built-in bank (T = 20, G = 250 photos, D = 128), 4 epochs of an update in one piece.
+    On the built-in bank (T = 20, G = 250 photos, D = 128), 4 epochs of an update in one piece. On a GPU also
+    `ppo-a-clip` by a CUDA graph beside the same without; it is captured before the first reading.
     """
     bank = EpisodeBank.load("procedural", "train", "cpu")
     (episodes, updates), length = ((1, 1) if config.quick else (EPISODES, 3)), int(bank.lengths.max())
@@ -97,6 +99,8 @@ def bench_training(config: Any, console: Console) -> dict[str, Any]:
             **{f"ten runs of {name}": ten(name, core, *size, together=False) for name in ("ppo-a-clip", "grpo")},
             **{f"ten seeds of {name}": ten(name, core, *size, together=True) for name in ("ppo-a-clip", "grpo")},
         }
+        if core.device.type == "cuda":
+            jobs["ppo-a-clip, CUDA graph"] = ours("ppo-a-clip", core, *size, cuda_graph=True)
         console.print(f"measuring with reward {reward} ...")
         work = {name: job for name, (_, job) in jobs.items()}
         timings = interleave(work, config.repeats, settle=settled(config.device))
