@@ -64,6 +64,7 @@ class Agent(Actor):
     presets: ClassVar[dict[str, AgentConfig]] = {"default": AgentConfig()}
     modes: ClassVar[dict[str, str]] = {}  # of the presets made for another mode than "residual"
     budgets: ClassVar[dict[str, float]] = {}  # of the presets made for a budget of their own: plays of each drawing
+    rewarded: ClassVar[bool] = True  # whether what it learns depends on the reward
     varies_with_threads: ClassVar[bool] = False  # whether training on a CPU gives other last digits with more threads
 
     def __init__(

@@ -13,6 +13,7 @@ class B1(Agent):
     """Acts with the policy that every agent begins with; see `Agent` for the arguments."""
 
     name = "b1"
+    rewarded = False
 
     def learn(
         self,

@@ -26,11 +26,13 @@ class SupervisedConfig(AgentConfig):
     """Their losses need no samples: with one, a step of the environment is an example."""
     advantage: str = "reward"
 
-    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage", "credit", "gamma")
+    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage", "credit", "gamma", "train_log_std")
 
 
 class Supervised(Agent):
     """Goes down a loss of the mean action's embedding; subclasses say `loss`. See `Agent` for the arguments."""
+
+    rewarded = False
 
     @classmethod
     def check_task(cls, task: type[Core]) -> None:

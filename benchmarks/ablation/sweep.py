@@ -35,7 +35,7 @@ class Arm:
     width split`); `set` those of the agent that differ from its preset; `needs` those that the grid must have been
     given, else the arm is left out, and that no other arm gets. `features` say on which banks it stands, of `FEATURES`;
     `published` beside which line of the paper's table, by default that of its own name; "": beside none. `budget` is
-    in budgets of the other arms; an arm that takes many is run only where `--arms` names it.
+    in budgets of the other arms.
     """
 
     label: str
@@ -45,6 +45,8 @@ class Arm:
     published: str | None = None
     needs: tuple[str, ...] = ()
     budget: float = 1.0
+    named: bool = False
+    """Whether it is run only where `--arms` names it."""
     ahead: bool = False
     """Whether it makes sense only where actions change what comes after."""
     leaks: bool = False
@@ -119,7 +121,7 @@ def _to_the_letter() -> Arm:
     ours, paper = PPOAClip.presets["default"], asdict(PPOAClip.presets["paper"])
     differ = {name: value for name, value in paper.items() if value != getattr(ours, name)}
     settings = {"agent": "ppo-a-clip", "mode": PPOAClip.modes["paper"]}
-    return Arm("PPO-A-Clipping, to the letter", settings, differ, published="ppo-a-clip", budget=25.0)
+    return Arm("PPO-A-Clipping, to the letter", settings, differ, published="ppo-a-clip", budget=25.0, named=True)
 
 
 METHODS = Sweep(
@@ -155,16 +157,27 @@ METHODS = Sweep(
     compares="agent",
 )
 
+_PUBLISHED = {
+    "top1": Arm("rank <= 1", {"reward": "top1"}),
+    "top5": Arm("rank <= 5", {"reward": "top5"}),
+    "top10": Arm("rank <= 10", {"reward": "top10"}),
+    "neg-rank": Arm("-rank", {"reward": "neg-rank"}),
+    "inv-sqrt-rank": Arm("1/sqrt(rank)", {"reward": "inv-sqrt-rank"}),
+    "inv-rank": Arm("1/rank", {"reward": "inv-rank"}),
+    "combined": Arm("Eq. 4 (local + global)", {"reward": "combined"}),
+}
+"""The paper's rewards."""
+
 REWARDS = Sweep(
     "Which reward?",
     {
-        "top1": Arm("rank <= 1", {"reward": "top1"}),
-        "top5": Arm("rank <= 5", {"reward": "top5"}),
-        "top10": Arm("rank <= 10", {"reward": "top10"}),
-        "neg-rank": Arm("-rank", {"reward": "neg-rank"}),
-        "inv-sqrt-rank": Arm("1/sqrt(rank)", {"reward": "inv-sqrt-rank"}),
-        "inv-rank": Arm("1/rank", {"reward": "inv-rank"}),
-        "combined": Arm("Eq. 4 (local + global)", {"reward": "combined"}),
+        **_PUBLISHED,
+        **{
+            f"{name}-flat": Arm(
+                f"{arm.label}, A = R", arm.settings, {"advantage": "reward"}, published=name, named=True
+            )
+            for name, arm in _PUBLISHED.items()
+        },
         "self-competitive": Arm("rank <= best so far (DARP)", {"reward": "self-competitive"}),
         "rank-gain": Arm("gain in rank", {"reward": "rank-gain"}),
         "early": Arm("exp(-t/T)/rank", {"reward": "early"}),
@@ -295,7 +308,7 @@ RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 def _with_rates(name: str, arm: Arm) -> dict[str, Arm]:
     """An arm for every step size, measured on validation; none where there is nothing to train."""
     arms = {}
-    for rate in RATES if arm.trains and arm.budget == 1 else ():
+    for rate in RATES if arm.trains and not arm.named else ():
         step = {"target_kl": 30 * rate} if name == "trpo" else {"learning_rate": rate}
         settings = {**arm.settings, "split": "validation"}
         label = f"{arm.label}, {rate:g}"
@@ -386,13 +399,13 @@ def cells(
                 if arm.budget != 1:
                     settings["steps"] = round(arm.budget * settings["steps"])
                 agent = agent_class(settings["agent"])
-                every, read = agent.Config.__dataclass_fields__, read_by(settings["agent"])
+                read = read_by(settings["agent"])
                 asked = [(*key.rpartition("."), value) for key, value in overrides.items()]
                 # the methods' own losses: only an arm that says so is pulled towards B1
                 settings["set"] = {"b1_penalty": 0.0} if agent.presets["default"].b1_penalty else {}
                 settings["set"] |= {name: value for whose, _, name, value in asked if not whose and name in read}
                 settings["set"] |= {name: value for whose, _, name, value in asked if whose == arm_name}
-                settings["set"] |= {name: value for name, value in arm.set.items() if name in every}
+                settings["set"] |= arm.set
                 grid.append(Cell(f"{name}/{arm_name}/seed-{seed}", EXPERIMENT, settings))
     return grid
 

@@ -73,10 +73,10 @@ class AblateConfig:
     passes: float | None = None
     """Budget of every arm: passes over the training drawings, 16 environment steps a frame; by default the preset's."""
     arms: tuple[str, ...] = ()
-    """Some of the ablation's arms; by default all but those that take a budget of their own, `ppo-a-clip-paper` of
-    `methods` and `refined-paper` of `baselines`: the paper to the letter, at 2,000 epochs. Any other agent is an arm of
-    `methods` and `tuning`, any other reward one of `rewards` and `rewards-tuning`: by its name (see `sketchless info`)
-    or as `module:attribute`. In `knobs` a method's name stands for all its settings."""
+    """Some of the ablation's arms; by default all but the paper to the letter, at 2,000 epochs (`ppo-a-clip-paper` of
+    `methods`, `refined-paper` of `baselines`), and rewards with A = R (`top1-flat` and so on). Any other agent is an
+    arm of `methods` and `tuning`, any other reward one of `rewards` and `rewards-tuning`: by its name (see `sketchless
+    info`) or as `module:attribute`. In `knobs` a method's name stands for all its settings."""
     agent: Annotated[str, arg(help=f"For `rewards` and `design`: the agent, one of {listed(AGENTS)}, or another.")] = (
         "ppo-a-clip"
     )
@@ -150,7 +150,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
             told = f"make one of the same data set with  {command}  and give --banks {kind}=<its bank>"
             console.print(f"left out: {', '.join(lacking)}, for want of a bank; {told}", soft_wrap=True)
     ready = [name for name in ready if sweep.arms[name].features in banks]
-    arms = [arm for arm in ready if (arm in config.arms if config.arms else sweep.arms[arm].budget == 1)]
+    arms = [arm for arm in ready if (arm in config.arms if config.arms else not sweep.arms[arm].named)]
     if not arms:
         raise ConfigError(f"arms={', '.join(config.arms)}: none is left; give what they need")
     every = cells(config.what, common, seed_list, _overrides(config, sweep, arms), banks, sweep)
@@ -204,6 +204,12 @@ def _check_agent(agent: type[Any], settings: Mapping[str, Any], task: type[Core]
     agent.Config(**settings).discount(task.bandit)
 
 
+def _check_set(agent: str, arm: Arm) -> None:
+    """Refuse an arm that is about a setting which its agent does not have or read: it would be no arm of its own."""
+    if unread := sorted(set(arm.set) - read_by(agent)):
+        raise ConfigError(f"{unread[0]}={arm.set[unread[0]]}: agent {agent} does not read it; choose another")
+
+
 def _check_arms(grid: Sequence[Cell], sweep: Sweep, files: Mapping[str, Sequence[BankFile]]) -> None:
     """Make the agent of every arm once, of its first seed, so that nothing is refused after others were trained.
 
@@ -220,6 +226,7 @@ def _check_arms(grid: Sequence[Cell], sweep: Sweep, files: Mapping[str, Sequence
         environment = Environment.find(settings.get("env", DEFAULT_ENV))
         shared = (settings["mode"], settings["observation"], settings["scale"])
         try:
+            _check_set(settings["agent"], arm)
             _check_agent(make, settings["set"], environment.kind)
             reward_of(settings)
             if arm.features not in banks:
@@ -243,6 +250,10 @@ def _check_shared(config: AblateConfig, sweep: Sweep) -> None:
         asked = getattr(config, name) != getattr(AblateConfig, name)
         if asked and all(name in arm.settings for arm in sweep.arms.values()):
             raise ConfigError(f"--{name} {getattr(config, name)}: every arm of {config.what} has its own; see --arms")
+    theirs = any("agent" not in arm.settings for arm in sweep.arms.values())
+    if theirs and (config.agent == "b1" or (sweep.compares == "reward" and not agent_class(config.agent).rewarded)):
+        what = "has nothing to train" if config.agent == "b1" else "learns from no reward"
+        raise ConfigError(f"--agent {config.agent}: it {what}, all arms would be alike; choose ppo-a-clip")
 
 
 def _common(config: AblateConfig) -> dict[str, Any]:

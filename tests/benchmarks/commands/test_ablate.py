@@ -90,6 +90,17 @@ class TestGrids:
             SWEEPS["rewards"].arms
         )
 
+    def test_every_reward_of_the_paper_has_its_published_form(self) -> None:
+        flat = {name: arm for name, arm in SWEEPS["rewards"].arms.items() if arm.named}
+        assert len(flat) == 7
+        for name, arm in flat.items():
+            same = SWEEPS["rewards"].arms[name.removesuffix("-flat")]
+            assert (arm.settings, arm.label, arm.set) == (
+                same.settings,
+                f"{same.label}, A = R",
+                {"advantage": "reward"},
+            )
+
     def test_published_values_stand_beside_the_published_forms(self) -> None:
         beside = {name: arm.published for name, arm in METHODS.arms.items() if arm.published != ""}
         assert beside["ppo-a-clip-flat"] == beside["ppo-a-clip-paper"] == "ppo-a-clip"
@@ -108,12 +119,12 @@ class TestGrids:
         self, name: str, of: str, common: dict[str, Any]
     ) -> None:
         grid = cells(name, common, [0], {})
-        assert len(grid) == sum(arm.budget == 1 and not arm.ahead for arm in SWEEPS[of].arms.values()) * len(RATES)
+        assert len(grid) == sum(not arm.named and not arm.ahead for arm in SWEEPS[of].arms.values()) * len(RATES)
         assert {cell.settings["split"] for cell in grid} == {"validation"}
 
     def test_baselines_are_the_papers_and_tuned_alike(self, common: dict[str, Any]) -> None:
         assert {arm.published for arm in BASELINES.arms.values()} - {None} == set(PUBLISHED["Chair-V2"])
-        trained = [name for name, arm in BASELINES.arms.items() if arm.trains and arm.budget == 1]
+        trained = [name for name, arm in BASELINES.arms.items() if arm.trains and not arm.named]
         grid = cells("baselines-tuning", common, [0], {}, EVERY_KIND)
         assert len(grid) == len(trained) * len(RATES)
         assert {cell.settings["split"] for cell in grid} == {"validation"}
@@ -443,6 +454,20 @@ class TestCommand:
             (["ablate", "--seeds", ""], "give numbers"),
             (["ablate", "rewards", "--agent", "stable_baselines3:PPO"], "no subclass"),
             (["ablate", "design", "--agent", "grpo"], "arm flat-reward: advantage"),
+            (
+                ["ablate", "design", "--agent", "mgal", "--arms", "sigma-fixed"],
+                "arm sigma-fixed: train_log_std=False: agent mgal",
+            ),
+            (
+                ["ablate", "design", "--agent", "b1", "--arms", "default", "memory"],
+                "--agent b1: it has nothing to train",
+            ),
+            (["ablate", "rewards", "--agent", "rank-softmax"], "--agent rank-softmax: it learns from no reward"),
+            (
+                ["ablate", "rewards-tuning", "--agent", "frame-triplet"],
+                "--agent frame-triplet: it learns from no reward",
+            ),
+            (["ablate", "rewards", "--agent", "trpo", "--arms", "top1", "top1-flat"], "agent trpo does not read it"),
             (["ablate", "--set", "episodes"], "name=value"),
             (
                 ["ablate", "--env", "Stop-v0", "--arms", "rank-softmax"],
