@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -43,12 +45,26 @@ def _twice(number):  # type: ignore[no-untyped-def]
     return 2 * number
 
 
+@compiled
+def _next(number):  # type: ignore[no-untyped-def]
+    return number + 1
+
+
+@compiled
+def _after_next(number):  # type: ignore[no-untyped-def]
+    return _next(_next(number))
+
+
+def _twice_after_next(number):  # type: ignore[no-untyped-def]
+    return 2 * _after_next(number)
+
+
 def test_without_a_place_for_the_cache_each_process_compiles_again(tmp_path: Path) -> None:
     nowhere = tmp_path / "file"  # stands for a folder without write permission, which root has
     nowhere.write_text("")
     env = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")}
     env |= {"HOME": str(nowhere), "XDG_CACHE_HOME": str(nowhere), "NUMBA_CACHE_DIR": str(nowhere)}
-    found = elsewhere("assert compiled(birth_map).stats.cache_path is None", env)
+    found = elsewhere("assert compiled(birth_map).machine_code.stats.cache_path is None", env)
     assert np.array_equal(found, here())
 
 
@@ -66,7 +82,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     def calls() -> None:
         function = compiled(_twice)
         assert function(21) == 42
-        hits.append(function.stats.cache_hits.total())  # type: ignore[attr-defined]
+        hits.append(function.machine_code.stats.cache_hits.total())
 
     calls()
     (index,) = tmp_path.rglob("*.nbi")
@@ -82,7 +98,7 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_numba_may_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
-    assert compiled(_twice) is _twice
+    assert compiled(_twice).machine_code is _twice
 
 
 def test_nothing_is_kept_beside_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,4 +109,18 @@ def test_nothing_is_kept_beside_the_source(tmp_path: Path, monkeypatch: pytest.M
     function = compiled(_twice)
     assert function(21) == 42
     (index,) = tmp_path.rglob("*.nbi")
-    assert index.parent == Path(function.stats.cache_path)  # type: ignore[attr-defined]
+    assert index.parent == Path(function.machine_code.stats.cache_path)
+
+
+def test_one_calls_another_and_both_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    hits = []
+    for _ in range(2):
+        function = compiled(_twice_after_next)
+        assert function(19) == 42  # 2 * (19 + 1 + 1)
+        hits.append(function.machine_code.stats.cache_hits.total())
+    assert hits == [0, 1]
+
+
+def test_it_is_pickled_by_its_name() -> None:
+    assert pickle.loads(pickle.dumps(_next)) is copy.deepcopy(_next) is _next
