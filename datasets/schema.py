@@ -6,11 +6,12 @@ import functools
 import json
 import os
 from pathlib import Path
-from typing import Any, TypeVar, cast
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .errors import FormatError, SketchlessError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 MAX_BYTES = 1 << 28  # of a JSON file
@@ -76,12 +77,16 @@ def read_json(
 @functools.lru_cache
 def _reader(schema: Any) -> TypeAdapter[Any]:
     """Made once: to make it takes longer than to read an agent's whole file with it."""
+    from pydantic import TypeAdapter  # with the first file, as it takes a tenth of a second
+
     return TypeAdapter(schema)
 
 
 def _validated(
     schema: type[T], text: str | bytes, where: str | os.PathLike[str], error: type[SketchlessError], cure: str
 ) -> T:
+    from pydantic import ValidationError
+
     try:
         fitting: T = _reader(cast(Any, schema)).validate_json(text, strict=True)
         return fitting

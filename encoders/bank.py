@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.nn.functional import linear, normalize
 
@@ -23,19 +22,25 @@ from .gallery import Gallery, not_unit
 from .tensorfile import load_tensors, read_meta, save_tensors
 
 
-class SplitFile(BaseModel):
+@dataclass
+class SplitFile:
     """What a bank's file says of a split."""
 
     sketch_ids: tuple[str, ...]
     photo_ids: tuple[str, ...]
 
 
-class BankFile(BaseModel):
+@dataclass
+class BankFile:
     """What a bank's file says of itself."""
 
-    splits: Annotated[dict[str, SplitFile], Field(min_length=1)]
+    splits: dict[str, SplitFile]
     reveal: str
     provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if not self.splits:
+            raise ValueError("splits: Dictionary should have at least 1 item after validation, not 0")
 
 
 _TENSORS = ("features", "lengths", "targets", "gallery", "weight", "bias")
@@ -235,7 +240,7 @@ def bank_splits(path: str | os.PathLike[str] = "procedural") -> tuple[str, ...]:
 
 def _about(path: Path) -> BankFile:
     meta = read_meta(path, "bank")
-    parts = {name: meta[name] for name in BankFile.model_fields if name in meta}
+    parts = {part.name: meta[part.name] for part in fields(BankFile) if part.name in meta}
     return conform(BankFile, parts, path, error=CheckpointError, cure="encode it again")
 
 

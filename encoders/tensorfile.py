@@ -7,10 +7,10 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -29,7 +29,8 @@ M = TypeVar("M", bound=nn.Module)
 _KEY = "sketchless"  # a single metadata key: several would be written in no fixed order
 
 
-class Envelope(BaseModel):
+@dataclass
+class Envelope:
     """What every description says, whatever the kind of file."""
 
     kind: str
@@ -127,7 +128,7 @@ def _open(path: str | os.PathLike[str], kind: str) -> tuple[Any, dict[str, Any]]
     version = meta.get("version")
     if type(version) is int and version > VERSION:
         raise CheckpointError(f"{where}: format version {version} is newer than {VERSION}; update sketchless")
-    common = {name: meta[name] for name in Envelope.model_fields if name in meta}
+    common = {part.name: meta[part.name] for part in fields(Envelope) if part.name in meta}
     conform(Envelope, common, f"{where}: damaged description", error=CheckpointError)
     return file, meta
 
