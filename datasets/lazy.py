@@ -1,9 +1,11 @@
-"""What stays in its files, or is not made, until it is asked for."""
+"""What stays in its files, or is neither made nor imported, until it is asked for."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from typing import NamedTuple, TypeVar, overload
 
 from .sketch import Drawing
@@ -78,3 +80,30 @@ class OnDemand(Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(self._make)
+
+
+def on_demand(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` of a package, some names of which are imported when they are asked for (PEP 562).
+
+    Its modules are found by their names, too, as if the package had imported them.
+
+    Args:
+        package: its `__name__`.
+        homes: modules of the package by the names that stand in them.
+    """
+
+    def get(name: str) -> object:
+        module = f"{package}.{homes.get(name, name)}"
+        try:
+            found = import_module(module)
+        except ModuleNotFoundError as error:
+            if name in homes or error.name != module:  # something else is not installed
+                raise
+            raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
+        return getattr(found, name) if name in homes else found
+
+    def names() -> list[str]:
+        known = vars(sys.modules[package])
+        return sorted({*known, *known["__all__"]})
+
+    return get, names

@@ -1,9 +1,9 @@
 """Episodes: ranking, rewards, the batched core and its Gymnasium shells. Importing this registers the ids."""
 
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from sketchless.datasets.lazy import on_demand
 from sketchless.encoders.transforms import (
     drop_frames,
     principal_directions,
@@ -78,12 +78,14 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # on demand: stable-baselines3 and PettingZoo take seconds to import
-
-    def __getattr__(name: str) -> object:
-        if name == "sketch_game_v0":
-            return import_module(f"{__name__}.{name}")
-        if name == "SketchVecEnv":
-            return import_module(f"{__name__}.sb3_env").SketchVecEnv
-        if name.startswith("check_") and name in __all__:
-            return getattr(import_module(f"{__name__}.testing"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__, __dir__ = on_demand(
+        __name__,
+        {
+            "SketchVecEnv": "sb3_env",
+            "check_actions_matter": "testing",
+            "check_agent": "testing",
+            "check_causal": "testing",
+            "check_reward": "testing",
+            "check_vector_env": "testing",
+        },
+    )

@@ -9,6 +9,8 @@ import graphlib
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -259,6 +261,45 @@ def test_what_draws_nothing_loads_no_matplotlib() -> None:
     assert draws == {f"sketchless.benchmarks.{name}" for name in own}
     parts = {full for name in names if ".speed." not in name for full in names[name] if full.startswith("scipy.")}
     assert parts == set()
+
+
+def test_environments_start_without_what_only_some_programs_need() -> None:
+    """numba comes with the first call of a kernel, pydantic with the first file."""
+    rooms = ("datasets.loading", "datasets.readers", "encoders.registry", "encoders.training", "agents", "benchmarks")
+    others = ("numba", "pydantic", "stable_baselines3", "pettingzoo", "pandas", "matplotlib")
+    code = f"""if True:
+        import sys, gymnasium, sketchless.envs
+        assert "sketchless/OnTheFly-v0" in gymnasium.registry
+        print(*({{*{others}, *{[f"sketchless.{room}" for room in rooms]}}} & {{*sys.modules}}))"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("room", ["datasets", "encoders", "envs"])
+def test_a_name_on_demand_is_what_a_type_checker_takes_it_for(room: str) -> None:
+    package = importlib.import_module(f"sketchless.{room}")
+    for full in imports(modules()[f"sketchless.{room}"], f"sketchless.{room}"):
+        home, _, name = full.rpartition(".")
+        if name in package.__all__:
+            found = importlib.import_module(full if full in modules() else home)
+            assert getattr(package, name) is (found if full in modules() else getattr(found, name))
+
+
+def test_names_on_demand_leave_no_trace_of_how_they_came() -> None:
+    code = """if True:
+        import pickle, sys
+        import sketchless.datasets.procedural.chairs.drawing, sketchless.datasets.shapes, sketchless.encoders.ensemble
+        from sketchless import datasets, encoders, envs
+        from sketchless.datasets.procedural.chairs.dataset import procedural
+        assert datasets.procedural is procedural and callable(encoders.ensemble)  # names of modules, too
+        assert datasets.shapes is sys.modules["sketchless.datasets.procedural.objects.shapes"]
+        assert datasets.loading.load_dataset is datasets.load_dataset
+        assert encoders.registry.load_encoder is encoders.load_encoder
+        assert envs.noise is sys.modules["sketchless.envs.noise"]
+        for room in (datasets, encoders, envs):
+            assert {*room.__all__} <= {*dir(room)} and not hasattr(room, "elsewhere")
+        assert pickle.loads(pickle.dumps(encoders.Stage1Config)) is encoders.Stage1Config"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_what_an_import_loads_is_seen() -> None:

@@ -10,7 +10,6 @@ from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import ConfigError
-from sketchless.datasets.loading import load_dataset
 from sketchless.datasets.schema import conform
 from sketchless.encoders.bank import EpisodeBank
 
@@ -89,4 +88,6 @@ class _Spec(TypedDict):
 
 @lru_cache(maxsize=2)  # making the procedural one takes seconds
 def _load(spec: str) -> SketchDataset:
+    from sketchless.datasets.loading import load_dataset  # brings all readers, for those who render
+
     return load_dataset(**json.loads(spec))

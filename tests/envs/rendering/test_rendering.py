@@ -315,7 +315,7 @@ def test_photos_of_another_split_can_be_distractors(bank: EpisodeBank, dataset: 
 
 def test_banks_of_one_origin_share_one_data_set(bank: EpisodeBank, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
-    monkeypatch.setattr(camera, "load_dataset", lambda **spec: made.append(spec) or len(made))
+    monkeypatch.setattr("sketchless.datasets.loading.load_dataset", lambda **spec: made.append(spec) or len(made))
     camera._load.cache_clear()
     origins: list[dict[str, object]] = [{"name": "a", "seed": 1}, {"seed": 1, "name": "a"}, {"name": "a", "seed": 2}]
     found = [dataset_of(replace(bank, provenance={"data": origin})) for origin in origins]
