@@ -76,6 +76,15 @@ class Sweep:
     setting_of: Mapping[str, str] = field(default_factory=dict)
     """Arm -> the method of which it is one of the settings, in words, where one of each is to be chosen."""
 
+    def published_as(self, arms: Sequence[str]) -> dict[str, str]:
+        """Line of the paper's table, for arms that have not that of their own name; "": none.
+
+        The paper's values stand beside its own form of an arm, where that is in the grid.
+        """
+        said = {name: self.arms[name].published for name in arms}
+        forms = set(said.values())
+        return {name: line or "" for name, line in said.items() if line is not None or name in forms}
+
     def joined(self, names: Sequence[str]) -> tuple[Sweep, list[str]]:
         """This sweep with the agents or rewards that it lacks as further arms, and the arms that `names` name.
 

@@ -169,7 +169,7 @@ def run(config: AblateConfig, console: Console | None = None) -> Comparison:
         "published": sweep.published
         if environment.task == Core.task
         else None,  # the paper's numbers are of its own task
-        "published_as": {arm: sweep.arms[arm].published for arm in arms if sweep.arms[arm].published is not None},
+        "published_as": sweep.published_as(arms),
         "seeds_per_bank": {arm: len(banks[sweep.arms[arm].features]) for arm in arms if not sweep.arms[arm].trains},
         **({"setting_of": {arm: sweep.setting_of[arm] for arm in arms}} if sweep.setting_of else {}),
         "remarks": _remarks(sweep, banks, environment.kind) + ([PROXY] if ships else []),

@@ -95,6 +95,8 @@ class TestGrids:
         assert len(flat) == 7
         for name, arm in flat.items():
             same = SWEEPS["rewards"].arms[name.removesuffix("-flat")]
+            assert SWEEPS["rewards"].published_as([same_name := name.removesuffix("-flat")]) == {}
+            assert SWEEPS["rewards"].published_as([same_name, name]) == {same_name: "", name: same_name}
             assert (arm.settings, arm.label, arm.set) == (
                 same.settings,
                 f"{same.label}, A = R",
