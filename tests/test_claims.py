@@ -214,6 +214,12 @@ def test_what_the_page_says_of_methods_is_that_of_the_letter() -> None:
     assert f"a true difference below {found[1]} had less than an 80 % chance" in " ".join(PAGE.split())
 
 
+def test_what_the_page_says_of_rewards_is_that_of_the_letter() -> None:
+    flat = report("rewards-letter")["Eq. 4 (local + global), A = R"]
+    value, high, low = (-float(flat[f"difference m@A{end}"]) for end in ("", " low", " high"))
+    assert f"Eq. 4 is {value:.2f} ({low:.2f} to {high:.2f}) below itself with K = 16 in m@A" in " ".join(PAGE.split())
+
+
 def test_strokes_saved_are_those_of_the_report() -> None:
     line = next(
         line
