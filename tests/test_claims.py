@@ -216,6 +216,25 @@ def test_what_the_page_says_of_methods_is_that_of_the_letter() -> None:
     assert f"a true difference below {found[1]} had less than an 80 % chance" in " ".join(PAGE.split())
 
 
+def test_what_the_page_says_of_the_papers_baselines() -> None:
+    """Above, below or not told apart from PPO-A-Clipping with K = 16, on one B1."""
+    rows = report("baselines")
+    below = {"B1: complete sketches", "TS: complete, then retrieve"}
+    for metric, above in (("m@A", {"B3: a head per percentage"}), ("m@B", set[str]())):
+        sure = {
+            row: float(of[f"difference {metric}"])
+            for row, of in rows.items()
+            if float(of[f"p (Holm) {metric}"] or 1) <= 0.05
+        }
+        assert {row for row, difference in sure.items() if difference > 0} == above
+        letter = {"refined: PPO-A-Clipping, to the letter"} if metric == "m@B" else set[str]()
+        assert {row for row, difference in sure.items() if difference < 0} == below | letter
+    value, low, high = (
+        float(rows["B3: a head per percentage"][f"difference m@A{end}"]) for end in ("", " low", " high")
+    )
+    assert f"in m@A, by {value:.2f} ({low:.2f} to {high:.2f})" in " ".join(PAGE.split())
+
+
 def test_what_the_page_says_of_rewards_is_that_of_the_letter() -> None:
     flat = report("rewards-letter")["Eq. 4 (local + global), A = R"]
     value, high, low = (-float(flat[f"difference m@A{end}"]) for end in ("", " low", " high"))
@@ -316,8 +335,10 @@ def test_looks_at_the_test_drawings_are_counted() -> None:
     files = (RESULTS / "chair-v2").rglob("grid.json")
     grids = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     every = [{**grid.get("shared", {}), **cell["settings"]} for grid in grids for cell in grid["cells"].values()]
-    cells = [settings for settings in every if settings["split"] == "test"]
-    banks = {settings["bank_sha256"] for settings in cells}
+    looks = [settings for settings in every if settings["split"] == "test"]
+    banks = {settings["bank_sha256"] for settings in looks}
+    alike = ({name: value for name, value in settings.items() if name not in ("bank", "device")} for settings in looks)
+    cells = {json.dumps(settings, sort_keys=True) for settings in alike}  # one that stands in two grids counts once
     for page in (PAGE, (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")):
         found = re.search(r"(\d+) cells of committed grids,\s+on\s+(\d+) banks", page)
         assert found is not None
