@@ -367,7 +367,7 @@ def parse_values(pairs: Sequence[str]) -> dict[str, Any]:
         if name in values:
             raise ConfigError(f"setting {name} is given twice; give it once")
         try:
-            values[name] = ast.literal_eval(text)
+            values[name] = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
         except (ValueError, SyntaxError):
             values[name] = text
     return values

@@ -93,6 +93,8 @@ def on_demand(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], o
     """
 
     def get(name: str) -> object:
+        if not name.isidentifier():
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module = f"{package}.{homes.get(name, name)}"
         try:
             found = import_module(module)

@@ -217,7 +217,15 @@ def test_what_the_page_says_of_methods_is_that_of_the_letter() -> None:
 
 
 def test_what_the_page_says_of_the_papers_baselines() -> None:
-    """Above, below or not told apart from PPO-A-Clipping with K = 16, on one B1."""
+    """Above, below or not told apart from PPO-A-Clipping with K = 16, on one B1, which ranks as that of the letter."""
+    grid = read_grid(RESULTS / "chair-v2" / "baselines")
+    assert all(len(set(grid.encoders(arm))) == 3 for arm in grid.arms)
+    assert set(grid.encoders("refined-paper")) == set(grid.encoders("refined-paper", [0, 1, 2]))
+    for seed in range(3):
+        ours, letter = (grid.cells[arm][seed].b1 for arm in ("refined", "refined-paper"))
+        assert ours is not None
+        assert letter is not None
+        assert (ours.rank == letter.rank).all()
     rows = report("baselines")
     below = {"B1: complete sketches", "TS: complete, then retrieve"}
     for metric, above in (("m@A", {"B3: a head per percentage"}), ("m@B", set[str]())):

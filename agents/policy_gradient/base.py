@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sketchless.datasets.errors import ConfigError
 from sketchless.encoders.bank import EpisodeBank
 
 from ..agent import Agent
@@ -43,6 +44,8 @@ class PolicyGradient(Agent):
         cuda_graph: bool = False,
         **overrides: Any,
     ) -> None:
+        if not isinstance(cuda_graph, bool):
+            raise ConfigError(f"cuda_graph={cuda_graph!r}: must be True or False")
         super().__init__(env, validation, config, device, **overrides)
         self.captured = Captured(self) if cuda_graph else None
 

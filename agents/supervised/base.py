@@ -26,7 +26,7 @@ class SupervisedConfig(AgentConfig):
     """Their losses need no samples: with one, a step of the environment is an example."""
     advantage: str = "reward"
 
-    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage", "credit", "gamma", "train_log_std")
+    _unread: ClassVar[tuple[str, ...]] = ("advantage", "normalize_advantage", "credit", "gamma")
 
 
 class Supervised(Agent):

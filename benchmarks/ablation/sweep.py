@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from sketchless.agents import AGENTS, PPOAClip, agent_class
@@ -422,4 +422,4 @@ def cells(
 def read_by(agent: str) -> set[str]:
     """Settings that an agent has and uses: a grid's agents do not share all."""
     config = agent_class(agent).Config
-    return set(config.__dataclass_fields__) - set(getattr(config, "_unread", ()))
+    return {one.name for one in fields(config)} - set(getattr(config, "_unread", ()))

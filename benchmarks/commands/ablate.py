@@ -74,9 +74,9 @@ class AblateConfig:
     """Budget of every arm: passes over the training drawings, 16 environment steps a frame; by default the preset's."""
     arms: tuple[str, ...] = ()
     """Some of the ablation's arms; by default all but the paper to the letter, at 2,000 epochs (`ppo-a-clip-paper` of
-    `methods`, `refined-paper` of `baselines`), and rewards with A = R (`top1-flat` and so on). Any other agent is an
-    arm of `methods` and `tuning`, any other reward one of `rewards` and `rewards-tuning`: by its name (see `sketchless
-    info`) or as `module:attribute`. In `knobs` a method's name stands for all its settings."""
+    `methods`, `refined-paper` of `baselines`), and, of `rewards`, those with A = R (`top1-flat` ...). Any other agent
+    is an arm of `methods` and `tuning`, any other reward one of `rewards` and `rewards-tuning`: by its name (see
+    `sketchless info`) or as `module:attribute`. In `knobs` a method's name stands for all its settings."""
     agent: Annotated[str, arg(help=f"For `rewards` and `design`: the agent, one of {listed(AGENTS)}, or another.")] = (
         "ppo-a-clip"
     )
@@ -191,6 +191,7 @@ def _fits(arm: Arm, config: AblateConfig, task: type[Core], console: Console) ->
     try:
         if mode not in task.modes:
             raise ConfigError(f"the task {task.task!r} has no mode {mode!r}")
+        _check_own(arm.settings.get("agent", config.agent), arm)
         _check_agent(agent, {name: value for name, value in arm.set.items() if name in ("credit", "gamma")}, task)
     except ConfigError as error:
         console.print(f"left out: {arm.label}; {error}", soft_wrap=True)
@@ -204,10 +205,17 @@ def _check_agent(agent: type[Any], settings: Mapping[str, Any], task: type[Core]
     agent.Config(**settings).discount(task.bandit)
 
 
-def _check_set(agent: str, arm: Arm) -> None:
-    """Refuse an arm that is about a setting which its agent does not have or read: it would be no arm of its own."""
-    if unread := sorted(set(arm.set) - read_by(agent)):
-        raise ConfigError(f"{unread[0]}={arm.set[unread[0]]}: agent {agent} does not read it; choose another")
+def _check_own(agent: str, arm: Arm) -> None:
+    """Refuse an arm that is about what its agent does not read: it would be like the others."""
+    unread = set(arm.set) - read_by(agent)
+    if not agent_class(agent).rewarded:
+        # sigma is of the actions that rewards are given for
+        unread |= {"init_log_std", "train_log_std"} & arm.set.keys() | {
+            "gamma2",
+            "tau_normalized",
+        } & arm.settings.keys()
+    if unread:
+        raise ConfigError(f"{min(unread)}: agent {agent} does not read it; choose another agent, or leave the arm out")
 
 
 def _check_arms(grid: Sequence[Cell], sweep: Sweep, files: Mapping[str, Sequence[BankFile]]) -> None:
@@ -226,7 +234,7 @@ def _check_arms(grid: Sequence[Cell], sweep: Sweep, files: Mapping[str, Sequence
         environment = Environment.find(settings.get("env", DEFAULT_ENV))
         shared = (settings["mode"], settings["observation"], settings["scale"])
         try:
-            _check_set(settings["agent"], arm)
+            _check_own(settings["agent"], arm)
             _check_agent(make, settings["set"], environment.kind)
             reward_of(settings)
             if arm.features not in banks:

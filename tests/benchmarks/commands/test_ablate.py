@@ -455,10 +455,22 @@ class TestCommand:
             (["ablate", "--seeds", "1-0"], "empty"),
             (["ablate", "--seeds", ""], "give numbers"),
             (["ablate", "rewards", "--agent", "stable_baselines3:PPO"], "no subclass"),
-            (["ablate", "design", "--agent", "grpo"], "arm flat-reward: advantage"),
+            (
+                ["ablate", "design", "--agent", "grpo", "--arms", "default", "flat-reward"],
+                "arm flat-reward: advantage: agent grpo",
+            ),
+            (
+                ["ablate", "design", "--agent", "rank-softmax", "--arms", "gamma2-large"],
+                "arm gamma2-large: gamma2: agent",
+            ),
+            (
+                ["ablate", "design", "--agent", "rank-softmax", "--arms", "sigma-small"],
+                "arm sigma-small: init_log_std: agent",
+            ),
+            (["ablate", "methods", "--set", "_unread=3"], "unknown setting '_unread'"),
             (
                 ["ablate", "design", "--agent", "mgal", "--arms", "sigma-fixed"],
-                "arm sigma-fixed: train_log_std=False: agent mgal",
+                "arm sigma-fixed: train_log_std: agent mgal",
             ),
             (
                 ["ablate", "design", "--agent", "b1", "--arms", "default", "memory"],
