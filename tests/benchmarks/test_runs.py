@@ -17,6 +17,7 @@ from sketchless.benchmarks.runs import (
     machine,
     new_folder,
     parse_seeds,
+    parse_values,
     progress_bar,
     read_json,
     run_folder,
@@ -155,3 +156,16 @@ def test_progress_in_a_file_is_a_line_for_each_tenth() -> None:
             bar.update(task, completed=step / 100)
     lines = output.getvalue().splitlines()
     assert lines == [f"stage 1  {10 * tenth}%  epoch 1  loss [/]" for tenth in range(1, 11)]
+
+
+def test_settings_are_values() -> None:
+    given = ["a=1e-3", "b=true", "c=False", "d=false", "e=none of these", "f=None", "g='true'"]
+    assert parse_values(given) == {
+        "a": 0.001,
+        "b": True,
+        "c": False,
+        "d": False,
+        "e": "none of these",
+        "f": None,
+        "g": "true",
+    }

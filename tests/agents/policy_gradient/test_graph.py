@@ -176,8 +176,9 @@ class Own(PPOAClip):
             "actions change what follows in the task 'carry'",
         ),
         (lambda bank: Own(Core(bank.to("cuda")), cuda_graph=True), "Own is not of this package"),
+        (lambda bank: make_agent("vpg", Core(bank.to("cuda")), cuda_graph="false"), "must be True or False"),
     ],
-    ids=["cpu", "critic", "supervised", "policy", "task", "class"],
+    ids=["cpu", "critic", "supervised", "policy", "task", "class", "text"],
 )
 def test_where_nothing_is_captured_it_is_refused(
     waits: Waits, bank: EpisodeBank, refuses, make: Callable[[EpisodeBank], Any], fault: str

@@ -530,6 +530,22 @@ class TestCommand:
             assert "\n" not in error
         assert not out.exists()
 
+    def test_arms_that_would_be_alike_are_left_out_where_nobody_named_them(
+        self, bank: Path, tmp_path: Path, monkeypatch, capsys
+    ) -> None:
+        grids: list[Any] = []
+        monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda cells, *_: grids.append(cells))
+        monkeypatch.setattr("sketchless.benchmarks.commands.report.report", lambda *_: None)
+        given = ["--agent", "rank-softmax", "--bank", str(bank), "--out", str(tmp_path / "grid")]
+        assert main(["ablate", "design", *given]) == 0
+        arms = {cell.id.split("/")[1] for cell in grids[0]}
+        alike = {"flat-reward", "batch-mean", "gamma2-large", "gamma2-ten", "gamma2-ten-summed", "tau-counts"}
+        alike |= {"sigma-small", "sigma-large", "sigma-fixed", "noise"}  # the last for want of its bank
+        assert arms == set(SWEEPS["design"].arms) - alike
+        assert "left out: gamma2 = 1; gamma2: agent rank-softmax does not read it" in " ".join(
+            capsys.readouterr().out.split()
+        )
+
     def test_those_that_look_ahead_are_arms_of_leak(self, bank: Path, tmp_path: Path, monkeypatch) -> None:
         grids: list[Any] = []
         monkeypatch.setattr("sketchless.benchmarks.commands.ablate.run_cells", lambda cells, *_: grids.append(cells))
