@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, ClassVar
 
@@ -75,10 +75,7 @@ class Agent(Actor):
         device: str | torch.device = "auto",
         **overrides: Any,
     ) -> None:
-        known = {f.name for f in fields(self.Config)}
-        for name in overrides:
-            if name not in known:
-                raise unknown_name(f"setting of {self.name}:", name, known, SYNONYMS)
+        self.check_settings(overrides)
         self.config = replace(config or self.presets["default"], **overrides)
         self.env = env
         self.core = core_of(env)
@@ -114,6 +111,14 @@ class Agent(Actor):
         self.setup()
 
     # What a subclass says --------------------------------------------------------------------------------
+
+    @classmethod
+    def check_settings(cls, names: Iterable[str]) -> None:
+        """Raise ConfigError for a name that is no setting of the agent."""
+        known = {f.name for f in fields(cls.Config)}
+        for name in names:
+            if name not in known:
+                raise unknown_name(f"setting of {cls.name}:", name, known, SYNONYMS)
 
     @classmethod
     def check_task(cls, task: type[Core]) -> None:

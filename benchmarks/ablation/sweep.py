@@ -97,7 +97,7 @@ class Sweep:
             if name in self.arms:
                 chosen.append(name)
                 continue
-            if settings := [arm for arm in self.setting_of if self.arms[arm].settings["agent"] == name]:
+            if settings := self._settings_of(name):
                 chosen += settings
                 continue
             known = names_of(self.compares) if self.compares else KNOBS if self.setting_of else []
@@ -109,6 +109,12 @@ class Sweep:
             further |= {arm_name: one for arm_name, one in new.items() if arm_name not in self.arms}
             chosen += new
         return replace(self, arms={**self.arms, **further}), chosen
+
+    def _settings_of(self, name: str) -> list[str]:
+        """The arms that a name stands for which is none itself: all settings of a method, or step sizes of an arm."""
+        if self.tuned:
+            return [arm for rate in RATES if (arm := _rated(name, rate)) in self.arms]
+        return [arm for arm in self.setting_of if self.arms[arm].settings["agent"] == name]
 
 
 def names_of(kind: str) -> list[str]:
@@ -317,12 +323,18 @@ RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 def _with_rates(name: str, arm: Arm) -> dict[str, Arm]:
     """An arm for every step size, measured on validation; none where there is nothing to train."""
     arms = {}
-    for rate in RATES if arm.trains and not arm.named else ():
+    for rate in RATES if arm.trains else ():
         step = {"target_kl": 30 * rate} if name == "trpo" else {"learning_rate": rate}
         settings = {**arm.settings, "split": "validation"}
         label = f"{arm.label}, {rate:g}"
-        arms[f"{name}-{rate:g}"] = replace(arm, label=label, settings=settings, set={**arm.set, **step}, published=None)
+        new = replace(arm, label=label, settings=settings, set={**arm.set, **step}, published=None)
+        arms[_rated(name, rate)] = new
     return arms
+
+
+def _rated(name: str, rate: float) -> str:
+    """The name of an arm with that step size."""
+    return f"{name}-{rate:g}"
 
 
 def _tuning(sweep: Sweep, of: str = "") -> Sweep:

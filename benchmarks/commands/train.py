@@ -125,6 +125,7 @@ def run(config: TrainConfig, console: Console | None = None) -> Trained:
     settings, given = make.presets[config.preset], parse_values(config.set)
     if "seed" in given:
         raise ConfigError(f"setting seed in {' '.join(config.set)}: give --seeds")
+    make.check_settings(given)
     file = BankFile.open(config.bank, "train", "test")
     banks = {split: file.load(split, config.device) for split in file.splits}
     core = environment.core(banks["train"], config.reward, mode, config.observation, 1.0)

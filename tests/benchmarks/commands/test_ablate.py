@@ -121,12 +121,29 @@ class TestGrids:
         self, name: str, of: str, common: dict[str, Any]
     ) -> None:
         grid = cells(name, common, [0], {})
-        assert len(grid) == sum(not arm.named and not arm.ahead for arm in SWEEPS[of].arms.values()) * len(RATES)
+        assert len(grid) == sum(not arm.ahead for arm in SWEEPS[of].arms.values()) * len(RATES)
         assert {cell.settings["split"] for cell in grid} == {"validation"}
+
+    def test_an_arm_stands_for_all_its_step_sizes(self) -> None:
+        for what, arm, advantage in (
+            ("tuning", "vpg-flat", "reward"),
+            ("rewards-tuning", "top1-flat", "reward"),
+            ("baselines-tuning", "refined-b2", None),
+        ):
+            sweep, chosen = SWEEPS[what].joined([arm])
+            assert chosen == [f"{arm}-{rate:g}" for rate in RATES]
+            assert sweep.arms == SWEEPS[what].arms
+            assert [sweep.arms[name].set["learning_rate"] for name in chosen] == list(RATES)
+            assert {sweep.arms[name].set.get("advantage") for name in chosen} == {advantage}
+
+    def test_what_runs_only_where_it_is_named_is_tuned_only_there(self) -> None:
+        for what, of in (("tuning", METHODS), ("rewards-tuning", SWEEPS["rewards"])):
+            named = {name for name, arm in of.arms.items() if arm.named}
+            assert {name.rpartition("-")[0] for name, arm in SWEEPS[what].arms.items() if arm.named} == named
 
     def test_baselines_are_the_papers_and_tuned_alike(self, common: dict[str, Any]) -> None:
         assert {arm.published for arm in BASELINES.arms.values()} - {None} == set(PUBLISHED["Chair-V2"])
-        trained = [name for name, arm in BASELINES.arms.items() if arm.trains and not arm.named]
+        trained = [name for name, arm in BASELINES.arms.items() if arm.trains]
         grid = cells("baselines-tuning", common, [0], {}, EVERY_KIND)
         assert len(grid) == len(trained) * len(RATES)
         assert {cell.settings["split"] for cell in grid} == {"validation"}

@@ -359,6 +359,8 @@ class TestBadInput:
             (["train", "--agent", "stable_baselines3:PPO"], "no subclass"),
             (["train", "--agent", "ppo-ac-clip", "--set", "critic=(-1,)"], "widths must be above 0"),
             (["train", "--set", "seed=5"], "give --seeds"),
+            (["train", "--set", "validation=3"], "unknown setting of ppo-a-clip: 'validation'"),
+            (["train", "--set", "device=cpu"], "unknown setting of ppo-a-clip: 'device'"),
             (["train", "--agent", "ppo-b-clip"], "did you mean 'ppo-a-clip'"),
             (["train", "--preset", "papr"], "did you mean 'paper'"),
             (["train", "--reward", "inv-rnk"], "did you mean 'inv-rank'"),
