@@ -365,7 +365,7 @@ def test_scores_of_members_and_ensembles_are_those_of_their_files() -> None:
             scores = member.get("baseline", member)
             own = [scores["validation"][m] for m in METRICS[:3]] + [scores["test"][m] for m in METRICS]
             known = (abs(told - own) < 0.0051).all(axis=1).any()
-            assert known or name in UNTOLD[file.parent.name], f"{file}: {name}"
+            assert known, f"{file}: {name}"
     lite = json.loads((RESULTS / "chair-v2" / "lite" / "members.json").read_text(encoding="utf-8"))["lite-six-late"]
     best = "m@A {:.2f}, m@B {:.2f} and A@1 {:.2f}".format(*(lite["baseline"]["test"][m] for m in METRICS[:3]))
     assert best in " ".join(PAGE.split())
@@ -373,21 +373,6 @@ def test_scores_of_members_and_ensembles_are_those_of_their_files() -> None:
     said = "[m@A {:.2f}, m@B {:.2f} and A@1 {:.2f}]".format(*(float(alone[m]) for m in METRICS[:3]))
     assert said in " ".join(PAGE.split())
     assert "{:.2f}, {:.2f} and {:.2f} with PPO-A-Clipping".format(*(float(refined[m]) for m in METRICS[:3])) in PAGE
-    late = report("joined-late")["B1 (no refinement)"]
-    best = "m@A {:.2f}, m@B {:.2f} and A@1 {:.2f}".format(*(float(late[m]) for m in METRICS[:3]))
-    assert best in " ".join(PAGE.split())
-
-
-UNTOLD = {  # members without a line of their own
-    "random-192": ("random-128-2",),
-    "joined-192-six": ("random-192-1-mirrored",),
-    "joined-late": (
-        "stage1-128-random-0",
-        "stage1-128-random-1",
-        "chair-encoder",
-        *(f"stage1-128-complete-{seed}" for seed in range(3)),
-    ),
-}
 
 
 @pytest.mark.parametrize("grid", ["tuning", "baselines-tuning"])
@@ -405,42 +390,6 @@ def test_tables_of_tuning_are_those_of_their_cells(grid: str) -> None:
             assert told in text.replace("*", ""), arm
             best = max(steps, key=lambda pair: pair[1])
             assert f"**{best[0]:.2f} / {best[1]:.2f}**" in text, arm
-
-
-@pytest.mark.parametrize(
-    ("grid", "label", "numbers"),
-    [
-        ("random-192", "B1 (no refinement)", "m@A 90.74 and m@B 43.35"),
-        ("random-192", "GRPO", "91.15 and 44.07"),
-    ],
-)
-def test_scores_in_the_text_are_those_of_a_report(grid: str, label: str, numbers: str) -> None:
-    row = report(grid)[label]
-    assert [f"{float(row[m]):.2f}" for m in ("m@A", "m@B")] == re.findall(r"\d+\.\d+", numbers)
-    assert numbers in PAGE.replace("\n", " ")
-
-
-@pytest.mark.parametrize("grid", ["random-192", "joined-192-six", "joined-late"])
-def test_tables_of_refined_ensembles_are_those_of_their_reports(grid: str) -> None:
-    text = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8").replace("*", "")
-    rows = report(grid)
-    scores = [" | ".join(f"{float(row[m]):.2f}" for m in METRICS) for row in rows.values()]
-    assert f" | {scores[0]} |\n| GRPO |" in text  # the encoders alone
-    for label, row in list(rows.items())[1:]:
-        ends = [[f"{float(row[f'{m}{end}']):.2f}" for end in ("", " low", " high")] for m in METRICS[:2]]
-        m_at_a, m_at_b = (f"{value} \\[{low}, {high}\\]" for value, low, high in ends)
-        hits = " | ".join(f"{float(row[m]):.2f}" for m in METRICS[2:])
-        assert f"| {label.removesuffix(' (no RL)')} | {m_at_a} | {m_at_b} | {hits} |" in text
-
-
-def test_what_is_said_of_the_softmax_beside_grpo_is_that_of_its_report() -> None:
-    text = " ".join((RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8").split())
-    row = report("random-192")["rank-softmax (no RL)"]
-    value, low, high = (f"{float(row[f'difference m@B{end}']):.2f}" for end in ("", " low", " high"))
-    sentence = "In m@A, rank-softmax (no RL) is level with GRPO"
-    assert sentence in (RESULTS / "chair-v2" / "random-192" / "report" / "table.md").read_text(encoding="utf-8")
-    assert float(row["p (Holm) m@B"]) > 0.05
-    assert f"(difference {value} [{low}, {high}])".replace("-", "−") in text
 
 
 def check_draws(marker: str, draws: dict[str, list[float]]) -> None:
