@@ -15,8 +15,9 @@ References:
       narrow.
     - Owen (2007), The pigeonhole bootstrap: resampling rows and columns, which errs on the wide side.
     - Davison and Hinkley (1997), Bootstrap methods and their application, section 3.8: nested samples.
-    - Schuirmann (1987), two one-sided tests of equivalence. Howe (1969), two-sided tolerance limits of a normal
-      sample.
+    - Schuirmann (1987), two one-sided tests of equivalence.
+    - Howe (1969), two-sided tolerance limits of a normal sample. Hoffman and Kringle (2005), Two-sided tolerance
+      intervals for balanced and unbalanced random effects models.
     - Clopper and Pearson (1934), The use of confidence or fiducial limits illustrated in the case of the binomial.
     - Birnbaum and Klose (1957), Bounds for the variance of the Mann-Whitney statistic: at most p (1 - p)/min(S,
       S').
@@ -314,19 +315,43 @@ def _p_value(found: float, means: FloatArray, shrinkage: float, df: float) -> fl
     return float(min(2 * scipy.stats.t.sf(max(z, 0.0) / shrinkage, df), 1.0))
 
 
-def tolerance(runs: Sequence[float] | FloatArray, share: float = 0.95, level: float = 0.95) -> tuple[float, float]:
-    """Interval that holds, with confidence `level`, this share of all single runs (normal; Howe 1969).
+def tolerance(
+    runs: Sequence[float] | FloatArray, encoders: Sequence[str] = (), share: float = 0.95, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval that holds, with confidence `level`, this share of all single runs, normal within and between encoders.
 
-    Runs count as independent: of runs on a few encoders, it is of further runs on these. Of one run it is everything.
+    On several encoders a single run is one on an encoder trained anew (Hoffman and Kringle 2005); on one, a further run
+    on it (Howe 1969). Of one run it is everything, of few encoders wide.
+
+    Args:
+        runs: a score of each run, [S].
+        encoders: the one on which each run stands; if none are named, one for all.
     """
     values = _checked(np.asarray(runs, dtype=np.float64)[:, None])[:, 0]
-    n = len(values)
+    _, encoders = _named(values[:, None], (), encoders)
+    n, groups = len(values), len(set(encoders))
     if n < 2:
         return -np.inf, np.inf
-    least = scipy.stats.chi2.ppf(1 - level, n - 1)
-    factor = scipy.stats.norm.ppf((1 + share) / 2) * np.sqrt((n - 1) * (1 + 1 / n) / least)
-    reach = float(factor * values.std(ddof=1))
-    return float(values.mean()) - reach, float(values.mean()) + reach
+    if groups in (1, n):
+        middle, between, error, rest = values.mean(), values.var(ddof=1), values.var(ddof=1) / n, 0.0
+        df, df_rest = n - 1, 1
+    else:
+        _, place, sizes = np.unique(np.asarray(encoders), return_inverse=True, return_counts=True)
+        means = _group_means(values, encoders)
+        middle, between, error = means.mean(), means.var(ddof=1), means.var(ddof=1) / groups
+        df, df_rest = groups - 1, n - groups
+        # the mean of an encoder's runs has lost this part of the variance of a single one
+        rest = (1 - (1 / sizes).mean()) * ((values - means[place]) ** 2).sum() / df_rest
+    variance = between + rest
+    upper = variance + np.hypot(between * _excess(df, level), rest * _excess(df_rest, level))
+    factor = scipy.stats.norm.ppf((1 + share) / 2) * np.sqrt(1 + error / variance) if variance else 0.0
+    reach = float(factor * np.sqrt(upper))
+    return float(middle) - reach, float(middle) + reach
+
+
+def _excess(df: int, level: float) -> float:
+    """By what part of itself a variance with so many degrees of freedom may be larger than it was found."""
+    return float(df / scipy.stats.chi2.ppf(1 - level, df) - 1)
 
 
 def sign_flip(differences: Sequence[float] | FloatArray, seed: int = 0) -> float:

@@ -46,7 +46,7 @@ class Measured:
         score: m@A and m@B with intervals over photos, sketches, seeds and encoders.
         accuracy: A@1, A@5, A@10 with the same intervals.
         middle: interquartile mean of m@B, its interval over seeds.
-        one_run: m@B that 95 % of single runs reach or keep below, with 95 % confidence.
+        one_run: between which m@B 95 % of single runs lie, with 95 % confidence, those on other encoders among them.
         seconds: of training, mean over the seeds whose training was not interrupted, if any.
     """
 
@@ -271,7 +271,7 @@ def measured(grid: Grid, name: str) -> Measured | None:
         {metric: alone[metric] for metric in HEADLINE},
         tuple(alone[metric] for metric in ACCURACY),
         in_percent(stratified(grid.runs(name), iqm)),
-        tolerance(grid.runs(name)[:, 0]),
+        tolerance(grid.runs(name)[:, 0], grid.encoders(name)),
         float(np.mean(seconds)) if seconds else None,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -279,6 +280,32 @@ def test_tolerance_by_hand() -> None:
     runs = runs / runs.std(ddof=1)
     assert tolerance(runs) == pytest.approx((-3.3819, 3.3819), abs=1e-3)
     assert tolerance([3.0]) == (-np.inf, np.inf)
+    assert tolerance([3.0, 3.0]) == (3.0, 3.0)
+    assert tolerance(runs, list("abcdefghij")) == tolerance(runs)
+
+
+def test_tolerance_on_two_encoders_by_hand() -> None:
+    # means 1 and 5: between 8, of 1 degree; within 2, of 2, half of which the means of two runs have lost; so 8 + 1
+    low, high = tolerance([0.0, 2, 4, 6], ["a", "a", "b", "b"])
+    between, within = 8 * (1 / stats.chi2.ppf(0.05, 1) - 1), 1 * (2 / stats.chi2.ppf(0.05, 2) - 1)
+    reach = 1.959964 * math.sqrt((1 + 8 / 2 / 9) * (9 + math.hypot(between, within)))
+    assert (low, high) == pytest.approx((3 - reach, 3 + reach), rel=1e-6)
+
+
+@pytest.mark.parametrize("encoders", [1, 2, 3, 5])
+@pytest.mark.parametrize("ratio", [0.0, 1.0, 25.0])
+def test_tolerance_holds_single_runs_on_other_encoders(encoders: int, ratio: float) -> None:
+    """With 95 % confidence 95 % of runs on encoders trained anew; on one encoder, of further runs on it."""
+    rng, place = np.random.default_rng(0), np.arange(10) % encoders
+    names = [str(one) for one in place]
+    levels = rng.normal(0, ratio**0.5, (1000, encoders))
+    spread, middles = ((1 + ratio) ** 0.5, 0.0) if encoders > 1 else (1.0, levels)
+    ends = np.array([tolerance(runs, names) for runs in levels[:, place] + rng.normal(size=(1000, 10))])
+    held = np.subtract(*(stats.norm.cdf((ends[:, end, None] - middles) / spread) for end in (1, 0)))
+    assert (held >= 0.95).mean() > 0.95 - 0.021  # three standard errors of 1,000 sets
+    if encoders > 1 and ratio >= 1:  # what takes the runs as independent does not
+        ends = np.array([tolerance(runs) for runs in levels[:, place] + rng.normal(size=(1000, 10))])
+        assert (np.diff(stats.norm.cdf(ends / spread)) >= 0.95).mean() < 0.92
 
 
 # Profile and probability of improvement --------------------------------------------------------------------
