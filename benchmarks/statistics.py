@@ -108,11 +108,19 @@ def stratified(scores: FloatArray, statistic: Statistic = mean, level: float = 0
     return Estimate(float(found), float(low), float(high))
 
 
-def bootstrap_band(values: FloatArray, level: float = 0.95, seed: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Mean over runs of curves [S, P], and the ends of its interval at every point: [P] each."""
-    weight = _counts(len(_checked(values)), seed, "seeds") / len(values)  # [R, S]
-    centre = values.mean(axis=0)
-    low, high = centre + small_sample_factor([values[:, 0]], level) * (_ends(weight @ values, level) - centre)
+def bootstrap_band(
+    values: FloatArray, encoders: Sequence[str] = (), level: float = 0.95, seed: int = 0
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Mean over runs of curves [S, P], and the ends of its interval at every point: [P] each.
+
+    `encoders`: S names, of the one on which each run stands, where they are drawn too; none: all stand on one.
+    """
+    _, encoders = _named(_checked(values), (), encoders)
+    several = len(set(encoders)) > 1
+    counts = _nested_counts(encoders, seed, "seeds") if several else _counts(len(values), seed, "seeds")  # [R, S]
+    drawn = (counts @ values) / counts.sum(axis=1, keepdims=True)
+    centre, parts = values.mean(axis=0), _group_means(values[:, 0], encoders) if several else values[:, 0]
+    low, high = centre + small_sample_factor([parts], level) * (_ends(drawn, level) - centre)
     return centre, low, high
 
 

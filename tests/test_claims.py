@@ -16,9 +16,11 @@ import pytest
 from sketchless.agents import AGENTS
 from sketchless.agents.config import step_size
 from sketchless.benchmarks.cli import main
+from sketchless.benchmarks.reporting.claims import Claim, judge
+from sketchless.benchmarks.reporting.claims import verdicts as verdicts_of
 from sketchless.benchmarks.reporting.published import LATER
 from sketchless.benchmarks.reporting.results import read_grid
-from sketchless.benchmarks.statistics import Estimate, pigeonhole_bootstrap
+from sketchless.benchmarks.statistics import Estimate, Inference, pigeonhole_bootstrap
 from sketchless.encoders import EpisodeBank
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +29,7 @@ FOLDS = RESULTS / "chair-v2-folds"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 METRICS = ("m@A", "m@B", "A@1", "A@5", "A@10")
+STEP_SIZES = json.loads((RESULTS / "chair-v2" / "step-sizes.json").read_text(encoding="utf-8"))
 REFINED = "refined: PPO-A-Clipping, K = 16, B1 penalty 1, on B1"
 
 
@@ -44,19 +47,19 @@ def report(grid: str) -> dict[str, dict[str, str]]:
         return {row["label"]: row for row in csv.DictReader(file)}
 
 
-def change(row: dict[str, str], metric: str, sign: int = 1) -> str:
-    """A difference as the pages write it; `sign=-1`: of the reference to the row."""
-    value, *ends = (sign * float(row[f"difference {metric}{end}"]) for end in ("", " low", " high"))
-    low, high = sorted(ends)
+def change(row: dict[str, str], metric: str, what: str = "difference {}") -> str:
+    """A difference to the reference, or another one, as the pages write it."""
+    value, low, high = (float(row[what.format(metric) + end]) for end in ("", " low", " high"))
     return f"{value:+.2f} ({low:+.2f} .. {high:+.2f})"
 
 
 def test_the_change_over_b1_is_that_of_the_baselines() -> None:
     found, rows = table("baselines: change of refined over b1"), report("baselines-letter")
-    b1, refined = rows["B1: complete sketches"], rows[REFINED]
+    refined, against = rows[REFINED], "{} against B1"
     assert list(found) == list(METRICS)
     for metric, cells in found.items():
-        assert cells[2:] == [f"{float(b1[metric]):.2f}", f"{float(refined[metric]):.2f}", change(b1, metric, -1)]
+        b1 = float(refined[metric]) - float(refined[against.format(metric)])  # as often as seeds stand on it
+        assert cells[2:] == [f"{b1:.2f}", f"{float(refined[metric]):.2f}", change(refined, metric, against)]
     plain = rows["refined: PPO-A-Clipping, K = 16, on B1"]
     told = [f"{change(plain, metric)} in {metric}" for metric in ("m@B", "A@1", "A@5")]
     assert f"{told[0]}, {told[1]} and {told[2]}" in " ".join(PAGE.split())
@@ -70,6 +73,9 @@ def test_the_first_table_of_chair_v2_is_that_of_train() -> None:
         mine = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
         told = "{:+.2f} ({:+.2f} .. {:+.2f})".format(changed["mean"], *changed["interval95"])
         assert cells == [f"{found['baseline'][metric]:.2f}", mine, told]
+    seen = re.search(r"likely \(80 %\) to be seen, by itself at 5 %: (.*)\n", sentences("train"))
+    assert seen is not None
+    assert f"likely (80 %) to be seen, at 5 %: {seen[1]}" in page
 
 
 def verdicts() -> dict[str, list[str]]:
@@ -79,9 +85,9 @@ def verdicts() -> dict[str, list[str]]:
 
 
 def test_the_claims_of_the_readme_are_those_that_hold_in_the_folds() -> None:
-    lines = README.partition("<!-- claims -->\n")[2].splitlines()[2:9]
+    lines = README.partition("<!-- claims -->\n")[2].splitlines()[2:10]
     judged = verdicts()
-    for line, id in zip(lines, ("c4", "c5", "c6", "c10", "c12", "c14", "c15"), strict=True):
+    for line, id in zip(lines, ("c4", "c5", "c6", "c3", "c10", "c12", "c14", "c15"), strict=True):
         metric, difference, verdict = judged[id]
         assert line.endswith(f"| {metric} | {difference} |"), id
         assert verdict == "holds"
@@ -117,9 +123,53 @@ def test_the_verdicts_follow_from_the_ranks_of_the_folds(tmp_path: Path) -> None
     assert block == (tmp_path / "claims.md").read_text(encoding="utf-8").rstrip()
 
 
+def afterwards() -> list[str]:
+    """What was looked at after the verdicts, worked out as the claims were: lines of a table."""
+    asked = [
+        *(("ppo-a-clip", "b1", metric) for metric in ("A@1", "A@10")),
+        *(("ppo-a-clip-b1-penalty", "b1", metric) for metric in ("A@1", "A@10")),
+        *(
+            ("ppo-a-clip-flat", other, metric)
+            for other in ("ppo-ac-clip", "ppo-ac-kl", "trpo", "ppo-a-kl-flat")
+            for metric in ("m@A", "m@B")
+        ),
+    ]
+    claims = [Claim(f"{arm} less {other}", "", metric, arm, other, "level", 1.0) for arm, other, metric in asked]
+    folds = [read_grid(folder.parent) for folder in sorted(FOLDS.glob("*/grid.json"))]
+    rows = [
+        [one.claim.id, one.claim.metric, *cells[4:7]]
+        for one, cells in ((one, verdicts_of([one])[0]) for one in judge(claims, folds))
+    ]
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+@pytest.mark.slow
+def test_what_was_looked_at_afterwards_is_that_of_the_ranks() -> None:
+    text = (FOLDS / "README.md").read_text(encoding="utf-8")
+    block = text.partition("<!-- afterwards -->\n")[2].partition("\n<!-- end of afterwards -->")[0]
+    assert block.splitlines()[2:] == afterwards()
+
+
+def test_what_is_said_of_what_was_looked_at_afterwards() -> None:
+    """Above, below or not seen, as both intervals say."""
+    rows = (FOLDS / "README.md").read_text(encoding="utf-8").partition("<!-- afterwards -->\n")[2].splitlines()[2:14]
+    sides = {}
+    for row in rows:
+        name, metric, *intervals = (cell.strip() for cell in row.strip("|").split("|"))
+        ends = [
+            float(end.replace("−", "-")) for one in intervals[:2] for end in one.partition("[")[2].strip("]").split(",")
+        ]
+        sides[name, metric] = (min(ends) > 0) - (max(ends) < 0)
+    assert sides["ppo-a-clip less b1", "A@1"] == -1
+    assert sides["ppo-a-clip-b1-penalty less b1", "A@1"] == 0
+    for other in ("ppo-ac-clip", "ppo-ac-kl"):
+        assert sides[f"ppo-a-clip-flat less {other}", "m@A"] == 0
+    for other in ("trpo", "ppo-a-kl-flat"):
+        assert sides[f"ppo-a-clip-flat less {other}", "m@A"] == 1
+
+
 def test_the_methods_are_those_of_the_grid() -> None:
     found, rows = table("methods: difference to ppo-a-clip"), report("methods-letter")
-    letter = found.pop("PPO-A-Clipping, to the letter")
     assert set(found) == set(rows) - {"B1 (no refinement)"}
     for label, cells in found.items():
         row = rows[label]
@@ -132,33 +182,26 @@ def test_the_methods_are_those_of_the_grid() -> None:
         assert [cells[1], cells[2], cells[4], cells[5]] == expected
         published = [f"{float(row[f'published {m}']):.2f}" if row[f"published {m}"] else "-" for m in ("m@A", "m@B")]
         assert [cells[0], cells[3]] == published
-    expected = [
-        part
-        for metric in ("m@A", "m@B")
-        for one in [report("paper-2000")["PPO-A-Clipping, to the letter"]]
-        for part in (
-            f"{float(one[f'published {metric}']):.2f}",
-            f"{float(one[metric]):.2f}",
-            "{:+.2f} ({:+.2f} .. {:+.2f})".format(*letter_beside_ours(metric)),
-        )
-    ]
-    assert letter == expected
 
 
 ABOVE, ALIKE = ("GRPO",), ("rank-softmax (no RL)",)
-BELOW = ("VPG, A = R", "PPO-AC-Clipping", "PPO-AC-KL", "PPO-A-KL, A = R", "TRPO")  # on encoders of either loss
-OURS, FLAT = ("VPG, K = 16", "PPO-A-KL, K = 16"), ("PPO-A-Clipping, A = R",)
+BELOW = ("VPG, A = R", "VPG, K = 16", "PPO-AC-Clipping", "PPO-AC-KL", "PPO-A-KL, A = R", "PPO-A-KL, K = 16", "TRPO")
+FLAT, LETTER = "PPO-A-Clipping, A = R", "PPO-A-Clipping, to the letter"
 
 
-@pytest.mark.parametrize(("grid", "below", "alike"), [("methods-letter", FLAT, OURS), ("methods-softmax", OURS, FLAT)])
-def test_what_is_said_of_methods_holds_for_the_family(grid: str, below: tuple[str], alike: tuple[str]) -> None:
+@pytest.mark.parametrize(
+    ("grid", "below", "alike"), [("methods-letter", (FLAT,), (LETTER,)), ("methods-softmax", (), (FLAT,))]
+)
+def test_what_is_said_of_methods_holds_for_the_family(
+    grid: str, below: tuple[str, ...], alike: tuple[str, ...]
+) -> None:
     rows = report(grid)
     sides = {**dict.fromkeys(ABOVE, 1.0), **dict.fromkeys(BELOW + below, -1.0), **dict.fromkeys(ALIKE + alike, 0.0)}
     assert set(rows) - {"B1 (no refinement)", "PPO-A-Clipping, K = 16"} == set(sides)
     for label, side in sides.items():
         assert (float(rows[label]["p (Holm) m@A"]) <= 0.05) == bool(side), label
         assert float(rows[label]["difference m@A"]) * side >= 0
-        assert float(rows[label]["p (Holm) m@B"]) > 0.05
+        assert (float(rows[label]["p (Holm) m@B"]) <= 0.05) == (label == LETTER)
 
 
 def sentences(grid: str) -> str:
@@ -258,16 +301,17 @@ def test_strokes_saved_are_those_of_the_report() -> None:
         for line in (RESULTS / "chair-v2/baselines-letter/report/table.md").read_text(encoding="utf-8").splitlines()
         if line.startswith(f"| {REFINED} |") and line.count("|") == 8
     )
-    first, five, ten, staying = (round(float(cell.split()[0])) for cell in line.split("|")[2:6])
-    low, high = (round(float(end)) for end in re.findall(r"\d+\.\d+", line.split("|")[4])[1:])
+    numbers = (re.findall(r"−?\d+\.\d+", cell) for cell in line.split("|")[2:6])
+    told = [[str(round(float(number.replace("−", "-")))) for number in of_cell] for of_cell in numbers]
+    first, five, ten, staying = (f"({low} to {high})" for _, low, high in told)
     text = " ".join(PAGE.split())
-    assert f"{ten} % fewer strokes ({low} to {high})" in text
-    assert f"{five} % for the first 5, {first} % for the first place" in text
-    assert f"it needs {staying} % fewer" in text
+    assert f"{told[2][0]} % fewer strokes {ten}" in text
+    assert f"{told[1][0]} % {five} for the first 5, {told[0][0]} % {first} for the first place" in text
+    assert f"it needs {told[3][0]} % {staying} fewer" in text
 
 
 def test_the_letter_is_that_of_its_report() -> None:
-    rows = report("paper-2000")
+    rows = report("methods-letter")
     letter, b1 = rows["PPO-A-Clipping, to the letter"], rows["B1 (no refinement)"]
     gains = [float(letter[f"{metric} against B1{end}"]) for metric in ("m@A", "m@B") for end in ("", " low", " high")]
     text = " ".join(PAGE.split())
@@ -279,17 +323,8 @@ def test_the_letter_is_that_of_its_report() -> None:
     below = all(float(letter[metric]) < float(letter[f"published {metric}"]) for metric in ("m@A", "m@B"))
     assert ("The published 85.44 / 35.09 are not reached" in page) == below
     for metric in ("m@A", "m@B", "A@5"):
-        found = letter_beside_ours(metric)
+        found = (float(letter[f"difference {metric}{end}"]) for end in ("", " low", " high"))
         assert "{:+.2f} [{:+.2f}, {:+.2f}] in {}".format(*found, metric).replace("-", "−") in page
-
-
-def letter_beside_ours(metric: str) -> Estimate:
-    """The paper's policy to the letter less PPO-A-Clipping with K = 16, on the same encoders, paired by seed."""
-    ours, other = (read_grid(RESULTS / "chair-v2" / name) for name in ("paper-2000", "rewards-letter"))
-    seeds = list(ours.cells["ppo-a-clip-paper"])
-    assert ours.encoders("ppo-a-clip-paper") == other.encoders("combined", seeds)
-    values = ours.per_sketch("ppo-a-clip-paper", metric) - other.per_sketch("combined", metric, seeds)
-    return ours.nested("ppo-a-clip-paper", values).estimate
 
 
 def test_what_a_look_ahead_is_worth_is_that_of_its_grid() -> None:
@@ -330,9 +365,15 @@ def test_the_default_step_is_the_one_that_validation_chooses() -> None:
         told = next(line for line in page.splitlines() if line.startswith(f"| `{name}` | {width} |"))
         cells = [cell.strip(" *") for cell in told.split("|")[3:-1]]
         assert cells == [f"{m_at_a:.2f} / {m_at_b:.2f}" for m_at_a, m_at_b in means.values()]
-    tuned = {label: row for label, row in report("tuning").items() if label.startswith("PPO-A-Clipping, K = 16, ")}
-    tried["chair-v2"] = 1280, {float(label.rpartition(" ")[2]): float(row["m@B"]) for label, row in tuned.items()}
-    assert tried.keys() == {"procedural", "procedural-strokes", "chair-v2"}
+    for encoders, of in STEP_SIZES.items():
+        tried[encoders] = (
+            1280,
+            {
+                float(step): statistics.mean(scores["validation m@B"])
+                for step, scores in of["methods"]["ppo-a-clip"].items()
+            },
+        )
+    assert tried.keys() == {"procedural", "procedural-strokes", "letter", "softmax-192"}
     for name, (width, scores) in tried.items():
         assert len(scores) >= 4
         best = max(scores, key=lambda step: scores[step])
@@ -368,22 +409,32 @@ def test_scores_of_members_and_ensembles_are_those_of_their_files() -> None:
             assert known, f"{file}: {name}"
     lite = json.loads((RESULTS / "chair-v2" / "lite" / "members.json").read_text(encoding="utf-8"))["lite-six-late"]
     best = "m@A {:.2f}, m@B {:.2f} and A@1 {:.2f}".format(*(lite["baseline"]["test"][m] for m in METRICS[:3]))
-    assert best in " ".join(PAGE.split())
+    assert "{} (A@5 {:.2f}, A@10 {:.2f})".format(best, *(lite["baseline"]["test"][m] for m in METRICS[3:])) in " ".join(
+        PAGE.split()
+    )
     alone, refined = list(report("lite").values())[-2:]
     said = "[m@A {:.2f}, m@B {:.2f} and A@1 {:.2f}]".format(*(float(alone[m]) for m in METRICS[:3]))
     assert said in " ".join(PAGE.split())
     assert "{:.2f}, {:.2f} and {:.2f} with PPO-A-Clipping".format(*(float(refined[m]) for m in METRICS[:3])) in PAGE
+    for row in (alone, refined):
+        assert "(A@5 {:.2f}, A@10 {:.2f})".format(*(float(row[m]) for m in METRICS[3:])) in PAGE
 
 
-@pytest.mark.parametrize("grid", ["tuning", "baselines-tuning"])
-def test_tables_of_tuning_are_those_of_their_cells(grid: str) -> None:
+def test_tables_of_tuning_are_those_of_their_cells() -> None:
     """Every pair of m@A / m@B stands in the page, in the order of the steps; the highest m@B of each row is bold."""
     text = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8")
-    cells = json.loads((RESULTS / "chair-v2" / grid / "grid.json").read_text(encoding="utf-8"))["cells"]
+    grid = json.loads((RESULTS / "chair-v2" / "baselines-tuning" / "grid.json").read_text(encoding="utf-8"))
     rows: dict[str, list[tuple[float, float]]] = {}
-    for name, cell in cells.items():
+    for name, cell in grid["cells"].items():
         metrics = cell["result"]["metrics"]
         rows.setdefault(name.split("/")[1].rpartition("-")[0], []).append((metrics["m@A"], metrics["m@B"]))
+    for encoders, groups in STEP_SIZES.items():
+        for arm, steps in (pair for arms in groups.values() for pair in arms.items()):
+            means = (
+                [statistics.mean(scores[f"validation {metric}"]) for metric in ("m@A", "m@B")]
+                for scores in steps.values()
+            )
+            rows[f"{encoders}: {arm}"] = [(m_at_a, m_at_b) for m_at_a, m_at_b in means]
     for arm, steps in rows.items():
         if len(steps) == 4:
             told = " | ".join(f"{m_at_a:.2f} / {m_at_b:.2f}" for m_at_a, m_at_b in steps)
@@ -425,12 +476,21 @@ def test_dssa_and_sketch_a_net_at_the_size_of_their_papers() -> None:
     means = {}
     for name in ("sketch-a-net", "dssa"):
         scores = [found[f"{name}-225-{seed}"]["baseline"]["test"] for seed in range(3)]
-        told = [", ".join(f"{one[metric]:.2f}" for one in scores) for metric in ("m@A", "m@B", "A@1")]
-        assert "m@A {}, m@B {}, A@1 {}".format(*told) in page
+        told = [", ".join(f"{one[metric]:.2f}" for one in scores) for metric in METRICS]
+        assert "m@A {}, m@B {}, A@1 {}, A@5 {}, A@10 {}".format(*told) in page
         means[name] = [f"{statistics.mean(one[metric] for one in scores):.2f}" for metric in METRICS[:3]]
     assert "{}, {} and {}, where Sketch-a-Net has {}, {} and {}".format(*means["dssa"], *means["sketch-a-net"]) in page
     assert "{}, {} and {} (m@A, m@B, A@1) of `sketch-a-net`".format(*means["sketch-a-net"]) in short
     assert "{}, {} and {} of `dssa`".format(*means["dssa"]) in short
+
+
+def test_networks_of_a_percentage_are_those_of_their_file() -> None:
+    found = json.loads((RESULTS / "chair-v2" / "encoders.json").read_text(encoding="utf-8"))
+    page = (RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8").replace("*", "")
+    for name in ("b3-25", "b3-50", "b3-75", "b3-100", "b3-until-25-50-75-100", "b3-until-37.5-62.5-87.5-100"):
+        scores = found[name]["baseline"]
+        cells = [*(scores["validation"][metric] for metric in METRICS[:4]), *(scores["test"][m] for m in METRICS)]
+        assert f"| {' | '.join(f'{value:.2f}' for value in cells)} |" in page
 
 
 def test_small_sets_are_those_of_their_draws() -> None:
@@ -441,6 +501,14 @@ def test_small_sets_are_those_of_their_draws() -> None:
         reach = 2.36 * statistics.stdev(values) / len(values) ** 0.5  # Student's, eight draws
         assert (statistics.mean(values) + reach < 0) is falls
         assert statistics.mean(values) - reach < 0
+    seen = []
+    for metric in METRICS:
+        values = draws[metric]["draws"]
+        error, df = statistics.stdev(values) / len(values) ** 0.5, len(values) - 1
+        one = Inference(Estimate(0.0, 0.0, 0.0), 1.0, error, df)
+        seen.append(f"{one.detectable():.1f} in {metric}")
+    page = " ".join((RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8").split())
+    assert f"likely (80 %) to be seen, at 5 %: {', '.join(seen)}." in page
     one_se = json.loads((RESULTS / "chair-v2" / "small" / "one-se.json").read_text(encoding="utf-8"))
     pairs = {metric: zip(one_se[metric]["draws"], draws[metric]["draws"], strict=True) for metric in METRICS}
     less = {metric: [now - then for now, then in of] for metric, of in pairs.items()}
@@ -451,7 +519,6 @@ def test_small_sets_are_those_of_their_draws() -> None:
         assert statistics.mean(less[metric]) - reach < 0
     told = [f"{one_se[metric]['mean']:+.2f}" for metric in ("m@B", "A@5")]
     errors = [f"{one_se[metric]['standard_error']:.2f}" for metric in ("m@B", "A@5")]
-    page = " ".join((RESULTS / "chair-v2" / "README.md").read_text(encoding="utf-8").split())
     assert f"{told[0]} in m@B (standard error {errors[0]}), with {told[1]} ({errors[1]}) in A@5" in page
     advice = " ".join((RESULTS.parents[1] / "docs" / "your-own-data.md").read_text(encoding="utf-8").split())
     assert f"cost {-statistics.mean(less['m@B']):.2f} in m@B" in advice

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics import HEADLINE, Evaluation
-from ..statistics import Estimate
+from ..metrics import METRICS, Evaluation
+from ..statistics import Estimate, Inference
 from .results import Cell, Grid
 from .strokes import curve_saved, share_that_saves, strokes_saved
 
 
-def gains(grid: Grid) -> dict[str, dict[str, Estimate]]:
-    """Arm -> difference to B1 in m@A and in m@B, percent, for the arms that refine.
+def gains(grid: Grid) -> dict[str, dict[str, Inference]]:
+    """Arm -> difference to B1 in m@A, m@B, A@1, A@5 and A@10, percent, for the arms that refine.
 
     The interval takes photos, sketches, seeds and encoders as random; its ends are nan where the grid does not hold
     the ranks of B1 on the encoder of every cell, but its scores alone.
@@ -24,16 +24,17 @@ def gains(grid: Grid) -> dict[str, dict[str, Estimate]]:
         if not cells or _is_b1(grid, name):
             continue
         b1 = [ranks_of_b1(grid, cell) for cell in cells.values()]
-        found[name] = {metric: _gain(grid, name, metric, b1) for metric in HEADLINE}
+        found[name] = {metric: _gain(grid, name, metric, b1) for metric in METRICS}
     return found
 
 
-def _gain(grid: Grid, name: str, metric: str, b1: list[Evaluation | None]) -> Estimate:
+def _gain(grid: Grid, name: str, metric: str, b1: list[Evaluation | None]) -> Inference:
     known = [one.per_sketch(metric) for one in b1 if one is not None]
     if len(known) == len(b1):
-        return grid.nested(name, grid.per_sketch(name, metric) - np.stack(known)).estimate
+        return grid.nested(name, grid.per_sketch(name, metric) - np.stack(known))
     alone = grid.baseline_of(name)[metric]
-    return Estimate(float(grid.per_sketch(name, metric).mean() - alone), np.nan, np.nan)
+    difference = float(grid.per_sketch(name, metric).mean() - alone)
+    return Inference(Estimate(difference, np.nan, np.nan), np.nan, np.inf, np.inf)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+import numpy as np
 from rich.table import Table
 
 from ..metrics import HEADLINE
@@ -92,6 +93,15 @@ def choice_notes(found: Comparison) -> list[str]:
         "as large were the truth none, with all of this drawn anew; adjusted by Holm over the methods, for m@A and m@B "
         "each.",
     ]
+    if others := [choice.difference for choice in found.choices if choice.difference]:
+        level = 1 - 0.05 / max(len(found.choices) - 1, 1)
+        smallest = (
+            f"{float(np.median([one[metric].detectable(level=level) for one in others])):.1f} in {metric}"
+            for metric in HEADLINE
+        )
+        sentences.append(
+            f"Smallest difference that was likely (80 %) to be seen: {', '.join(smallest)} (where Holm asks the most)."
+        )
     if len(counts) > 1:
         sentences.append("Not all methods have as many settings: those with more have more to choose from.")
     if defaults:

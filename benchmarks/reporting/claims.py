@@ -212,7 +212,12 @@ def claims_markdown(judged: Sequence[Judged], photos: int, sketches: int, folds:
     rows = [list(HEADER), ["---"] * len(HEADER), *verdicts(judged)]
     table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
     counts = ", ".join(f"{sum(one.verdict == verdict for one in judged)} {verdict}" for verdict in VERDICTS)
-    return f"{table}\n\n{sketches} sketches of {photos} photos in {folds} folds. {NOTE} Claims: {counts}.\n"
+    smallest = sorted(one.pooled.detectable() for one in judged)
+    seen = f"{smallest[0]:.1f} to {smallest[-1]:.1f} points, by claim"
+    return (
+        f"{table}\n\n{sketches} sketches of {photos} photos in {folds} folds. {NOTE} Smallest difference over all "
+        f"sketches that was likely (80 %) to be seen, by itself at 5 %: {seen}. Claims: {counts}.\n"
+    )
 
 
 NOTE = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -27,6 +28,7 @@ from ..statistics import (
     text,
     tolerance,
 )
+from .b1 import Saved, gains, saved
 from .choice import Choice, choices, worth
 from .published import Score, published, published_set
 from .results import Grid
@@ -35,6 +37,7 @@ from .shown import shown_reading
 ACCURACY = ("A@1", "A@5", "A@10")
 MARGIN = 0.5
 """Points within which two arms are called level, in m@A and m@B: a seventh of what the paper gains over its rivals."""
+Pairs = list[tuple[int, int]]
 VERDICTS = ("holds", "reversed", "undecided", "not measured")
 
 
@@ -59,7 +62,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Contrast:
-    """An arm less the reference, on the seeds that both have.
+    """An arm less the reference, on the seeds that both have; of what has one a bank, on those of the other.
 
     Attributes:
         difference: in m@A, m@B, A@1, A@5 and A@10, percent, paired by seed and sketch; interval and p take photos,
@@ -68,7 +71,7 @@ class Contrast:
         over_seeds: sign-flip p of the per-seed differences in m@B, for which the drawings are fixed: what training
             anew could change. None where seeds stand on several encoders, and so are not independent.
         better: probability that a run of the arm beats one of the reference in m@B; its interval over seeds.
-        seeds: how many both have.
+        seeds: how many pairs.
     """
 
     difference: dict[str, Inference]
@@ -128,6 +131,16 @@ class Comparison(ShownAsTable):
     orderings: list[Ordering]
     seeds: int
     choices: list[Choice]
+
+    @functools.cached_property
+    def gained(self) -> dict[str, dict[str, Inference]]:
+        """Differences to B1, by arm and metric."""
+        return gains(self.grid)
+
+    @functools.cached_property
+    def saved(self) -> dict[str, Saved]:
+        """Strokes saved against B1, by arm."""
+        return saved(self.grid)
 
     def as_table(self) -> tuple[str, list[list[str]]]:
         header = ["", *HEADLINE, *(f"difference in {metric}" for metric in HEADLINE)]
@@ -249,14 +262,17 @@ def _levels(found: Comparison) -> list[str]:
     """Which systems reach their published scores: each is a whole system here, not a change to one encoder."""
     sentences = []
     for metric in HEADLINE:
-        arms = [
-            (row.label, row.measured.score[metric].value, row.published.of(metric))
-            for row in found.rows
-            if row.measured and row.published
+        sides: dict[str, list[str]] = {"above": [], "below": [], "not told apart from": []}
+        for row in found.rows:
+            if row.measured and row.published:
+                (value, low, high), theirs = row.measured.score[metric], row.published.of(metric)
+                side = "above" if low > theirs else "below" if high < theirs else "not told apart from"
+                sides[side].append(f"{row.label} ({value:.2f}, {theirs:.2f})")
+        sentences += [
+            f"In {metric}, {side} the published value by the 95 % interval: {listed(arms)}."
+            for side, arms in sides.items()
+            if arms
         ]
-        below = [f"{label} ({ours:.2f}, published {theirs:.2f})" for label, ours, theirs in arms if ours < theirs]
-        reached = f"At or above the published {metric}: {len(arms) - len(below)} of {len(arms)}"
-        sentences.append(f"{reached}; below: {listed(below)}." if below else f"{reached}.")
     return sentences
 
 
@@ -279,10 +295,10 @@ def measured(grid: Grid, name: str) -> Measured | None:
 def _contrasts(grid: Grid) -> dict[str, Contrast]:
     """Arm -> its comparison with the reference, for the arms that share a seed with it."""
     others = [name for name in grid.arms if name != grid.reference]
-    shared = {name: _shared(grid, name, grid.reference) for name in others}
+    pairs = {name: _side_by_side(grid, name, grid.reference) for name in others}
     found = {
         name: {metric: _difference(grid, name, grid.reference, metric, seeds) for metric in METRICS}
-        for name, seeds in shared.items()
+        for name, seeds in pairs.items()
         if seeds
     }
     # a comparison that was planned counts in its family even if its cells are missing
@@ -292,26 +308,41 @@ def _contrasts(grid: Grid) -> dict[str, Contrast]:
         name: Contrast(
             differences,
             {metric: adjusted[metric][name] for metric in HEADLINE},
-            _over_seeds(grid, name, shared[name]),
+            _over_seeds(grid, name, pairs[name]),
             probability_of_improvement(grid.runs(name), grid.runs(grid.reference)),
-            len(shared[name]),
+            len(pairs[name]),
         )
         for name, differences in found.items()
     }
 
 
-def _over_seeds(grid: Grid, name: str, seeds: list[int]) -> float | None:
-    if len(set(grid.encoders(name, seeds))) > 1:
+def _over_seeds(grid: Grid, name: str, pairs: Pairs) -> float | None:
+    ours, theirs = map(list, zip(*pairs, strict=True))
+    if len(set(grid.encoders(name, ours))) > 1:
         return None
-    return sign_flip((grid.runs(name, seeds) - grid.runs(grid.reference, seeds))[:, 0])
+    return sign_flip((grid.runs(name, ours) - grid.runs(grid.reference, theirs))[:, 0])
 
 
-def _difference(grid: Grid, one: str, other: str, metric: str, seeds: list[int]) -> Inference:
-    return grid.nested(one, grid.per_sketch(one, metric, seeds) - grid.per_sketch(other, metric, seeds), seeds)
+def _difference(grid: Grid, one: str, other: str, metric: str, pairs: Pairs) -> Inference:
+    ours, theirs = map(list, zip(*pairs, strict=True))
+    return grid.nested(one, grid.per_sketch(one, metric, ours) - grid.per_sketch(other, metric, theirs), ours)
 
 
-def _shared(grid: Grid, one: str, other: str) -> list[int]:
-    return [seed for seed in grid.cells[one] if seed in grid.cells[other]]
+def _side_by_side(grid: Grid, one: str, other: str) -> Pairs:
+    """Seeds of two arms that are compared: the same ones.
+
+    An arm that has one seed a bank is beside every seed of the other, each time with that of the same number of bank:
+    seed s stands on bank s mod their number.
+    """
+    once = [arm for arm in (one, other) if arm in grid.seeds_per_bank]
+    if len(once) == 1:
+        [alone], trained = once, other if once == [one] else one
+        number = grid.seeds_per_bank[alone]
+        if number == len(set(grid.encoders(trained))):
+            place = {seed % number: seed for seed in grid.cells[alone]}
+            pairs = [(seed, place[seed % number]) for seed in grid.cells[trained] if seed % number in place]
+            return pairs if trained == one else [(of_alone, seed) for seed, of_alone in pairs]
+    return [(seed, seed) for seed in grid.cells[one] if seed in grid.cells[other]]
 
 
 def _orderings(grid: Grid, paper: Mapping[str, Score]) -> list[Ordering]:
@@ -322,7 +353,7 @@ def _orderings(grid: Grid, paper: Mapping[str, Score]) -> list[Ordering]:
         for pair in combinations([name for name in grid.arms if name in paper], 2):
             better, worse = sorted(pair, key=lambda name: -paper[name].of(metric))
             gap = paper[better].of(metric) - paper[worse].of(metric)
-            seeds = _shared(grid, better, worse)
+            seeds = _side_by_side(grid, better, worse)
             if gap > 0:
                 pairs.append((better, worse, gap, _difference(grid, better, worse, metric, seeds) if seeds else None))
         adjusted = holm([measured.p if measured else 1.0 for *_, measured in pairs]).tolist()

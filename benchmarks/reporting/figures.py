@@ -43,7 +43,8 @@ def learning_curves(found: Comparison) -> Figure:
     figure, ((axes,),) = _canvas(_some(found), (9, 4.8))
     ends = []
     for index, row in _shown(found):
-        histories = [cell.history for cell in found.grid.cells[row.name].values() if len(cell.history)]
+        grid, seeds = found.grid, [s for s, cell in found.grid.cells[row.name].items() if len(cell.history)]
+        histories = [grid.cells[row.name][seed].history for seed in seeds]
         if not histories:
             continue
         # seeds may be evaluated at different steps: all are read off at those that every one of them spans
@@ -54,7 +55,7 @@ def learning_curves(found: Comparison) -> Figure:
             values = np.stack([np.interp(steps, *history.T) for history in histories])
             if few := preliminary(len(values)):  # a band of few runs hides what it is made of
                 axes.plot(steps, values.T, color=line_look(index)["color"], linewidth=0.8, alpha=0.5)
-            centre, low, high = bootstrap_band(values)
+            centre, low, high = bootstrap_band(values, grid.encoders(row.name, seeds))
             ends.append((row.label, *_line(axes, index, steps, centre, *((centre, centre) if few else (low, high)))))
     axes.set(xlabel="environment steps", ylabel="validation m@B", xlim=(0, None))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -68,7 +69,9 @@ def by_percentage(found: Comparison) -> Figure:
     for index, row in _shown(found):
         cells = found.grid.cells[row.name].values()
         of_seeds = np.stack([cell.evaluation.by_percentage() for cell in cells])  # [S, 2, 20]
-        (rp, *rp_ends), (rr, *rr_ends) = np.clip([bootstrap_band(of_seeds[:, i]) for i in range(2)], 0, 1)
+        encoders = found.grid.encoders(row.name)
+        bands = [bootstrap_band(of_seeds[:, i], encoders) for i in range(2)]
+        (rp, *rp_ends), (rr, *rr_ends) = np.clip(bands, 0, 1)
         series.append(Curve(row.label, _PERCENT, rp, rr, np.stack(rp_ends), np.stack(rr_ends)))
         looks.append(index)
     return curves_figure(series, _some(found), looks)
@@ -112,20 +115,44 @@ def forest(found: Comparison) -> Figure:
     return figure
 
 
+def strokes(found: Comparison) -> Figure:
+    """Strokes saved against B1: until the first entry into the first q, until it stays, and by how many sketches."""
+    arms = {index: (row.label, found.saved[row.name]) for index, row in _saving(found)}
+    figure, (panels,) = _canvas(found.heading, (11, 1.9 + 0.62 * len(arms)), columns=3, sharey=True)
+    for place, (index, (_, one)) in enumerate(arms.items()):
+        for axes, of_q in zip(panels[:2], (one.first, one.staying), strict=True):
+            for (q, estimate), offset in zip(of_q.items(), (-0.25, 0.0, 0.25), strict=True):
+                _dot(axes, index, estimate, place + offset)
+                _beside(axes, place + offset, f"{q}: {round(estimate.value)}")
+        _dot(panels[2], index, one.share, place)
+        _beside(panels[2], place, f"{one.share.value:.0f}")
+    panels[0].set(xlabel="strokes saved (%) until the\nphoto comes among the first q")
+    panels[1].set(xlabel="strokes saved (%) until\nit stays there")
+    panels[2].set(xlabel="sketches (%) that save 30 %\nor more, first 10")
+    for axes in panels:
+        axes.axvline(0, color=TEXT, linewidth=1)
+        _rows(axes, [label for label, _ in arms.values()])
+    return figure
+
+
+def _saving(found: Comparison) -> list[tuple[int, Row]]:
+    return [] if found.choices else [(i, row) for i, row in enumerate(found.rows) if row.name in found.saved]
+
+
 def settling(found: Comparison) -> Figure:
     """Mean rank above, Kendall-tau distance between consecutive lists below, against percentage of sketch."""
     figure, ((upper,), (lower,)) = _canvas(_some(found), (9, 7), rows=2, sharex=True)
     photos = found.grid.photos
     for index, row in _shown(found):
-        cells = found.grid.cells[row.name].values()
+        cells, encoders = found.grid.cells[row.name].values(), found.grid.encoders(row.name)
         percentile = np.stack([cell.evaluation.by_percentage()[0] for cell in cells])  # [S, 20]
         rank = photos - (photos - 1) * percentile  # the mean rank, as the percentile is linear in it
-        centre, low, high = np.clip(bootstrap_band(rank), 1, photos)
+        centre, low, high = np.clip(bootstrap_band(rank, encoders), 1, photos)
         _line(upper, index, _PERCENT, centre, low, high, label=row.label)
         tau = np.stack([cell.tau for cell in cells])  # [S, T - 1]
         if tau.size:
             percent = 100 * np.arange(2, tau.shape[1] + 2) / (tau.shape[1] + 1)
-            _line(lower, index, percent, *np.clip(bootstrap_band(tau), 0, 1))
+            _line(lower, index, percent, *np.clip(bootstrap_band(tau, encoders), 0, 1))
     upper.set(ylabel="mean rank of the photo (1 is best)", yscale="log")
     upper.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
     lower.set(ylabel="Kendall-tau distance\nto the list one step before", xlabel="percentage of sketch")
@@ -217,14 +244,15 @@ PICTURES = (
     Picture(
         "learning",
         "Learning",
-        "Mean over seeds on the validation drawings; bands are 95 % intervals over seeds. With fewer than ten seeds "
-        "each run is a thin line instead.",
+        "Mean over seeds on the validation drawings; bands are 95 % intervals over seeds, and encoders where there are "
+        "several. With fewer than ten seeds each run is a thin line instead.",
         learning_curves,
     ),
     Picture(
         "percentage",
         "How early the photo comes up",
-        "Mean over seeds; bands are 95 % intervals over seeds. The means of the curves are m@A and m@B.",
+        "Mean over seeds; bands are 95 % intervals over seeds, and encoders where there are several. The means of the "
+        "curves are m@A and m@B.",
         by_percentage,
     ),
     Picture(
@@ -236,10 +264,18 @@ PICTURES = (
         performance_profile,
     ),
     Picture(
+        "strokes",
+        "How many strokes are saved",
+        "Percent of the strokes that B1 needs on the same drawings, until the photo is among the first q: downwards "
+        "1, 5 and 10. A photo that comes up may drop out again: the second panel counts until it stays. Bars are "
+        "95 % intervals over photos, sketches within them, encoders and seeds.",
+        strokes,
+    ),
+    Picture(
         "settling",
         "Does the list settle down?",
         "Above: the mean rank of the photo. Below: how much the list changes from one step to the next (0: not at "
-        "all, 1: turned round). Bands are 95 % intervals over seeds.",
+        "all, 1: turned round). Bands are 95 % intervals over seeds, and encoders where there are several.",
         settling,
     ),
 )
@@ -252,6 +288,7 @@ def pictures(found: Comparison) -> Iterable[Picture]:
     without["differences"] = not any(row.difference for row in versus(found)[1].values())
     without["sensitivity"] = not found.choices
     without["profile"] = bool(found.choices)  # of a few runs each
+    without["strokes"] = not _saving(found)
     without["shown"] = found.grid.example.evaluation.stopping is None
     return [picture for picture in PICTURES if not without.get(picture.name)]
 

@@ -201,8 +201,9 @@ def leaderboard_markdown(found: Leaderboard, folder: str, command: str) -> str:
         "Encoders: how many were trained anew, and how many embeddings stand side by side in each. Ranks: the first"
         " digits of the file's SHA-256, which stands [below](#files) in full, with the command that made it.",
         "These test drawings have been looked at many times, and some of what is compared was chosen with them in "
-        "view: small differences mean nothing. Claims (`benchmarks/claims.md`) are judged on folds that nobody has "
-        f"looked at. [How each was made]({folder}/README.md).",
+        "view: small differences mean nothing. Claims (`benchmarks/claims.md`) are judged on folds of all photos, "
+        "whose tests were looked at once, after the claims were written; their photos are not new. [How each was "
+        f"made]({folder}/README.md).",
         "## Submit",
         "Add your result folder in a pull request: `grid.json`, `ranks.safetensors`, `report/table.csv` and `.md`, as "
         "`sketchless train` or `sketchless ablate`, and then `sketchless report FOLDER --pack`, write them, beside "

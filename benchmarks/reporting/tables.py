@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from ..metrics import HEADLINE
-from ..statistics import Estimate, p_value, text, two_decimals
-from .b1 import gains, saved
+from ..metrics import HEADLINE, METRICS
+from ..statistics import Inference, p_value, text, two_decimals
 from .compare import Comparison, Row, detectable, reading
 from .published import Score
 from .results import Grid
@@ -40,7 +39,7 @@ _TEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 def body(found: Comparison) -> list[list[str]]:
     """Cells as text, a row per arm under B1; "-" where there is nothing."""
-    baseline, gained = found.grid.baseline, gains(found.grid)
+    baseline, gained = found.grid.baseline, found.gained
     rows = [_cells(found, row, gained.get(row.name)) for row in found.rows]
     if baseline is None:
         return rows
@@ -48,7 +47,10 @@ def body(found: Comparison) -> list[list[str]]:
     return [[*first, *_published(found.baseline), "-", "-"], *rows]
 
 
-ACCURACY_HEADER = ("arm", "A@1", "A@5", "A@10", "published A@5", "published A@10")
+ACCURACY_HEADER = (
+    "arm", "A@1", "A@5", "A@10", "A@1 against B1", "A@5 against B1", "A@10 against B1", "published A@5",
+    "published A@10",
+)  # fmt: skip
 
 
 def accuracy(found: Comparison) -> list[list[str]]:
@@ -56,10 +58,20 @@ def accuracy(found: Comparison) -> list[list[str]]:
     rows = [(row, row.measured.accuracy) for row in found.rows if row.measured]
     if not any(row.published and row.published.acc_at_5 is not None for row, _ in rows):
         return []
+    gained = found.gained
     return [
-        [row.label, *map(text, found_values), *(_or_dash(row.published, name) for name in ("acc_at_5", "acc_at_10"))]
+        [
+            row.label,
+            *map(text, found_values),
+            *_beside_b1(gained.get(row.name), METRICS[2:]),
+            *(_or_dash(row.published, name) for name in ("acc_at_5", "acc_at_10")),
+        ]
         for row, found_values in rows
     ]
+
+
+def _beside_b1(gained: Mapping[str, Inference] | None, metrics: Sequence[str]) -> list[str]:
+    return [text(gained[metric].estimate, "+") if gained else "-" for metric in metrics]
 
 
 STROKES_HEADER = (
@@ -71,7 +83,7 @@ def strokes_table(found: Comparison) -> list[list[str]]:
     """Strokes saved against B1 in percent, a row per arm of which the ranks of B1 are known."""
     return [
         [found.grid.arms[arm], *map(text, (*one.first.values(), one.staying[10], one.share, one.curve))]
-        for arm, one in saved(found.grid).items()
+        for arm, one in found.saved.items()
     ]
 
 
@@ -90,9 +102,9 @@ def notes(found: Comparison) -> list[str]:
         f"p: of a difference as large were the truth none, with all of these drawn anew; adjusted by Holm over the "
         f"family ({family}), for m@A and m@B each.",
     ]
-    if gained := gains(grid):
+    if gained := found.gained:
         told = "Against B1: less the arm's own encoder without refinement, on the same drawings"
-        if unknown := [grid.arms[arm] for arm, of_arm in gained.items() if np.isnan(of_arm["m@B"].low)]:
+        if unknown := [grid.arms[arm] for arm, of_arm in gained.items() if np.isnan(of_arm["m@B"].estimate.low)]:
             told += "; no interval where the grid holds B1's scores, but not its ranks"
             told += f" ({', '.join(unknown)})" if len(unknown) < len(gained) else ""
         sentences.append(f"{told}.")
@@ -102,6 +114,10 @@ def notes(found: Comparison) -> list[str]:
             f"Smallest difference that was likely (80 %) to be seen: {', '.join(by_metric[:2])} (where Holm asks the "
             f"most), {', '.join(by_metric[2:])} (by itself, at 5 %)."
         )
+    if beside := [of_arm for of_arm in gained.values() if np.isfinite(of_arm["m@B"].error)]:
+        smallest = {metric: float(np.median([one[metric].detectable() for one in beside])) for metric in METRICS}
+        told = ", ".join(f"{value:.1f} in {metric}" for metric, value in smallest.items())
+        sentences.append(f"Smallest change against B1 that was likely (80 %) to be seen, by itself at 5 %: {told}.")
     sentences += grid.remarks
     if (baseline := grid.baseline) is not None:
         others = {grid.arms[arm]: grid.baseline_of(arm) for arm, of_arm in grid.cells.items() if of_arm}
@@ -175,7 +191,7 @@ def comma_separated(found: Comparison) -> str:
     names += ["published A@5", "published A@10"]
     names += [f"difference {m}{end}" for m in ("A@1", "A@5", "A@10") for end in ends]
     names += ["one run m@B low", "one run m@B high"]
-    names += [f"{m} against B1{end}" for m in HEADLINE for end in ends]
+    names += [f"{m} against B1{end}" for m in METRICS for end in ends]
     on_validation = {
         arm: [choice.validation[arm], choice.shares[arm]] for choice in found.choices for arm in choice.settings
     }
@@ -189,12 +205,12 @@ def comma_separated(found: Comparison) -> str:
         numbers = ["" if isinstance(value, float) and np.isnan(value) else value for value in values]  # not known
         writer.writerow([round(value, 6) if isinstance(value, float) else spreadsheet(value) for value in numbers])
 
-    gained = gains(found.grid)
+    gained = found.gained
     if found.grid.baseline:
         base = list(found.grid.baseline.values())
         paper, of_accuracy = _score(found.baseline)
         start: list[float | str] = ["B1", B1, base[0], "", "", base[1], "", "", *base[2:], *[""] * 15]
-        write(*start, *paper, "", "", found.warning, *[""] * 6, *of_accuracy, *[""] * 17, *empty)
+        write(*start, *paper, "", "", found.warning, *[""] * 6, *of_accuracy, *[""] * 26, *empty)
     for row in found.rows:
         one, two = row.measured, row.contrast
         hits = [estimate.value for estimate in one.accuracy] if one else []
@@ -215,7 +231,7 @@ def comma_separated(found: Comparison) -> str:
         seconds = one.seconds if one and one.seconds is not None else ""
         ends_of_hits = [end for estimate in one.accuracy for end in estimate[1:]] if one else [""] * 6
         first = [row.name, row.label, *alone, *versus, *paper, row.seeds, seconds]
-        above = [n for m in HEADLINE for n in gained[row.name][m]] if row.name in gained else [""] * 6
+        above = [n for m in METRICS for n in gained[row.name][m].estimate] if row.name in gained else [""] * 15
         write(*first, found.warning, *ends_of_hits, *of_accuracy, *hits_versus, *one_run, *above,
               *on_validation.get(row.name, empty))  # fmt: skip
     return file.getvalue()
@@ -278,7 +294,7 @@ def tex_table(title: str, below: Sequence[str], header: Sequence[str], rows: Seq
     )
 
 
-def _cells(found: Comparison, row: Row, gained: dict[str, Estimate] | None) -> list[str]:
+def _cells(found: Comparison, row: Row, gained: Mapping[str, Inference] | None) -> list[str]:
     one, two = row.measured, row.contrast
     planned = len(found.grid.planned(row.name))
     seeds = f"{row.seeds}" if row.seeds == planned else f"{row.seeds} of {planned}"
@@ -292,7 +308,7 @@ def _cells(found: Comparison, row: Row, gained: dict[str, Estimate] | None) -> l
     if row.name == found.grid.reference:
         versus[0] = versus[2] = "reference"
     hits = [two_decimals(estimate.value) for estimate in one.accuracy]
-    above = [text(gained[metric], "+") if gained else "-" for metric in HEADLINE]
+    above = _beside_b1(gained, HEADLINE)
     return [row.label, text(one.score["m@A"]), text(one.score["m@B"]), *hits, *above, *versus,
             *_published(row.published), seeds, "-" if one.seconds is None else f"{one.seconds:.1f}"]  # fmt: skip
 

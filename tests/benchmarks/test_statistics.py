@@ -308,6 +308,15 @@ def test_tolerance_holds_single_runs_on_other_encoders(encoders: int, ratio: flo
         assert (np.diff(stats.norm.cdf(ends / spread)) >= 0.95).mean() < 0.92
 
 
+@pytest.mark.parametrize("encoders", [[], ["a", "b", "c"] * 3 + ["a"]])
+def test_a_band_draws_encoders_and_seeds_within_them(encoders: list[str]) -> None:
+    values = np.random.default_rng(0).normal(size=(10, 2))
+    centre, low, high = bootstrap_band(values, encoders)
+    for point in range(2):
+        one = pigeonhole_bootstrap(values[:, point, None], (), encoders).estimate
+        assert (centre[point], low[point], high[point]) == pytest.approx(one, rel=0.02 if point else 1e-9)
+
+
 # Profile and probability of improvement --------------------------------------------------------------------
 
 

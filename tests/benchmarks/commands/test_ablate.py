@@ -408,7 +408,7 @@ class TestCommand:
         assert "Left out, as no bank of their kind was given" in table
         assert "76.47" in table  # the published A@5 of B1
         page = (out / "report" / "report.html").read_text()
-        assert "At or above the published m@B" in page
+        assert "the published value by the 95 % interval" in page
         grid = json.loads((out / "grid.json").read_text())
         assert "ts" not in grid["arms"]
         assert str(tmp_path) not in "".join(p.read_text() for p in out.rglob("*.json"))

@@ -233,17 +233,19 @@ def test_an_arm_beside_b1_by_hand(tmp_path: Path) -> None:
     grid = read_grid(folder)
     found = gains(grid)
     # vpg less B1, 1/r: .5 1 | .25 .5 and 1 1 | .5 1 less .5 .5 | .25 .25: per seed and sketch 25 12.5 | 50 50
-    assert found["vpg"]["m@B"].value == 71.875 - 37.5
+    assert found["vpg"]["m@B"].estimate.value == 71.875 - 37.5
     # means of seeds 18.75 and 50, of sketches 37.5 and 31.25, in all 34.375; drawn anew at worst the first seed and
     # its second sketch alone, 12.5, at best the second, 50. v of seeds 31.25^2/4, of sketches 6.25^2/4, so that
     # df = (31.25^2 + 6.25^2)^2/(31.25^4 + 6.25^4) = 1.0799
     wide = 2**0.5 * stats.t.ppf(0.975, (31.25**2 + 6.25**2) ** 2 / (31.25**4 + 6.25**4)) / stats.norm.ppf(0.975)
     ends = [34.375 + wide * (end - 34.375) for end in (12.5, 50)]
-    assert found["vpg"]["m@B"][1:] == pytest.approx(ends, rel=1e-6)
-    assert found["ppo-a-clip"]["m@A"].value == 22  # 100 less the 78 that it is said to have
-    assert np.isnan(found["ppo-a-clip"]["m@A"].low)
+    assert found["vpg"]["m@B"].estimate[1:] == pytest.approx(ends, rel=1e-6)
+    assert found["ppo-a-clip"]["m@A"].estimate.value == 22  # 100 less the 78 that it is said to have
+    assert np.isnan(found["ppo-a-clip"]["m@A"].estimate.low)
     assert "no interval where the grid holds B1's scores, but not its ranks (ours)." in markdown(compare(grid))
     rows = {row["arm"]: row for row in csv.DictReader(comma_separated(compare(grid)).splitlines())}
+    assert float(rows["vpg"]["A@1 against B1"]) == 75  # at the end 1 and 2 | 1 and 1, where B1 has 2 and 4
+    assert "Smallest change against B1 that was likely (80 %) to be seen" in markdown(compare(grid))
     assert float(rows["vpg"]["m@B against B1 low"]) == pytest.approx(ends[0], abs=1e-5)
     assert (rows["ppo-a-clip"]["m@A against B1"], rows["ppo-a-clip"]["m@A against B1 low"]) == ("22.0", "")
     assert rows["B1"]["m@B against B1"] == ""
@@ -695,7 +697,7 @@ def test_b1_of_seeds_on_several_encoders_is_their_mean(tmp_path: Path) -> None:
 
 def test_a_bank_encoded_again_is_of_the_same_encoder() -> None:
     """On another processor its hash is another one; what tells encoders apart is how B1 ranks."""
-    grid = read_grid(RESULTS / "chair-v2" / "paper-2000")
+    grid = read_grid(RESULTS / "chair-v2" / "methods-letter")
     arm = grid.cells["ppo-a-clip-paper"]
     first, last = arm[0], arm[9]
     assert first.settings["bank_sha256"] != last.settings["bank_sha256"]
@@ -705,6 +707,37 @@ def test_a_bank_encoded_again_is_of_the_same_encoder() -> None:
     other = dataclasses.replace(last, b1=dataclasses.replace(last.b1, rank=np.maximum(last.b1.rank, 2)))
     changed = dataclasses.replace(grid, cells={"ppo-a-clip-paper": {**arm, 9: other}})
     assert changed.encoders("ppo-a-clip-paper", [9]) == [last.settings["bank_sha256"]]
+
+
+def test_what_has_one_seed_a_bank_stands_beside_every_seed_of_the_other() -> None:
+    grid = read_grid(RESULTS / "chair-v2" / "lite")  # the reference: three encoders, alone
+    assert grid.seeds_per_bank == {"b2": 3}
+    found = compare(grid)
+    [contrast] = [row.contrast for row in found.rows if row.contrast]
+    assert contrast.seeds == 10
+    for metric, one in found.gained["refined-b2"].items():
+        assert contrast.difference[metric].estimate == pytest.approx(one.estimate)
+    turned = compare(dataclasses.replace(grid, reference="refined-b2")).rows[0].contrast
+    assert turned is not None
+    assert turned.difference["m@B"].estimate.value == pytest.approx(-contrast.difference["m@B"].estimate.value)
+    # of another number of banks nothing is known but the seed
+    other = compare(dataclasses.replace(grid, seeds_per_bank={"b2": 2})).rows[1].contrast
+    assert other is not None
+    assert other.seeds == 3
+
+
+def test_strokes_saved_are_drawn_beside_b1() -> None:
+    found = compare(read_grid(RESULTS / "chair-v2" / "lite"))
+    [picture] = [picture for picture in pictures(found) if picture.name == "strokes"]
+    first, staying, share = picture.draw(found).axes
+    saved = found.saved["refined-b2"]
+    for axes, of_q in ((first, saved.first), (staying, saved.staying)):
+        told = [f"{q}: {round(estimate.value)}" for q, estimate in of_q.items()]
+        assert [words.get_text() for words in axes.texts] == told
+    assert [words.get_text() for words in share.texts] == [f"{round(saved.share.value)}"]
+    dots = [float(line.get_xdata()[0]) for line in first.lines if line.get_marker() == "o"]
+    assert dots == [estimate.value for estimate in saved.first.values()]
+    assert [label.get_text() for label in first.get_yticklabels()] == [found.grid.arms["refined-b2"]]
 
 
 def test_an_arm_without_cells_keeps_its_place(compared: Comparison, tmp_path: Path) -> None:
