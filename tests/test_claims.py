@@ -162,6 +162,8 @@ def test_what_is_said_of_what_was_looked_at_afterwards() -> None:
         sides[name, metric] = (min(ends) > 0) - (max(ends) < 0)
     assert sides["ppo-a-clip less b1", "A@1"] == -1
     assert sides["ppo-a-clip-b1-penalty less b1", "A@1"] == 0
+    assert sides["ppo-a-clip-flat less ppo-a-kl-flat", "m@B"] == 1
+    assert sides["ppo-a-clip-flat less trpo", "m@B"] == 0
     for other in ("ppo-ac-clip", "ppo-ac-kl"):
         assert sides[f"ppo-a-clip-flat less {other}", "m@A"] == 0
     for other in ("trpo", "ppo-a-kl-flat"):
@@ -416,6 +418,12 @@ def test_scores_of_members_and_ensembles_are_those_of_their_files() -> None:
     said = "[m@A {:.2f}, m@B {:.2f} and A@1 {:.2f}]".format(*(float(alone[m]) for m in METRICS[:3]))
     assert said in " ".join(PAGE.split())
     assert "{:.2f}, {:.2f} and {:.2f} with PPO-A-Clipping".format(*(float(refined[m]) for m in METRICS[:3])) in PAGE
+    gain = [float(refined[f"difference m@A{end}"]) for end in ("", " low", " high")]
+    assert "above them by {:.2f} ({:.2f} to {:.2f}) in m@A, and not told apart in m@B".format(*gain) in " ".join(
+        PAGE.split()
+    )
+    assert float(refined["p (Holm) m@A"]) <= 0.05 < float(refined["p (Holm) m@B"])
+    assert "above the encoders by {:.2f} [{:.2f}, {:.2f}] in m@A".format(*gain) in text
     for row in (alone, refined):
         assert "(A@5 {:.2f}, A@10 {:.2f})".format(*(float(row[m]) for m in METRICS[3:])) in PAGE
 

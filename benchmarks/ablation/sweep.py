@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from sketchless.agents import AGENTS, PPOAClip, agent_class
-from sketchless.datasets.errors import unknown_name
+from sketchless.datasets.errors import ConfigError, unknown_name
 from sketchless.datasets.plugins import installed
 from sketchless.envs import REWARDS as SCHEMES
 from sketchless.envs import make_reward
@@ -106,6 +106,8 @@ class Sweep:
             agent_class(name) if self.compares == "agent" else make_reward(name)  # raises what is wrong with it
             arm = Arm(name, {self.compares: name})
             new = _with_rates(name, arm) if self.tuned else {name: arm}
+            if not new:
+                raise ConfigError(f"arm {name!r}: has nothing to train, and so no step size; leave it out")
             further |= {arm_name: one for arm_name, one in new.items() if arm_name not in self.arms}
             chosen += new
         return replace(self, arms={**self.arms, **further}), chosen

@@ -332,13 +332,14 @@ def _side_by_side(grid: Grid, one: str, other: str) -> Pairs:
     """Seeds of two arms that are compared: the same ones.
 
     An arm that has one seed a bank is beside every seed of the other, each time with that of the same number of bank:
-    seed s stands on bank s mod their number.
+    seed s stands on bank s mod their number, if the other arm has as many.
     """
     once = [arm for arm in (one, other) if arm in grid.seeds_per_bank]
     if len(once) == 1:
         [alone], trained = once, other if once == [one] else one
         number = grid.seeds_per_bank[alone]
-        if number == len(set(grid.encoders(trained))):
+        stands_on = set(zip((seed % number for seed in grid.cells[trained]), grid.encoders(trained), strict=True))
+        if len(stands_on) == len({place for place, _ in stands_on}) == len({encoder for _, encoder in stands_on}):
             place = {seed % number: seed for seed in grid.cells[alone]}
             pairs = [(seed, place[seed % number]) for seed in grid.cells[trained] if seed % number in place]
             return pairs if trained == one else [(of_alone, seed) for seed, of_alone in pairs]
@@ -389,12 +390,14 @@ def _tests(found: Comparison) -> list[str]:
 def detectable(found: Comparison) -> dict[str, float]:
     """Metric -> smallest true difference to the reference that was likely (80 %) to be seen: median over the arms.
 
+    A@q in which no drawing differs tell nothing of it, and are left out; without a difference in m@A or m@B, all are.
     Of m@A and m@B, whose p are adjusted by Holm, at its first and strictest step: 5 % over the arms of the family.
     """
     contrasts = [row.contrast for row in found.rows if row.contrast]
     level = {metric: 1 - 0.05 / max(len(found.grid.arms) - 1, 1) if metric in HEADLINE else 0.95 for metric in METRICS}
-    return {
+    smallest = {
         m: float(np.median([c.difference[m].detectable(level=level[m]) for c in contrasts]))
         for m in METRICS
         if contrasts
     }
+    return {m: value for m, value in smallest.items() if value} if all(smallest.get(m) for m in HEADLINE) else {}

@@ -131,6 +131,8 @@ def strokes(found: Comparison) -> Figure:
     panels[2].set(xlabel="sketches (%) that save 30 %\nor more, first 10")
     for axes in panels:
         axes.axvline(0, color=TEXT, linewidth=1)
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(low, -1), max(high, 1))
         _rows(axes, [label for label, _ in arms.values()])
     return figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,9 +173,10 @@ class Grid:
 
     @property
     def baseline(self) -> dict[str, float] | None:
-        """Metrics of B1 beside the reference, percent; None where B1 is an arm itself."""
-        arms = [arm for arm in (self.reference, *self.arms) if self.cells[arm]]
-        return None if "B1" in self.published_as.values() else self.baseline_of(arms[0])
+        """Metrics of B1 beside the reference, percent; None where B1 is an arm, or the reference an encoder alone."""
+        first = next(arm for arm in (self.reference, *self.arms) if self.cells[arm])
+        alone = self.example.settings.get("agent") == "b1"
+        return None if alone or "B1" in self.published_as.values() else self.baseline_of(first)
 
     def baseline_of(self, arm: str) -> dict[str, float]:
         """Metrics of B1 beside an arm that is there, percent: the mean over its seeds, each on its own encoder."""
@@ -203,14 +205,24 @@ class Grid:
     def encoders(self, arm: str, seeds: Sequence[int] = ()) -> list[str]:
         """On which encoder each of an arm's seeds (all, if none are named) stands: the hash of its bank.
 
-        Banks on which B1 has the same ranks are one encoder's, and go by the first: made again on another processor, a
-        bank differs in its last bits.
+        Banks on which B1 has the same ranks are one encoder's, and go by the first in the grid: made again on another
+        processor, a bank differs in its last bits.
         """
-        names, first = dict[int, str](), dict[bytes | str, str]()
-        for seed, cell in self.cells[arm].items():
-            bank = str(cell.settings.get("bank_sha256", ""))
-            names[seed] = first.setdefault(bank if cell.b1 is None else cell.b1.rank.tobytes(), bank)
-        return [names[seed] for seed in seeds or names]
+        cells = self.cells[arm]
+        return [self._encoder(cells[seed]) for seed in seeds or cells]
+
+    def _encoder(self, cell: Cell) -> str:
+        bank = str(cell.settings.get("bank_sha256", ""))
+        return bank if cell.b1 is None else self._first_banks[cell.b1.rank.tobytes()]
+
+    @functools.cached_property
+    def _first_banks(self) -> dict[bytes, str]:
+        """Ranks of B1 -> the first bank on which it has them."""
+        first = dict[bytes, str]()
+        for cell in (cell for of_arm in self.cells.values() for cell in of_arm.values()):
+            if cell.b1 is not None:
+                first.setdefault(cell.b1.rank.tobytes(), str(cell.settings.get("bank_sha256", "")))
+        return first
 
     def runs(self, arm: str, seeds: list[int] | None = None) -> FloatArray:
         """m@B of each seed, percent: [S, 1], a score matrix with one task."""

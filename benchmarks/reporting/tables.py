@@ -98,7 +98,8 @@ def notes(found: Comparison) -> list[str]:
     family = grid.family.removesuffix(", in m@B")
     sentences = [
         f"{grid.sketches} {grid.split} sketches, {grid.photos} photos, {grid.dataset}. Brackets: 95 % intervals, "
-        f"drawing anew {_random(grid)}. Differences to {grid.arms[grid.reference]}, paired by seed and sketch.",
+        f"drawing anew {_random(grid)}. Differences to {grid.arms[grid.reference]}, paired by seed and sketch"
+        + (", of what has one seed an encoder by encoder." if grid.seeds_per_bank else "."),
         f"p: of a difference as large were the truth none, with all of these drawn anew; adjusted by Holm over the "
         f"family ({family}), for m@A and m@B each.",
     ]
@@ -109,24 +110,35 @@ def notes(found: Comparison) -> list[str]:
             told += f" ({', '.join(unknown)})" if len(unknown) < len(gained) else ""
         sentences.append(f"{told}.")
     if smallest := detectable(found):
-        by_metric = [f"{value:.1f} in {metric}" for metric, value in smallest.items()]
+        hits = [f"{value:.1f} in {metric}" for metric, value in smallest.items() if metric not in HEADLINE]
         sentences.append(
-            f"Smallest difference that was likely (80 %) to be seen: {', '.join(by_metric[:2])} (where Holm asks the "
-            f"most), {', '.join(by_metric[2:])} (by itself, at 5 %)."
+            f"Smallest difference that was likely (80 %) to be seen: {smallest['m@A']:.1f} in m@A, "
+            f"{smallest['m@B']:.1f} in m@B (where Holm asks the most)"
+            + (f", {', '.join(hits)} (by itself, at 5 %)." if hits else ".")
         )
     if beside := [of_arm for of_arm in gained.values() if np.isfinite(of_arm["m@B"].error)]:
         smallest = {metric: float(np.median([one[metric].detectable() for one in beside])) for metric in METRICS}
-        told = ", ".join(f"{value:.1f} in {metric}" for metric, value in smallest.items())
-        sentences.append(f"Smallest change against B1 that was likely (80 %) to be seen, by itself at 5 %: {told}.")
+        if told := ", ".join(f"{value:.1f} in {metric}" for metric, value in smallest.items() if value):
+            sentences.append(f"Smallest change against B1 that was likely (80 %) to be seen, by itself at 5 %: {told}.")
     sentences += grid.remarks
     if (baseline := grid.baseline) is not None:
-        others = {grid.arms[arm]: grid.baseline_of(arm) for arm, of_arm in grid.cells.items() if of_arm}
+        own = _ranks_of_b1(grid, grid.reference if grid.cells[grid.reference] else next(iter(gained)))
+        others = {
+            grid.arms[arm]: grid.baseline_of(arm)
+            for arm, of_arm in grid.cells.items()
+            if of_arm and (None in own or own != _ranks_of_b1(grid, arm))
+        }
         apart = [f"{arm} {b['m@B']:.2f}" for arm, b in others.items() if abs(b["m@B"] - baseline["m@B"]) > 0.005]
         if apart:
             sentences.append(f"Arms with another B1, so that features differ too; its m@B: {', '.join(apart)}.")
     if grid.missing:
         sentences.append(f"Not measured: {', '.join(grid.missing)}.")
     return [f"{found.warning.capitalize()}.", *sentences] if found.warning else sentences
+
+
+def _ranks_of_b1(grid: Grid, arm: str) -> set[bytes | None]:
+    """By which the encoders of two arms are known to be the same; None: not known."""
+    return {None if cell.b1 is None else cell.b1.rank.tobytes() for cell in grid.cells[arm].values()}
 
 
 def _random(grid: Grid) -> str:

@@ -459,6 +459,7 @@ class TestCommand:
             (["ablate", "--arms", "vpg", "no_such:Agent"], "cannot be imported"),
             (["ablate", "rewards", "--arms", "stable_baselines3:PPO"], "reward"),
             (["ablate", "design", "--arms", "vpg"], "unknown arm 'vpg'"),
+            (["ablate", "tuning", "--arms", "b1"], "arm 'b1': has nothing to train, and so no step size"),
             (["ablate", "--env", "Stroke-v0"], "did you mean 'sketchless/Strokes-v0'"),
             (["ablate", "--mode", "residul"], "did you mean 'residual'"),
             (["ablate", "--observation", "feat"], "did you mean 'feature'"),

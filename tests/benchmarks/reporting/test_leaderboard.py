@@ -128,6 +128,12 @@ def test_a_list_that_does_not_fit_is_one_line(tmp_path: Path, refuses: Refuses) 
         leaderboard(tmp_path)
 
 
+def test_encoders_that_were_made_again_count_once() -> None:
+    found = leaderboard(ROOT / "benchmarks/results/chair-v2").systems
+    assert {one.encoders for one in found if one.folder == "methods-letter"} == {"3"}
+    assert len({one.name for one in found if one.folder == "methods-letter"}) == 13
+
+
 def test_the_one_that_ships_is_what_its_list_gives_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = ROOT / "benchmarks" / "leaderboard.md"
     written = page.read_bytes()

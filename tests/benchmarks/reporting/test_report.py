@@ -702,11 +702,30 @@ def test_a_bank_encoded_again_is_of_the_same_encoder() -> None:
     first, last = arm[0], arm[9]
     assert first.settings["bank_sha256"] != last.settings["bank_sha256"]
     assert len(set(grid.encoders("ppo-a-clip-paper"))) == 3
-    assert grid.encoders("ppo-a-clip-paper", [0, 9]) == [first.settings["bank_sha256"]] * 2
+    assert len(set(grid.encoders("ppo-a-clip-paper", [0, 9]))) == 1
+    others = {str(cell.settings["bank_sha256"]) for of in grid.cells.values() for cell in of.values()}
+    assert len(others) > len({encoder for name in grid.arms for encoder in grid.encoders(name)}) == 3
     assert last.b1 is not None
     other = dataclasses.replace(last, b1=dataclasses.replace(last.b1, rank=np.maximum(last.b1.rank, 2)))
     changed = dataclasses.replace(grid, cells={"ppo-a-clip-paper": {**arm, 9: other}})
     assert changed.encoders("ppo-a-clip-paper", [9]) == [last.settings["bank_sha256"]]
+
+
+def test_an_encoder_alone_is_no_other_b1() -> None:
+    text = markdown(compare(read_grid(RESULTS / "chair-v2" / "lite")))
+    assert "another B1" not in text
+    assert "B1 (no refinement)" not in text
+    assert "of what has one seed an encoder by encoder" in text
+
+
+def test_what_nothing_is_known_of_has_no_smallest_difference(tmp_path: Path) -> None:
+    folder = tiny(tmp_path)
+    assert "Smallest difference" in markdown(compare(read_grid(folder)))
+    for cell in folder.rglob("ranks.safetensors"):
+        tensors, _ = load_tensors(cell, "ranks")
+        save_tensors(cell, "ranks", {**tensors, "rank": torch.ones(2, 2, dtype=torch.int32)}, {})
+        change(cell.parent / "result.json", metrics=dict.fromkeys(("m@A", "m@B", "A@1", "A@5", "A@10"), 100.0))
+    assert "Smallest difference" not in markdown(compare(read_grid(folder)))
 
 
 def test_what_has_one_seed_a_bank_stands_beside_every_seed_of_the_other() -> None:
@@ -720,6 +739,11 @@ def test_what_has_one_seed_a_bank_stands_beside_every_seed_of_the_other() -> Non
     turned = compare(dataclasses.replace(grid, reference="refined-b2")).rows[0].contrast
     assert turned is not None
     assert turned.difference["m@B"].estimate.value == pytest.approx(-contrast.difference["m@B"].estimate.value)
+    # seeds 0, 3 and 6 stand on one encoder
+    some = {seed: cell for seed, cell in grid.cells["refined-b2"].items() if seed in (0, 3, 6)}
+    fewer = compare(dataclasses.replace(grid, cells={**grid.cells, "refined-b2": some})).rows[1].contrast
+    assert fewer is not None
+    assert fewer.seeds == 3
     # of another number of banks nothing is known but the seed
     other = compare(dataclasses.replace(grid, seeds_per_bank={"b2": 2})).rows[1].contrast
     assert other is not None
