@@ -72,8 +72,7 @@ def _main(arguments: list[str]) -> int:
         print(f"sketchless {version('sketchless')}")
         return 0
     with _leaving_at_once():
-        from sketchless.datasets.checks import shown
-        from sketchless.datasets.errors import ResourceError, SketchlessError, out_of_memory
+        from sketchless.datasets.errors import ResourceError, SketchlessError, out_of_memory, shown
     debug = "--debug" in arguments
     try:
         keep_freed_memory()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ConfigError
+from .errors import ConfigError, shown
 
 
 def as_count(name: str, value: Any, least: int) -> int:
@@ -33,7 +33,3 @@ def as_number(value: Any) -> float:
         return math.nan if isinstance(value, (bool, np.bool_, str)) else float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return math.nan
-
-
-def shown(value: Any) -> str:
-    return " ".join(repr(value).split())  # an array takes more lines than an error has

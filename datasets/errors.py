@@ -71,7 +71,13 @@ def unknown_name(
     near = near or [other for other in names if len(str(name)) > 2 and other.startswith(str(name))]
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(names[:LISTED])}{more}"
-    return ConfigError(f"unknown {kind} {name!r}: {hint}")
+    return ConfigError(f"unknown {kind} {shown(name)}: {hint}")
+
+
+def shown(value: object) -> str:
+    """A value as an error tells it, on one line and in at most 500 characters: files may hold texts of any length."""
+    told = " ".join(repr(value).split())  # an array takes more lines than an error has
+    return told if len(told) <= 500 else f"{told[:497]}..."
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 from urllib.parse import parse_qsl
 
-from .checks import shown
 from .dataset import SketchDataset
-from .errors import ConfigError, DataError, SketchlessError, unknown_name
+from .errors import ConfigError, DataError, SketchlessError, shown, unknown_name
 from .files import user_path
 from .procedural.chairs.dataset import procedural
 from .procedural.objects.dataset import objects

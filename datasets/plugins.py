@@ -9,8 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Any
 
-from .checks import shown
-from .errors import ConfigError, UnsafeFileError, unknown_name
+from .errors import ConfigError, UnsafeFileError, shown, unknown_name
 
 
 def check_trust(kind: str, name: str, trust: Collection[str], path: str | os.PathLike[str]) -> None:

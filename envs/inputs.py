@@ -12,8 +12,8 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from sketchless.datasets.checks import as_number, shown
-from sketchless.datasets.errors import ConfigError, unknown_name
+from sketchless.datasets.checks import as_number
+from sketchless.datasets.errors import ConfigError, shown, unknown_name
 from sketchless.encoders.bank import EpisodeBank
 
 from .ranking import described, not_finite

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sketchless.datasets.checks import as_count, as_number, shown
-from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.checks import as_count, as_number
+from sketchless.datasets.errors import ConfigError, shown
 from sketchless.datasets.plugins import find
 
 from .ranking import described

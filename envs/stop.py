@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sketchless.datasets.checks import as_number, shown
-from sketchless.datasets.errors import ConfigError
+from sketchless.datasets.checks import as_number
+from sketchless.datasets.errors import ConfigError, shown
 
 from .core import Core, Score, State, Transition
 from .ranking import NOT_FINITE, not_finite

@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from tyro.conf import Positional
 
-from sketchless.datasets.checks import shown as in_short
 from sketchless.datasets.dataset import SketchDataset
 from sketchless.datasets.errors import CheckpointError, ConfigError, printable
+from sketchless.datasets.errors import shown as in_short
 from sketchless.datasets.files import write_json
 from sketchless.datasets.loading import identity
 from sketchless.encoders.bank import EpisodeBank, bank_path, bank_splits

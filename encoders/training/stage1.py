@@ -22,9 +22,8 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sketchless.datasets.checks import shown
 from sketchless.datasets.dataset import SketchDataset, Split
-from sketchless.datasets.errors import CheckpointError, DataError
+from sketchless.datasets.errors import CheckpointError, DataError, shown
 from sketchless.datasets.lazy import LazySketches
 from sketchless.datasets.schema import conform
 

@@ -32,3 +32,12 @@ def test_an_error_is_one_line_without_control_characters(kind: type[SketchlessEr
 @pytest.mark.parametrize("name", ["xq", "draw", "t"])
 def test_what_is_not_near_is_not_suggested(name: str) -> None:
     assert "did you mean" not in str(unknown_name("command", name, ["train", "evaluate", "report"]))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "n\n" * 500, list(range(9999))])
+def test_a_long_value_is_told_in_short(name: object) -> None:
+    said = str(unknown_name("setting", name, ["steps"]))
+    assert len(said) < 560
+    assert "\n" not in said
+    assert said.startswith(f"unknown setting {repr(name)[:100]}")
+    assert "...: choose one of: steps" in said
